@@ -1,0 +1,308 @@
+//! The agreement as typed values: what the TOML file holds, every key named, none unknown.
+//!
+//! Whole numbers only, so that the canonical form (see `canonical`) has one spelling for each value.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{PartyId, Period};
+use crate::layout::{FieldKind, Layout};
+
+/// One version of the agreement between the partners.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agreement {
+    /// Version of this file's schema; 1.
+    pub schema: u32,
+    /// Title, purpose, dates.
+    pub agreement: Terms,
+    /// The partners that hold names, two or more.
+    pub party: Vec<Party>,
+    /// Who runs the linkage.
+    pub broker: Role,
+    /// Who holds the OPRF key and the registry.
+    pub custodian: Custodian,
+    /// Who receives link tables.
+    pub analyst: Vec<Analyst>,
+    /// The identity fields, in order.
+    pub identity: Identity,
+    /// Profile and parameters of the encoding.
+    pub encoding: Encoding,
+    /// The decision rule.
+    pub decision: Decision,
+    /// Attributes that may travel to analysts, each with its minimisation rule.
+    #[serde(default)]
+    pub attribute: Vec<Attribute>,
+    /// Retention periods.
+    pub retention: Retention,
+    /// Limits on what is published.
+    pub disclosure: Disclosure,
+}
+
+/// Title, purpose and dates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// Identifier of the agreement, the same for all its versions.
+    pub id: PartyId,
+    /// 1 for the first text, one more for every amendment (avenant).
+    pub version: u32,
+    /// Title.
+    pub title: String,
+    /// Purpose of the processing.
+    pub purpose: String,
+    /// Legal basis (RGPD article 6, and 9 or 10 where they apply).
+    pub legal_basis: String,
+    /// Uses that are forbidden.
+    pub forbidden_uses: Vec<String>,
+    /// First day, `AAAA-MM-JJ`.
+    pub start: jiff::civil::Date,
+    /// Last day, `AAAA-MM-JJ`.
+    pub end: jiff::civil::Date,
+    /// First month that may be linked.
+    pub first_period: Period,
+    /// Months of history that a run may hold.
+    pub history_months: u32,
+    /// The party that opens, closes and cancels runs.
+    pub coordinator: PartyId,
+}
+
+/// A partner that holds names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Party {
+    /// Short name.
+    pub id: PartyId,
+    /// Full name of the organisation.
+    pub name: String,
+    /// Data protection officer's address.
+    pub dpo_contact: String,
+    /// URI in the certificate's subject alternative name.
+    pub certificate_identity: String,
+    /// Ed25519 verification key, base64, 32 bytes.
+    pub signing_key: String,
+    /// X25519 key for HPKE, base64, 32 bytes.
+    pub sealing_key: String,
+    /// Whether the party's list holds each person once only.
+    pub duplicate_free: bool,
+    /// Most records that the party may deliver for one period.
+    pub max_records: u64,
+}
+
+/// The broker, or what custodian and analyst share with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Role {
+    /// Full name of the organisation.
+    pub name: String,
+    /// Data protection officer's address.
+    pub dpo_contact: String,
+    /// URI in the certificate's subject alternative name.
+    pub certificate_identity: String,
+    /// Ed25519 verification key, base64, 32 bytes.
+    pub signing_key: String,
+}
+
+/// The custodian.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Custodian {
+    /// Full name of the organisation.
+    pub name: String,
+    /// Data protection officer's address.
+    pub dpo_contact: String,
+    /// URI in the certificate's subject alternative name.
+    pub certificate_identity: String,
+    /// Ed25519 verification key, base64, 32 bytes.
+    pub signing_key: String,
+    /// Public key of the OPRF (RFC 9497, ristretto255), base64, 32 bytes.
+    pub oprf_public_key: String,
+}
+
+/// An analyst.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Analyst {
+    /// Short name.
+    pub id: PartyId,
+    /// Full name of the organisation.
+    pub name: String,
+    /// Data protection officer's address.
+    pub dpo_contact: String,
+    /// URI in the certificate's subject alternative name.
+    pub certificate_identity: String,
+    /// Ed25519 verification key, base64, 32 bytes.
+    pub signing_key: String,
+    /// X25519 key that attributes are sealed to, base64, 32 bytes.
+    pub sealing_key: String,
+    /// What the pseudonyms are for; pseudonyms of two purposes cannot be joined.
+    pub purpose: String,
+    /// What the analyst may do.
+    pub may: Vec<AnalystRight>,
+}
+
+/// What an analyst may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnalystRight {
+    /// Query cohorts; figures pass disclosure control.
+    Cohorts,
+    /// Hold the pseudonymous rows.
+    RowLevel,
+}
+
+/// The identity fields used, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The fields; at least one name and a birth date.
+    pub field: Vec<IdentityField>,
+}
+
+/// One identity field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityField {
+    /// Kind.
+    pub kind: FieldKind,
+    /// Canonical column that holds it.
+    pub column: String,
+    /// For a place: canonical columns with its name and its country.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_column: Option<String>,
+    /// For a place: canonical column with its country.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country_column: Option<String>,
+}
+
+/// Which encoding is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Filters that are comparable inside one block only.
+    BlockScoped,
+}
+
+/// Parameters of the encoding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Encoding {
+    /// Profile.
+    pub profile: Profile,
+    /// Version of the profile; part of every derivation.
+    pub profile_version: u32,
+    /// Name of the pass set (see `linkage passes check`).
+    pub pass_set: String,
+    /// Records of all parties together that one run is expected to hold.
+    pub expected_records: u64,
+    /// Bits of a field filter: 64, 128, 256 or 512.
+    pub filter_bits: u32,
+    /// Bits set for each q-gram: 1 to 8.
+    pub hash_count: u32,
+    /// Tokens of every record, padded: 4 to 64.
+    pub tokens_per_record: u32,
+    /// Decoy records added to an upload, in percent: 0 to 50.
+    pub decoys_percent: u32,
+    /// Blocks with more records than this are dropped and counted: 2 to 1,000.
+    pub block_cap: u32,
+}
+
+/// When two records are linked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// How many missed links one false link costs: 1 to 1,000.
+    pub false_link_cost: u32,
+    /// Lead over the runner-up that a link needs when a record has rivals, in tenths of a bit.
+    pub lead_margin_decibits: u32,
+    /// Probability below which a pair that would be linked is abstained from instead of refused, in thousandths.
+    pub abstain_floor_permille: u32,
+}
+
+/// An attribute that may travel to analysts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attribute {
+    /// Canonical column.
+    pub name: String,
+    /// How it is minimised at the node.
+    pub rule: Rule,
+}
+
+/// How an attribute is minimised at the node, before it is sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Rule {
+    /// Date to `AAAA-MM`.
+    Month,
+    /// Date to `AAAA`.
+    Year,
+    /// Birth date to an age band at the period's first day; lower bounds in years, rising.
+    AgeBand {
+        /// Lower bounds in years.
+        from_years: Vec<u32>,
+    },
+    /// Commune as its INSEE code.
+    Commune,
+    /// Commune to its département.
+    Department,
+    /// Nationality to FR, UE or HUE.
+    NationalityClass,
+    /// Amount to a band; lower bounds, rising.
+    AmountBand {
+        /// Lower bounds.
+        from: Vec<i64>,
+    },
+    /// One of the listed codes, as it is.
+    Code {
+        /// Codes allowed.
+        values: Vec<String>,
+    },
+    /// A whole number from 0 to `max`; larger ones become `max`.
+    Count {
+        /// Largest value kept.
+        max: u32,
+    },
+}
+
+/// How long each class of data may be kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Names at the node, days after stage 1.
+    pub names_days: u32,
+    /// Encrypted archive at the node, months.
+    pub archive_months: u32,
+    /// Tokens and filters at the broker, days after the run is closed.
+    pub encodings_days: u32,
+    /// Link tables and attributes at the analyst, months.
+    pub link_tables_months: u32,
+    /// Access log, months, rolling.
+    pub access_log_months: u32,
+    /// System log, days.
+    pub system_log_days: u32,
+}
+
+/// Limits on what is published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disclosure {
+    /// Smallest count that may be published.
+    pub minimum_cell: u32,
+}
+
+impl Agreement {
+    /// The layout that the identity fields and encoding parameters fix.
+    pub fn layout(&self) -> Layout {
+        let kinds: Vec<FieldKind> = self.identity.field.iter().map(|f| f.kind).collect();
+        Layout::new(
+            &kinds,
+            self.encoding.filter_bits as usize,
+            self.encoding.hash_count as usize,
+            self.encoding.tokens_per_record as usize,
+        )
+    }
+    /// The partner named `id`.
+    pub fn party(&self, id: &PartyId) -> Option<&Party> {
+        self.party.iter().find(|p| &p.id == id)
+    }
+}

@@ -1,0 +1,1 @@
+//! Link table to persons, overlaps and cohorts; analyst's side

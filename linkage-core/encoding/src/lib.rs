@@ -1,0 +1,1 @@
+//! Names to normalised identities, block keys and field filters; node only

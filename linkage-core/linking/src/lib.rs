@@ -1,0 +1,1 @@
+//! Blocks to comparison, classification, homonyms and clusters; broker's side

@@ -1,0 +1,1 @@
+//! The analyst's side: link tables, attributes, cohorts

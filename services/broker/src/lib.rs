@@ -1,0 +1,1 @@
+//! The broker: receives encodings, links them in leased steps, forgets them

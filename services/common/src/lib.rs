@@ -1,0 +1,1 @@
+//! What every role shares: configuration, mutual TLS, authorisation, telemetry, storage seams

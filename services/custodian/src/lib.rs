@@ -1,0 +1,1 @@
+//! The custodian: OPRF evaluations, registry of persons, pseudonyms

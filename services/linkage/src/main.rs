@@ -1,0 +1,2 @@
+//! `linkage`: the command line over every role.
+fn main() {}

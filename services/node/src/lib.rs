@@ -1,0 +1,1 @@
+//! The partner's node: reads deliveries, encodes them, uploads runs
