@@ -1,0 +1,109 @@
+//! Block secrets, run keys and the keys of an entry.
+//!
+//! A *block secret* x is what the members of one block share; whoever holds it can make the block's filters, so it
+//! never leaves the node. Stage 1 (names present) uses [`BlockSecret::field_key`]; stage 2 (one run, no names) uses
+//! [`RunKey::entry_keys`], which depends on the run, so that the broker cannot compare two runs.
+
+use aes::Aes128Enc;
+use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::oprf::OprfOutput;
+use crate::secret::{Keyed, hkdf32, redacted, secret_bytes};
+use crate::{AgreementHash, label};
+
+/// One block of the pseudo-random function: 16 bytes, `Block::from([u8; 16])`.
+pub type Block = aes::Block;
+
+secret_bytes!(
+    /// The secret of one block, the same at every partner that holds a member of it.
+    BlockSecret, 32
+);
+
+impl BlockSecret {
+    /// x = HMAC-SHA256(OPRF output, label("block")).
+    pub fn from_oprf(output: &OprfOutput) -> Self {
+        Self(Keyed::new(output.as_bytes()).mac(&[label!("block")]))
+    }
+    /// x without a custodian: HMAC-SHA256(shared key, label("block-shared") ‖ 0x00 ‖ input). Whoever holds the shared
+    /// key can try every input: for trials only.
+    pub fn shared(key: &SharedKey, input: &[u8]) -> Self {
+        Self(key.0.mac(&[label!("block-shared"), &[0], input]))
+    }
+    /// The key of the block's field filters, stage 1: HMAC-SHA256(x, label("field filters"))[..16].
+    pub fn field_key(&self) -> PrfKey {
+        let mut mac = Keyed::new(&self.0).mac(&[label!("field filters")]);
+        let key = PrfKey::from_half(&mac, 0);
+        mac.zeroize();
+        key
+    }
+}
+
+/// The key that stands for the OPRF in a trial without custodian.
+pub struct SharedKey(Keyed);
+redacted!(SharedKey);
+
+impl SharedKey {
+    /// Takes 32 secret bytes.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(Keyed::new(bytes))
+    }
+    /// Draws a fresh key.
+    pub fn generate<R: rand_core::CryptoRng + ?Sized>(rng: &mut R) -> Self {
+        let mut bytes = Zeroizing::new([0; 32]);
+        rng.fill_bytes(&mut *bytes);
+        Self::from_bytes(&bytes)
+    }
+}
+
+/// A run's key, K_run, held as a keyed HMAC state that is ready for [`RunKey::entry_keys`].
+#[derive(Clone)]
+pub struct RunKey(Keyed);
+redacted!(RunKey);
+
+impl RunKey {
+    /// K_run = HKDF-SHA256(salt = agreement hash, ikm = K_group, info = label("run") ‖ 0x00 ‖ run id).
+    pub(crate) fn derive(agreement: &AgreementHash, group: &[u8; 32], run_id: &str) -> Self {
+        Self::from_bytes(&Zeroizing::new(hkdf32(agreement, group, &[label!("run"), &[0], run_id.as_bytes()])))
+    }
+    /// Takes the 32 bytes of K_run.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(Keyed::new(bytes))
+    }
+    /// An entry's token and the key of its stage-2 permutation: the halves of HMAC-SHA256(K_run, x ‖ 0x01).
+    pub fn entry_keys(&self, block: &BlockSecret) -> ([u8; 16], PrfKey) {
+        let mut mac = self.0.mac(&[block.as_bytes(), &[1]]);
+        let mut token = [0; 16];
+        token.copy_from_slice(&mac[..16]);
+        let key = PrfKey::from_half(&mac, 16);
+        mac.zeroize();
+        (token, key)
+    }
+}
+
+/// AES-128 as a pseudo-random function on 16-byte blocks (FIPS 197; hardware instructions where there are any).
+pub struct PrfKey(Aes128Enc);
+redacted!(PrfKey);
+
+impl PrfKey {
+    /// Takes 16 secret bytes.
+    pub fn from_bytes(bytes: &[u8; 16]) -> Self {
+        Self(Aes128Enc::new(&(*bytes).into()))
+    }
+    /// The function at one block.
+    pub fn prf(&self, block: &[u8; 16]) -> [u8; 16] {
+        let mut block = Block::from(*block);
+        self.0.encrypt_block(&mut block);
+        block.into()
+    }
+    /// The function at every block, in place; several are computed side by side.
+    pub fn prf_blocks(&self, blocks: &mut [Block]) {
+        self.0.encrypt_blocks(blocks);
+    }
+
+    fn from_half(mac: &[u8; 32], at: usize) -> Self {
+        let mut half = Zeroizing::new([0; 16]);
+        half.copy_from_slice(&mac[at..at + 16]);
+        Self::from_bytes(&half)
+    }
+}

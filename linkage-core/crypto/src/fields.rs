@@ -1,0 +1,357 @@
+//! What a block's key makes of field values: q-gram positions and slots (stage 1), their keyed permutation (stage 2).
+//!
+//! Each evaluation is one AES-128 block whose first byte tells the uses apart: 1 q-gram, 2 slot, 3 mask of the
+//! permutation, 4 remapped slot. Within one entry all filters go through the same permutation, so that two names stay
+//! comparable crosswise; across blocks and runs nothing is comparable.
+
+use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::derive::{Block, PrfKey};
+use crate::secret::redacted;
+
+/// The longest q-gram, in bytes of UTF-8.
+pub const MAX_GRAM_LEN: usize = 13;
+/// The most bits that one q-gram can set.
+pub const MAX_HASH_COUNT: usize = 8;
+/// The domain that all name fields share; text field number i has domain `1 + i`.
+pub const NAME_DOMAIN: u8 = 0;
+/// The most slots of one payload.
+pub const MAX_SLOTS: usize = 256;
+
+/// Slot domains: two slots can be compared only when they belong to one.
+pub mod slot_domain {
+    /// Calendar year.
+    pub const YEAR: u8 = 1;
+    /// Day or month: one domain, so that a swap shows.
+    pub const DAY_OR_MONTH: u8 = 2;
+    /// `year / 2`.
+    pub const HALF: u8 = 3;
+    /// `(year + 1) / 2`.
+    pub const HALF_SHIFTED: u8 = 4;
+    /// `year / 10`.
+    pub const DECADE: u8 = 5;
+    /// `year % 10`.
+    pub const YEAR_UNIT: u8 = 6;
+    /// `day / 10`.
+    pub const DAY_TENS: u8 = 7;
+    /// `day % 10`.
+    pub const DAY_UNIT: u8 = 8;
+    /// Sex.
+    pub const SEX: u8 = 9;
+    /// Phonetic code of a name.
+    pub const PHONETIC: u8 = 10;
+    /// Country.
+    pub const COUNTRY: u8 = 11;
+    /// Département.
+    pub const DEPARTMENT: u8 = 12;
+    /// Commune.
+    pub const COMMUNE: u8 = 13;
+    /// Category field number i (i-th field of the agreement) has domain `CATEGORY + i`.
+    pub const CATEGORY: u8 = 14;
+}
+
+/// Why field bytes were refused: a mistake of the calling code or of the agreement's check, never of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// The q-gram is longer than [`MAX_GRAM_LEN`].
+    #[error("bigramme de plus de 13 octets")]
+    GramTooLong,
+    /// `filter_bits` is not 64, 128, 256 or 512.
+    #[error("taille de filtre refusée : 64, 128, 256 ou 512 bits")]
+    FilterBits,
+    /// `hash_count` is not in 1..=8.
+    #[error("nombre de bits par bigramme refusé : de 1 à 8")]
+    HashCount,
+    /// The bytes are not whole filters of the size.
+    #[error("longueur de filtre inattendue")]
+    FilterLength,
+    /// The bytes are not whole slots, or more than [`MAX_SLOTS`].
+    #[error("longueur de cases inattendue")]
+    SlotLength,
+}
+
+/// The eight positions of a q-gram in a filter of `filter_bits`; the first `hash_count` are used.
+/// E = AES(\[1, domain, length, gram, zeros\]) read as 8 u16 LE, each mod `filter_bits`.
+pub fn gram_positions(key: &PrfKey, domain: u8, gram: &str, filter_bits: usize) -> Result<[u16; 8], FieldError> {
+    let size = FilterSize::new(filter_bits)?;
+    let mut block = gram_block(domain, gram)?;
+    key.prf_blocks(std::slice::from_mut(&mut block));
+    Ok(size.positions(&block))
+}
+
+/// Sets the bits of every q-gram in `filter` (a filter of `8 * filter.len()` bits, bit p at byte p/8, bit p%8).
+/// Evaluates eight q-grams side by side; several calls on one filter add up.
+pub fn set_grams<'g>(
+    key: &PrfKey,
+    domain: u8,
+    grams: impl IntoIterator<Item = &'g str>,
+    hash_count: usize,
+    filter: &mut [u8],
+) -> Result<(), FieldError> {
+    let size = FilterSize::new(filter.len() * 8)?;
+    if !(1..=MAX_HASH_COUNT).contains(&hash_count) {
+        return Err(FieldError::HashCount);
+    }
+    let mut grams = grams.into_iter();
+    let mut blocks = [Block::default(); 8];
+    loop {
+        let mut filled = 0;
+        for (block, gram) in blocks.iter_mut().zip(&mut grams) {
+            *block = gram_block(domain, gram)?;
+            filled += 1;
+        }
+        let filled_blocks = blocks.get_mut(..filled).unwrap_or_default();
+        key.prf_blocks(filled_blocks);
+        for block in filled_blocks.iter() {
+            for position in size.positions(block).into_iter().take(hash_count) {
+                if let Some(byte) = filter.get_mut(usize::from(position / 8)) {
+                    *byte |= 1 << (position % 8);
+                }
+            }
+        }
+        if filled < blocks.len() {
+            return Ok(());
+        }
+    }
+}
+
+/// A slot: first u16 LE of AES(\[2, slot domain, value u64 LE, zeros\]), 0 replaced by 1 (0 stands for missing).
+pub fn slot(key: &PrfKey, domain: u8, value: u64) -> u16 {
+    let mut out = [0];
+    slots(key, [(domain, Some(value))], &mut out);
+    out[0]
+}
+
+/// Fills `out` with the slots of `values` (slot domain, value), in order; `None` and what `values` lacks become 0.
+/// Evaluates sixteen side by side.
+pub fn slots(key: &PrfKey, values: impl IntoIterator<Item = (u8, Option<u64>)>, out: &mut [u16]) {
+    let mut values = values.into_iter();
+    for chunk in out.chunks_mut(16) {
+        let mut blocks = [Block::default(); 16];
+        let mut present = [false; 16];
+        let taken = values.by_ref().take(chunk.len());
+        for ((block, present), (domain, value)) in blocks.iter_mut().zip(&mut present).zip(taken) {
+            *block = slot_block(domain, value.unwrap_or(0));
+            *present = value.is_some();
+        }
+        key.prf_blocks(blocks.get_mut(..chunk.len()).unwrap_or_default());
+        for ((slot, block), present) in chunk.iter_mut().zip(&blocks).zip(present) {
+            *slot = if present { nonzero(block) } else { 0 };
+        }
+    }
+}
+
+/// How a textual value enters a slot: the first 8 bytes, little-endian, of SHA-256 of its UTF-8 text.
+pub fn text_value(text: &str) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    digest[..8].iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
+}
+
+/// A slot's value in one run: first u16 LE of AES(\[4, index, value u16 LE, zeros\]), 0 replaced by 1; 0 stays 0.
+/// `index` counts all slots of the payload.
+pub fn remap_slot(key: &PrfKey, index: u8, value: u16) -> u16 {
+    if value == 0 {
+        return 0;
+    }
+    let mut block = remap_block(index, value.to_le_bytes());
+    key.prf_blocks(std::slice::from_mut(&mut block));
+    nonzero(&block)
+}
+
+/// Remaps all slots of a payload in place, sixteen side by side; `slots` holds u16 LE, at most [`MAX_SLOTS`] of them.
+pub fn remap_slots(key: &PrfKey, slots: &mut [u8]) -> Result<(), FieldError> {
+    if slots.len() % 2 != 0 || slots.len() > 2 * MAX_SLOTS {
+        return Err(FieldError::SlotLength);
+    }
+    let mut index = 0u8;
+    for chunk in slots.chunks_mut(32) {
+        let mut blocks = [Block::default(); 16];
+        for (block, slot) in blocks.iter_mut().zip(chunk.as_chunks::<2>().0) {
+            *block = remap_block(index, *slot);
+            index = index.wrapping_add(1);
+        }
+        key.prf_blocks(blocks.get_mut(..chunk.len() / 2).unwrap_or_default());
+        for (block, slot) in blocks.iter().zip(chunk.as_chunks_mut::<2>().0) {
+            if *slot != [0, 0] {
+                *slot = nonzero(block).to_le_bytes();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Stage 2 of one payload in place: every filter before `slots_at` permuted, every slot from there on remapped.
+/// `key` is the second half of [`crate::derive::RunKey::entry_keys`].
+pub fn permute_payload(key: &PrfKey, filter_bits: usize, slots_at: usize, payload: &mut [u8]) -> Result<(), FieldError> {
+    let (filters, slots) = payload.split_at_mut_checked(slots_at).ok_or(FieldError::FilterLength)?;
+    let permutation = FilterPermutation::new(key, filter_bits)?;
+    if filters.len() % (filter_bits / 8) != 0 {
+        return Err(FieldError::FilterLength);
+    }
+    for filter in filters.chunks_exact_mut(filter_bits / 8) {
+        permutation.permute_filter(filter)?;
+    }
+    remap_slots(key, slots)
+}
+
+/// Permutes one filter with a key's permutation. For several filters of one entry make a [`FilterPermutation`] once.
+pub fn permute_filter(key: &PrfKey, filter: &mut [u8]) -> Result<(), FieldError> {
+    FilterPermutation::new(key, filter.len() * 8)?.permute_filter(filter)
+}
+
+/// The keyed butterfly network of one entry, its mask bits ready for 64-bit words.
+///
+/// Stage s = 0..log2(bits) has distance d = bits >> (s + 1): the pairs (i, i + d) with (i & d) == 0, in rising i, are
+/// swapped when the next mask bit is 1. Mask bits are those of AES(\[3, counter u32 LE, zeros\]), counter = 0, 1, ...,
+/// bytes in order, least significant bit first.
+///
+/// Distances of 64 and more swap between two words under 64 mask bits; smaller ones swap inside a word under 32 mask
+/// bits, spread once to the places that they rule.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct FilterPermutation {
+    /// 64-bit words of a filter: 1, 2, 4 or 8.
+    #[zeroize(skip)]
+    words: usize,
+    /// Stages with d >= 64, `words / 2` masks each, then six stages of `words` masks each.
+    masks: [u64; MAX_MASKS],
+}
+redacted!(FilterPermutation);
+
+const MAX_WORDS: usize = 8;
+const MAX_MASKS: usize = 3 * MAX_WORDS / 2 + 6 * MAX_WORDS;
+/// 9 stages of 256 bits, for 512 bits.
+const MAX_MASK_BLOCKS: usize = 9 * 256 / 128;
+
+impl FilterPermutation {
+    /// Draws the masks for filters of 64, 128, 256 or 512 bits.
+    pub fn new(key: &PrfKey, filter_bits: usize) -> Result<Self, FieldError> {
+        let size = FilterSize::new(filter_bits)?;
+        let words = filter_bits / 64;
+        let mut blocks = [Block::default(); MAX_MASK_BLOCKS];
+        for (block, counter) in blocks.iter_mut().zip(0u32..) {
+            let [a, b, c, d] = counter.to_le_bytes();
+            *block = Block::from([3, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        let drawn = (size.log2 * filter_bits / 2).div_ceil(128);
+        key.prf_blocks(blocks.get_mut(..drawn).unwrap_or_default());
+
+        // Every stage takes 64 or 32 bits at a time and the wide stages come first, so reads stay aligned.
+        let mut bits = blocks.iter().flat_map(|block| block.as_chunks::<4>().0).map(|half| u32::from_le_bytes(*half));
+        let mut next = || u64::from(bits.next().unwrap_or_default());
+        let mut permutation = Self { words, masks: [0; MAX_MASKS] };
+        let wide = words.ilog2() as usize * (words / 2);
+        let (wide_masks, narrow_masks) = permutation.masks.split_at_mut(wide);
+        for mask in wide_masks {
+            *mask = next() | next() << 32;
+        }
+        for (stage, masks) in narrow_masks.chunks_mut(words).take(6).enumerate() {
+            for mask in masks {
+                *mask = spread(next(), 32 >> stage);
+            }
+        }
+        for block in &mut blocks {
+            block.zeroize();
+        }
+        Ok(permutation)
+    }
+
+    /// Permutes one filter of the size that the permutation was made for, in place.
+    pub fn permute_filter(&self, filter: &mut [u8]) -> Result<(), FieldError> {
+        if filter.len() != self.words * 8 {
+            return Err(FieldError::FilterLength);
+        }
+        let mut room = [0u64; MAX_WORDS];
+        let words = room.get_mut(..self.words).unwrap_or_default();
+        for (word, bytes) in words.iter_mut().zip(filter.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        let mut masks = self.masks.iter();
+        let mut distance = self.words / 2;
+        while distance > 0 {
+            for pair in words.chunks_exact_mut(2 * distance) {
+                let (low, high) = pair.split_at_mut(distance);
+                for ((a, b), mask) in low.iter_mut().zip(high).zip(&mut masks) {
+                    let swapped = (*a ^ *b) & mask;
+                    *a ^= swapped;
+                    *b ^= swapped;
+                }
+            }
+            distance /= 2;
+        }
+        for stage in 0..6 {
+            let shift = 32 >> stage;
+            for (word, mask) in words.iter_mut().zip(&mut masks) {
+                let swapped = (*word ^ *word >> shift) & mask;
+                *word ^= swapped | swapped << shift;
+            }
+        }
+        for (word, bytes) in words.iter().zip(filter.as_chunks_mut::<8>().0) {
+            *bytes = word.to_le_bytes();
+        }
+        Ok(())
+    }
+}
+
+/// Moves the low 32 bits to the places i with (i & distance) == 0, in order; the other places become 0.
+fn spread(bits: u64, distance: u32) -> u64 {
+    // Each step opens a gap of `step` zeros after every `step` bits.
+    const STEPS: [(u32, u64); 5] = [
+        (16, 0x0000_ffff_0000_ffff),
+        (8, 0x00ff_00ff_00ff_00ff),
+        (4, 0x0f0f_0f0f_0f0f_0f0f),
+        (2, 0x3333_3333_3333_3333),
+        (1, 0x5555_5555_5555_5555),
+    ];
+    STEPS.iter().take_while(|(step, _)| *step >= distance).fold(bits, |x, (step, places)| (x | x << step) & places)
+}
+
+/// A filter size that the profile allows.
+#[derive(Clone, Copy)]
+struct FilterSize {
+    mask: u16,
+    log2: usize,
+}
+
+impl FilterSize {
+    fn new(filter_bits: usize) -> Result<Self, FieldError> {
+        match filter_bits {
+            64 => Ok(Self { mask: 63, log2: 6 }),
+            128 => Ok(Self { mask: 127, log2: 7 }),
+            256 => Ok(Self { mask: 255, log2: 8 }),
+            512 => Ok(Self { mask: 511, log2: 9 }),
+            _ => Err(FieldError::FilterBits),
+        }
+    }
+    fn positions(self, block: &Block) -> [u16; 8] {
+        let mut positions = [0; 8];
+        for (position, bytes) in positions.iter_mut().zip(block.as_chunks::<2>().0) {
+            *position = u16::from_le_bytes(*bytes) & self.mask;
+        }
+        positions
+    }
+}
+
+fn gram_block(domain: u8, gram: &str) -> Result<Block, FieldError> {
+    let gram = gram.as_bytes();
+    let mut block = [0; 16];
+    let room = block.get_mut(3..3 + gram.len()).ok_or(FieldError::GramTooLong)?;
+    room.copy_from_slice(gram);
+    block[0] = 1;
+    block[1] = domain;
+    block[2] = gram.len() as u8;
+    Ok(block.into())
+}
+
+fn slot_block(domain: u8, value: u64) -> Block {
+    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+    Block::from([2, domain, a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0])
+}
+
+fn remap_block(index: u8, [low, high]: [u8; 2]) -> Block {
+    Block::from([4, index, low, high, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+}
+
+fn nonzero(block: &Block) -> u16 {
+    u16::from_le_bytes([block[0], block[1]]).max(1)
+}

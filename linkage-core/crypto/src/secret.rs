@@ -1,0 +1,88 @@
+//! Secrets of a fixed length: zeroised on drop, silent in `Debug`, compared in constant time; and keyed HMAC states.
+//!
+//! A keyed HMAC-SHA256 state costs two compressions to prepare; it is prepared once and cloned for each message.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroize;
+
+/// Declares a newtype over `[u8; LEN]` that holds a secret.
+macro_rules! secret_bytes {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
+        pub struct $name([u8; $len]);
+
+        impl $name {
+            /// Length in bytes.
+            pub const LEN: usize = $len;
+            /// Takes the bytes as they are; the caller's copy remains the caller's to erase.
+            pub fn from_bytes(bytes: &[u8; $len]) -> Self {
+                Self(*bytes)
+            }
+            /// The secret bytes, for storage under encryption or for a derivation.
+            pub fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+            /// Draws a fresh secret.
+            pub fn generate<R: rand_core::CryptoRng + ?Sized>(rng: &mut R) -> Self {
+                let mut secret = Self([0; $len]);
+                rng.fill_bytes(&mut secret.0);
+                secret
+            }
+        }
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                subtle::ConstantTimeEq::ct_eq(&self.0[..], &other.0[..]).into()
+            }
+        }
+        impl Eq for $name {}
+        $crate::secret::redacted!($name);
+    };
+}
+
+/// A `Debug` that names the type and nothing else.
+macro_rules! redacted {
+    ($name:ident) => {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
+}
+pub(crate) use {redacted, secret_bytes};
+
+/// A keyed HMAC-SHA256 state, erased on drop (feature `zeroize` of `hmac` and `sha2`).
+#[derive(Clone)]
+pub(crate) struct Keyed(Hmac<Sha256>);
+
+impl Keyed {
+    /// Prepares the state for a key of at most 64 bytes; HMAC itself pads shorter ones with zeros.
+    pub(crate) fn new<const LEN: usize>(key: &[u8; LEN]) -> Self {
+        const { assert!(LEN <= 64) };
+        let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
+        for (to, from) in block.iter_mut().zip(key) {
+            *to = *from;
+        }
+        let state = Hmac::new(&block);
+        block.zeroize();
+        Self(state)
+    }
+    /// HMAC-SHA256 of the parts, one after the other.
+    pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut state = self.0.clone();
+        for part in parts {
+            state.update(part);
+        }
+        state.finalize().into_bytes().into()
+    }
+}
+
+/// HKDF-SHA256 (RFC 5869) of one output block. The info's parts are taken one after the other.
+pub(crate) fn hkdf32(salt: &[u8; 32], ikm: &[u8], info: &[&[u8]]) -> [u8; 32] {
+    let mut okm = [0; 32];
+    let fits = hkdf::Hkdf::<Sha256>::new(Some(salt), ikm).expand_multi_info(info, &mut okm);
+    assert!(fits.is_ok(), "32 bytes are within what HKDF-SHA256 can give");
+    okm
+}
