@@ -73,6 +73,10 @@ impl Period {
     pub fn new(year: u16, month: u8) -> Option<Self> {
         ((1900..=2199).contains(&year) && (1..=12).contains(&month)).then_some(Self { year, month })
     }
+    /// The month that holds `day`; a day outside 1900..=2199 counts as the nearest one inside.
+    pub fn of(day: jiff::civil::Date) -> Self {
+        Self { year: day.year().clamp(1900, 2199).unsigned_abs(), month: day.month().unsigned_abs() }
+    }
     /// Calendar year.
     pub fn year(self) -> u16 {
         self.year

@@ -1,0 +1,235 @@
+//! What must hold between several keys of an agreement: identifiers, keys, dates, fields and attributes.
+//!
+//! Works on located values rather than on the typed agreement, so that a fault in one key does not hide those of the
+//! others. A value whose own shape is wrong has been noted by `schema` and is passed over here.
+
+use std::collections::HashMap;
+
+use crate::document::{Faults, Node, element, join};
+use crate::ids::{PartyId, Period};
+use crate::layout::FieldKind;
+use crate::permit::{RoleId, certificate_identity};
+use crate::schema::{PLACEHOLDER, parse_date};
+
+/// Most name fields: the header keeps three bits for each (see `layout`).
+const MAX_NAMES: usize = 10;
+
+/// Columns that name or locate a person whatever the agreement's fields are; never an attribute.
+const IDENTIFYING: [&str; 13] = [
+    "local_id",
+    "local_household_id",
+    "nom_naissance",
+    "nom_usage",
+    "prenoms",
+    "lieu_naissance",
+    "rec_id",
+    "given_name",
+    "surname",
+    "address_1",
+    "address_2",
+    "soc_sec_id",
+    "phone_number",
+];
+/// Birth dates: to be made coarser, whatever the agreement's fields are.
+const BIRTH_DATES: [&str; 2] = ["date_naissance", "date_of_birth"];
+
+/// Notes every fault between keys.
+pub(crate) fn check(root: &Node, faults: &mut Faults<'_>) {
+    terms(root, faults);
+    members(root, faults);
+    identity(root, faults);
+    attributes(root, faults);
+}
+
+fn terms(root: &Node, faults: &mut Faults<'_>) {
+    let Some(terms) = root.get("agreement") else { return };
+    let start = terms.text_of("start").and_then(parse_date);
+    let end = terms.text_of("end").and_then(parse_date);
+    if let (Some(start), Some(end), Some(node)) = (start, end, terms.get("end"))
+        && end < start
+    {
+        faults.add(node.at, "agreement.end", "la convention finit avant de commencer : corriger start ou end");
+    }
+    if let (Some(node), Some(end)) = (terms.get("first_period"), end)
+        && let Some(first) = node.text().and_then(|t| t.parse::<Period>().ok())
+        && first > Period::of(end)
+    {
+        faults.add(node.at, "agreement.first_period", "le premier mois rapproché est postérieur à la fin de la convention");
+    }
+    if let Some(node) = terms.get("coordinator")
+        && let Some(id) = node.text().filter(|t| t.parse::<PartyId>().is_ok())
+        && !root.list_of("party").iter().any(|p| p.text_of("id") == Some(id))
+    {
+        faults.add(node.at, "agreement.coordinator", "coordonnateur inconnu : écrire l'identifiant d'un des partenaires [[party]]");
+    }
+}
+
+fn members(root: &Node, faults: &mut Faults<'_>) {
+    let mut all: Vec<(String, &Node)> = Vec::new();
+    for list in ["party", "analyst"] {
+        let nodes = root.list_of(list);
+        let members: Vec<_> = nodes.iter().enumerate().map(|(i, n)| (element(list, i), n)).collect();
+        let what = "identifiant déjà employé";
+        distinct(&members, "id", what, faults);
+        all.extend(members);
+    }
+    for (i, analyst) in root.list_of("analyst").iter().enumerate() {
+        distinct_texts(analyst.get("may"), &join(&element("analyst", i), "may"), "droit déjà accordé", faults);
+    }
+    all.extend(["broker", "custodian"].iter().filter_map(|role| Some(((*role).to_owned(), root.get(role)?))));
+    distinct(&all, "certificate_identity", "identité de certificat déjà employée", faults);
+    distinct(&all, "signing_key", "clé déjà employée par un autre : chaque organisme a la sienne ;", faults);
+    distinct(&all, "sealing_key", "clé déjà employée par un autre : chaque organisme a la sienne ;", faults);
+
+    let Some(agreement) = root.get("agreement").and_then(|a| a.text_of("id")).and_then(|t| t.parse().ok()) else { return };
+    for (path, member) in &all {
+        let id = || member.text_of("id").and_then(|t| t.parse().ok());
+        let role = match path.split('[').next() {
+            Some("party") => id().map(RoleId::Party),
+            Some("analyst") => id().map(RoleId::Analyst),
+            Some("broker") => Some(RoleId::Broker),
+            _ => Some(RoleId::Custodian),
+        };
+        let (Some(role), Some(node)) = (role, member.get("certificate_identity")) else { continue };
+        let expected = certificate_identity(&agreement, &role);
+        if node.text().is_some_and(|t| !t.starts_with(PLACEHOLDER) && t != expected) {
+            let message = format!("identité de certificat inattendue : écrire \"{expected}\"");
+            faults.add(node.at, &join(path, "certificate_identity"), message);
+        }
+    }
+}
+
+/// Notes each member whose text `key` an earlier one has too.
+fn distinct(members: &[(String, &Node)], key: &str, what: &str, faults: &mut Faults<'_>) {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (path, member) in members {
+        let Some(node) = member.get(key) else { continue };
+        let Some(text) = node.text().filter(|t| !t.starts_with(PLACEHOLDER)) else { continue };
+        match seen.get(text) {
+            Some(first) => faults.add(node.at, &join(path, key), format!("{what} (voir ligne {first})")),
+            None => drop(seen.insert(text, faults.line(node.at))),
+        }
+    }
+}
+
+/// Notes each text of `list` that came before.
+fn distinct_texts(list: Option<&Node>, path: &str, what: &str, faults: &mut Faults<'_>) {
+    let elements = list.map_or(&[][..], Node::elements);
+    for (i, node) in elements.iter().enumerate() {
+        if let Some(text) = node.text()
+            && elements.iter().take(i).any(|e| e.text() == Some(text))
+        {
+            faults.add(node.at, &element(path, i), format!("{what} : le retirer"));
+        }
+    }
+}
+
+fn kind_of(field: &Node) -> Option<FieldKind> {
+    serde_json::from_value(field.get("kind")?.to_json()).ok()
+}
+
+fn identity(root: &Node, faults: &mut Faults<'_>) {
+    let Some(list) = root.get("identity").and_then(|i| i.get("field")) else { return };
+    let fields = list.elements();
+    let mut columns: HashMap<&str, usize> = HashMap::new();
+    let mut kinds: Vec<FieldKind> = Vec::new();
+    for (i, field) in fields.iter().enumerate() {
+        let path = element("identity.field", i);
+        let kind = kind_of(field);
+        if let Some(kind) = kind {
+            let may_repeat = matches!(kind, FieldKind::Place | FieldKind::Category | FieldKind::Text);
+            if !may_repeat && kinds.contains(&kind) {
+                let at = field.get("kind").map_or(field.at, |k| k.at);
+                faults.add(at, &join(&path, "kind"), "ce genre de champ n'est admis qu'une fois : en retirer un");
+            }
+            kinds.push(kind);
+        }
+        for key in ["column", "name_column", "country_column"] {
+            let Some(node) = field.get(key) else { continue };
+            if key != "column" && kind.is_some_and(|k| k != FieldKind::Place) {
+                faults.add(node.key_at, &join(&path, key), format!("{key} n'a de sens que pour le genre place : retirer cette clé"));
+            }
+            let Some(text) = node.text().filter(|t| !t.starts_with(PLACEHOLDER)) else { continue };
+            match columns.get(text) {
+                Some(first) => faults.add(node.at, &join(&path, key), format!("colonne déjà employée ligne {first}")),
+                None => drop(columns.insert(text, faults.line(node.at))),
+            }
+        }
+    }
+    // With an unknown kind among the fields, what is missing cannot be told.
+    if kinds.len() < fields.len() {
+        return;
+    }
+    let names = kinds.iter().filter(|k| k.is_name()).count();
+    if names == 0 {
+        faults.add(list.at, "identity.field", "aucun nom : ajouter un champ birth_name, usage_name ou given_names");
+    }
+    if names > MAX_NAMES {
+        faults.add(list.at, "identity.field", format!("trop de noms : au plus {MAX_NAMES} champs de nom"));
+    }
+    if !kinds.contains(&FieldKind::BirthDate) {
+        faults.add(list.at, "identity.field", "aucune date de naissance : ajouter un champ birth_date");
+    }
+}
+
+fn attributes(root: &Node, faults: &mut Faults<'_>) {
+    let attributes: Vec<_> =
+        root.list_of("attribute").iter().enumerate().map(|(i, n)| (element("attribute", i), n)).collect();
+    distinct(&attributes, "name", "attribut déjà listé", faults);
+    for (path, attribute) in &attributes {
+        let Some(rule) = attribute.get("rule") else { continue };
+        let path = join(path, "rule");
+        rising(rule.get("from_years"), &join(&path, "from_years"), faults);
+        rising(rule.get("from"), &join(&path, "from"), faults);
+        distinct_texts(rule.get("values"), &join(&path, "values"), "code déjà listé", faults);
+        let (Some(name), Some(kind)) = (attribute.text_of("name"), rule.get("kind").or(Some(rule))) else { continue };
+        if let (Some(word), Some(advice)) = (kind.text(), unminimised(root, name, kind.text())) {
+            faults.add(kind.at, &join(&path, "kind"), format!("la règle {word} laisserait passer une donnée identifiante : {advice}"));
+        }
+    }
+}
+
+/// Notes the first bound that does not exceed the one before it.
+fn rising(bounds: Option<&Node>, path: &str, faults: &mut Faults<'_>) {
+    let bounds = bounds.map_or(&[][..], Node::elements);
+    for (i, pair) in bounds.windows(2).enumerate() {
+        if let [before, after] = pair
+            && let (Some(low), Some(high)) = (before.integer(), after.integer())
+            && high <= low
+        {
+            faults.add(after.at, &element(path, i + 1), "les bornes doivent croître strictement");
+            return;
+        }
+    }
+}
+
+/// What to do when `rule` on column `name` would let an identity through; `None` when it may stand.
+fn unminimised(root: &Node, name: &str, rule: Option<&str>) -> Option<&'static str> {
+    const REMOVE: &str = "retirer cet attribut";
+    const COARSER_DATE: &str = "employer month, year ou age-band";
+    let rule = rule?;
+    if IDENTIFYING.contains(&name) {
+        return Some(REMOVE);
+    }
+    let coarser_date = |rule| (!matches!(rule, "month" | "year" | "age-band")).then_some(COARSER_DATE);
+    if BIRTH_DATES.contains(&name) {
+        return coarser_date(rule);
+    }
+    let fields = root.get("identity")?.list_of("field");
+    let (field, key) = fields
+        .iter()
+        .find_map(|f| ["column", "name_column", "country_column"].iter().find(|k| f.text_of(k) == Some(name)).map(|k| (f, *k)))?;
+    match (kind_of(field)?, key) {
+        (FieldKind::BirthDate, _) => coarser_date(rule),
+        // A code of one or two is as coarse as sex gets.
+        (FieldKind::Sex, _) => (rule != "code").then_some("employer code"),
+        (FieldKind::Place, "column") => {
+            (!matches!(rule, "commune" | "department")).then_some("employer commune ou department")
+        }
+        (FieldKind::Place, "country_column") => (rule != "nationality-class").then_some("employer nationality-class"),
+        (FieldKind::Category, _) => {
+            matches!(rule, "code" | "count").then_some("employer une règle qui regroupe (commune, department…)")
+        }
+        _ => Some(REMOVE),
+    }
+}

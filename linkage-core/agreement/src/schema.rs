@@ -1,0 +1,441 @@
+//! What an agreement's files may hold: every key with its shape and range, and the walk that checks them.
+//!
+//! One table serves the checks, the suggestions for misspelt keys and the writer, so that they cannot drift apart; a
+//! test holds it against the typed model. What concerns two keys at once is in `check`.
+
+use crate::document::{Faults, Kind, MAX_INTEGER, Node, element, join};
+use crate::ids::{PartyId, Period};
+use crate::keys;
+
+/// What the template leaves to fill in starts with this.
+pub(crate) const PLACEHOLDER: &str = "À COMPLÉTER";
+
+/// A key of a table.
+pub(crate) struct Key {
+    /// Name in the file.
+    pub(crate) name: &'static str,
+    /// What it is, in French, for the message when it is missing.
+    pub(crate) help: &'static str,
+    /// Whether it must be there.
+    pub(crate) required: bool,
+    /// What it may hold.
+    pub(crate) shape: Shape,
+}
+
+/// What a value may be.
+pub(crate) enum Shape {
+    /// Text with something in it, at most `max` characters.
+    Text { max: usize },
+    /// A short name (`PartyId`).
+    Slug,
+    /// A canonical column's name.
+    Column,
+    /// A day, `AAAA-MM-JJ`.
+    Date,
+    /// A month, `AAAA-MM`.
+    Period,
+    /// Ed25519 verification key.
+    VerifyingKey,
+    /// X25519 key.
+    SealingKey,
+    /// OPRF public key.
+    OprfKey,
+    /// 32 bytes in lower-case hexadecimal.
+    Hash,
+    /// 64 bytes in base64.
+    Signature,
+    /// A whole number.
+    Integer { min: i64, max: i64 },
+    /// A power of two.
+    PowerOfTwo { min: i64, max: i64 },
+    /// true or false.
+    Boolean,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list.
+    List { of: &'static Shape, min: usize, max: usize },
+    /// A table.
+    Table(&'static [Key]),
+    /// A table whose `kind` decides which keys it has.
+    Variant(&'static [(&'static str, &'static [Key])]),
+}
+
+const fn key(name: &'static str, help: &'static str, shape: Shape) -> Key {
+    Key { name, help, required: true, shape }
+}
+const fn optional(name: &'static str, help: &'static str, shape: Shape) -> Key {
+    Key { name, help, required: false, shape }
+}
+const fn days(name: &'static str, help: &'static str) -> Key {
+    key(name, help, Shape::Integer { min: 1, max: 3_660 })
+}
+const fn months(name: &'static str, help: &'static str) -> Key {
+    key(name, help, Shape::Integer { min: 1, max: 240 })
+}
+
+const NAME: Key = key("name", "nom complet de l'organisme", Shape::Text { max: 200 });
+const DPO: Key = key("dpo_contact", "adresse du délégué à la protection des données", Shape::Text { max: 200 });
+const CERTIFICATE: Key = key("certificate_identity", "URI du certificat", Shape::Text { max: 200 });
+const SIGNING: Key = key("signing_key", "clé de vérification Ed25519", Shape::VerifyingKey);
+const SEALING: Key = key("sealing_key", "clé de scellement X25519", Shape::SealingKey);
+
+/// The agreement.
+pub(crate) static AGREEMENT: Shape = Shape::Table(&[
+    key("schema", "version du format de ce fichier", Shape::Integer { min: 1, max: 1 }),
+    key("agreement", "objet et dates de la convention", Shape::Table(TERMS)),
+    key("party", "partenaires", Shape::List { of: &Shape::Table(PARTY), min: 2, max: 100 }),
+    key("broker", "organisme qui rapproche", Shape::Table(&[NAME, DPO, CERTIFICATE, SIGNING])),
+    key("custodian", "tiers de confiance", Shape::Table(CUSTODIAN)),
+    key("analyst", "équipes d'étude", Shape::List { of: &Shape::Table(ANALYST), min: 1, max: 100 }),
+    key("identity", "champs d'identité", Shape::Table(&[key(
+        "field",
+        "champs d'identité, dans l'ordre",
+        Shape::List { of: &Shape::Table(FIELD), min: 1, max: 32 },
+    )])),
+    key("encoding", "profil et paramètres d'encodage", Shape::Table(ENCODING)),
+    key("decision", "règle de décision", Shape::Table(DECISION)),
+    key("attribute", "attributs transmis ; écrire attribute = [] en tête de fichier s'il n'y en a aucun", Shape::List {
+        of: &Shape::Table(ATTRIBUTE),
+        min: 0,
+        max: 200,
+    }),
+    key("retention", "durées de conservation", Shape::Table(RETENTION)),
+    key("disclosure", "limites de publication", Shape::Table(&[key(
+        "minimum_cell",
+        "plus petit effectif publiable",
+        Shape::Integer { min: 5, max: 1_000 },
+    )])),
+]);
+
+const TERMS: &[Key] = &[
+    key("id", "identifiant de la convention", Shape::Slug),
+    key("version", "numéro de version : 1, puis un de plus par avenant", Shape::Integer { min: 1, max: 9_999 }),
+    key("title", "intitulé", Shape::Text { max: 300 }),
+    key("purpose", "finalité", Shape::Text { max: 4_000 }),
+    key("legal_basis", "base légale", Shape::Text { max: 4_000 }),
+    key("forbidden_uses", "usages interdits", Shape::List { of: &Shape::Text { max: 1_000 }, min: 0, max: 50 }),
+    key("start", "premier jour", Shape::Date),
+    key("end", "dernier jour", Shape::Date),
+    key("first_period", "premier mois rapproché", Shape::Period),
+    months("history_months", "mois d'historique d'une exécution"),
+    key("coordinator", "partenaire coordonnateur", Shape::Slug),
+];
+const PARTY: &[Key] = &[
+    key("id", "identifiant du partenaire", Shape::Slug),
+    NAME,
+    DPO,
+    CERTIFICATE,
+    SIGNING,
+    SEALING,
+    key("duplicate_free", "liste sans doublon ou non", Shape::Boolean),
+    key("max_records", "nombre maximal de lignes par mois", Shape::Integer { min: 1, max: 1_000_000_000 }),
+];
+const CUSTODIAN: &[Key] = &[NAME, DPO, CERTIFICATE, SIGNING, key("oprf_public_key", "clé publique de l'OPRF", Shape::OprfKey)];
+const ANALYST: &[Key] = &[
+    key("id", "identifiant de l'équipe d'étude", Shape::Slug),
+    NAME,
+    DPO,
+    CERTIFICATE,
+    SIGNING,
+    SEALING,
+    key("purpose", "finalité des pseudonymes", Shape::Text { max: 200 }),
+    key("may", "droits accordés", Shape::List { of: &Shape::Choice(&["cohorts", "row-level"]), min: 1, max: 2 }),
+];
+/// The kinds of identity field, as the file spells them.
+pub(crate) const FIELD_KINDS: &[&str] =
+    &["birth_name", "usage_name", "given_names", "birth_date", "sex", "place", "category", "text"];
+const FIELD: &[Key] = &[
+    key("kind", "genre du champ", Shape::Choice(FIELD_KINDS)),
+    key("column", "colonne canonique", Shape::Column),
+    optional("name_column", "colonne du libellé", Shape::Column),
+    optional("country_column", "colonne du pays", Shape::Column),
+];
+const ENCODING: &[Key] = &[
+    key("profile", "profil d'encodage", Shape::Choice(&["block-scoped"])),
+    key("profile_version", "version du profil", Shape::Integer { min: 1, max: 1 }),
+    key("pass_set", "jeu de passes", Shape::Slug),
+    key("expected_records", "nombre total de lignes attendu", Shape::Integer { min: 2, max: 1_000_000_000 }),
+    key("filter_bits", "taille d'un filtre, en bits", Shape::PowerOfTwo { min: 64, max: 512 }),
+    key("hash_count", "bits par bigramme", Shape::Integer { min: 1, max: 8 }),
+    key("tokens_per_record", "jetons par ligne", Shape::Integer { min: 4, max: 64 }),
+    key("decoys_percent", "leurres, en pour cent", Shape::Integer { min: 0, max: 50 }),
+    key("block_cap", "taille maximale d'un bloc", Shape::Integer { min: 2, max: 1_000 }),
+];
+const DECISION: &[Key] = &[
+    key("false_link_cost", "coût d'un faux lien", Shape::Integer { min: 1, max: 1_000 }),
+    key("lead_margin_decibits", "avance exigée, en dixièmes de bit", Shape::Integer { min: 0, max: 1_000 }),
+    key("abstain_floor_permille", "seuil d'abstention, en millièmes", Shape::Integer { min: 0, max: 1_000 }),
+];
+const BOUND: Shape = Shape::Integer { min: -MAX_INTEGER, max: MAX_INTEGER };
+/// The minimisation rules with the keys of each, `kind` apart.
+pub(crate) const RULES: &[(&str, &[Key])] = &[
+    ("month", &[]),
+    ("year", &[]),
+    ("age-band", &[key("from_years", "bornes inférieures, en années", Shape::List {
+        of: &Shape::Integer { min: 0, max: 150 },
+        min: 1,
+        max: 50,
+    })]),
+    ("commune", &[]),
+    ("department", &[]),
+    ("nationality-class", &[]),
+    ("amount-band", &[key("from", "bornes inférieures", Shape::List { of: &BOUND, min: 1, max: 50 })]),
+    ("code", &[key("values", "codes admis", Shape::List { of: &Shape::Text { max: 100 }, min: 1, max: 1_000 })]),
+    ("count", &[key("max", "plus grande valeur gardée", Shape::Integer { min: 1, max: 1_000 })]),
+];
+const ATTRIBUTE: &[Key] =
+    &[key("name", "colonne canonique", Shape::Column), key("rule", "règle de minimisation", Shape::Variant(RULES))];
+const RETENTION: &[Key] = &[
+    days("names_days", "noms chez le partenaire, en jours"),
+    months("archive_months", "archive chiffrée, en mois"),
+    days("encodings_days", "jetons et filtres, en jours"),
+    months("link_tables_months", "tables de correspondance, en mois"),
+    months("access_log_months", "journal des accès, en mois"),
+    days("system_log_days", "journal technique, en jours"),
+];
+
+/// The file of detached signatures.
+pub(crate) static SIGNATURES: Shape = Shape::Table(&[key("signature", "signatures ; écrire signature = [] s'il n'y en a aucune", Shape::List {
+    of: &Shape::Table(&[
+        key("party", "partenaire signataire", Shape::Slug),
+        key("agreement_hash", "empreinte de la convention", Shape::Hash),
+        key("signature", "signature Ed25519", Shape::Signature),
+        key("signed_on", "jour de la signature", Shape::Date),
+    ]),
+    min: 0,
+    max: 1_000,
+})]);
+
+/// The file of a notice of termination.
+pub(crate) static TERMINATION: Shape = Shape::Table(&[key("termination", "dénonciation", Shape::Table(&[
+    key("agreement", "identifiant de la convention", Shape::Slug),
+    key("agreement_hash", "empreinte de la convention", Shape::Hash),
+    key("party", "partenaire qui dénonce", Shape::Slug),
+    key("effective_on", "jour d'effet", Shape::Date),
+    key("signature", "signature Ed25519", Shape::Signature),
+]))]);
+
+/// Checks `node` against `shape`; notes every fault below it.
+pub(crate) fn walk(node: &Node, shape: &Shape, path: &str, faults: &mut Faults<'_>) {
+    match (shape, &node.kind) {
+        (_, Kind::Refused) => {}
+        (Shape::Table(keys), Kind::Table(entries)) => walk_table(node, entries, keys, None, path, faults),
+        (Shape::Variant(variants), Kind::Table(entries)) => {
+            let kind = node.get("kind");
+            let Some(word) = kind.and_then(Node::text) else {
+                let at = kind.map_or(node.at, |k| k.at);
+                let words = words(variants.iter().map(|(w, _)| *w));
+                faults.add(at, &join(path, "kind"), format!("indiquer kind, parmi : {words}"));
+                return;
+            };
+            match variants.iter().find(|(name, _)| *name == word) {
+                Some((_, keys)) => walk_table(node, entries, keys, Some("kind"), path, faults),
+                None => {
+                    let at = kind.map_or(node.at, |k| k.at);
+                    faults.add(at, &join(path, "kind"), choice_fault(word, variants.iter().map(|(w, _)| *w)));
+                }
+            }
+        }
+        (Shape::List { of, min, max }, Kind::List(elements)) => {
+            if !(*min..=*max).contains(&elements.len()) {
+                let found = elements.len();
+                faults.add(node.at, path, format!("{found} élément(s) : il en faut de {min} à {max}"));
+            }
+            for (i, e) in elements.iter().enumerate() {
+                walk(e, of, &element(path, i), faults);
+            }
+        }
+        (Shape::Boolean, Kind::Boolean(_)) => {}
+        (Shape::Integer { min, max }, Kind::Integer(n)) => {
+            if min == max && n != min {
+                faults.add(node.at, path, format!("seule la valeur {min} est connue de cette version du logiciel"));
+            } else if !(min..=max).contains(&n) {
+                faults.add(node.at, path, format!("valeur hors bornes : écrire un nombre entier de {min} à {max}"));
+            }
+        }
+        (Shape::PowerOfTwo { min, max }, Kind::Integer(n)) => {
+            if !(min..=max).contains(&n) || n.count_ones() != 1 {
+                faults.add(node.at, path, format!("écrire une puissance de deux de {min} à {max} (64, 128, 256, 512)"));
+            }
+        }
+        (shape, Kind::Text(text)) if !expects_other(shape) => {
+            if let Some(message) = text_fault(shape, text) {
+                faults.add(node.at, path, message);
+            }
+        }
+        (shape, _) => faults.add(node.at, path, format!("il faut ici {}", expected(shape))),
+    }
+}
+
+fn walk_table(
+    node: &Node,
+    entries: &[(String, Node)],
+    keys: &[Key],
+    tag: Option<&str>,
+    path: &str,
+    faults: &mut Faults<'_>,
+) {
+    for (name, entry) in entries {
+        match keys.iter().find(|k| k.name == name) {
+            Some(key) => walk(entry, &key.shape, &join(path, name), faults),
+            None if Some(name.as_str()) == tag => {}
+            None => {
+                let known = keys.iter().map(|k| k.name);
+                let advice = match nearest(name, known.clone()) {
+                    Some(near) => format!("clé inconnue ; vouliez-vous écrire {near} ?"),
+                    None if keys.is_empty() => "clé inconnue : aucune autre clé n'est admise ici, la retirer".to_owned(),
+                    None => format!("clé inconnue ; clés admises ici : {}", words(known)),
+                };
+                faults.add(entry.key_at, &join(path, name), advice);
+            }
+        }
+    }
+    for key in keys.iter().filter(|k| k.required && node.get(k.name).is_none()) {
+        faults.add(node.at, &join(path, key.name), format!("clé manquante : ajouter {} ({})", key.name, key.help));
+    }
+}
+
+/// Whether `shape` takes something other than text.
+fn expects_other(shape: &Shape) -> bool {
+    matches!(
+        shape,
+        Shape::Integer { .. } | Shape::PowerOfTwo { .. } | Shape::Boolean | Shape::List { .. } | Shape::Table(_) | Shape::Variant(_)
+    )
+}
+
+fn text_fault(shape: &Shape, text: &str) -> Option<String> {
+    if text.starts_with(PLACEHOLDER) {
+        return Some("valeur à compléter".to_owned());
+    }
+    let (fits, message) = match shape {
+        Shape::Text { max } => {
+            if text.trim().is_empty() {
+                (false, "texte vide : le remplir".to_owned())
+            } else if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+                (false, "caractère de contrôle dans le texte : le retirer".to_owned())
+            } else {
+                (text.chars().count() <= *max, format!("texte trop long : au plus {max} caractères"))
+            }
+        }
+        Shape::Slug => (
+            text.parse::<PartyId>().is_ok(),
+            "identifiant invalide : 1 à 32 lettres minuscules sans accent, chiffres ou tirets, sans tiret au début".to_owned(),
+        ),
+        Shape::Column => (is_column(text), "nom de colonne invalide : lettre minuscule, puis minuscules, chiffres ou soulignés (64 au plus)".to_owned()),
+        Shape::Date => (parse_date(text).is_some(), "date invalide : l'écrire AAAA-MM-JJ, par exemple 2024-01-31".to_owned()),
+        Shape::Period => (text.parse::<Period>().is_ok(), "mois invalide : l'écrire AAAA-MM, par exemple 2024-01".to_owned()),
+        Shape::VerifyingKey => (
+            keys::verifying_key(text).is_some(),
+            "clé Ed25519 invalide : reprendre la clé publique de signature en base64 (32 octets)".to_owned(),
+        ),
+        Shape::SealingKey => (
+            keys::sealing_key(text).is_some(),
+            "clé X25519 invalide : reprendre la clé publique de scellement en base64 (32 octets)".to_owned(),
+        ),
+        Shape::OprfKey => (
+            keys::oprf_key(text).is_some(),
+            "clé OPRF invalide : reprendre la clé publique du tiers de confiance en base64 (32 octets, ristretto255)".to_owned(),
+        ),
+        Shape::Hash => (
+            text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)),
+            "empreinte invalide : 64 chiffres hexadécimaux en minuscules".to_owned(),
+        ),
+        Shape::Signature => (keys::decode::<64>(text).is_some(), "signature invalide : 64 octets en base64".to_owned()),
+        Shape::Choice(known) => (known.contains(&text), choice_fault(text, known.iter().copied())),
+        _ => (true, String::new()),
+    };
+    (!fits).then_some(message)
+}
+
+fn choice_fault<'w>(word: &str, known: impl Iterator<Item = &'w str> + Clone) -> String {
+    match nearest(word, known.clone()) {
+        Some(near) => format!("valeur inconnue ; vouliez-vous écrire \"{near}\" ?"),
+        None => format!("valeur inconnue ; valeurs admises : {}", words(known)),
+    }
+}
+
+fn expected(shape: &Shape) -> &'static str {
+    match shape {
+        Shape::Integer { .. } | Shape::PowerOfTwo { .. } => "un nombre entier, sans guillemets",
+        Shape::Boolean => "true ou false, sans guillemets",
+        Shape::List { of: Shape::Table(_), .. } => "une ou plusieurs tables, écrites [[nom]]",
+        Shape::List { .. } => "une liste entre crochets",
+        Shape::Table(_) => "une table, écrite [nom]",
+        Shape::Variant(_) => "une règle entre accolades, par exemple { kind = \"month\" }",
+        _ => "un texte entre guillemets",
+    }
+}
+
+fn words<'w>(known: impl Iterator<Item = &'w str>) -> String {
+    known.collect::<Vec<_>>().join(", ")
+}
+
+/// Whether `text` can be a canonical column's name.
+fn is_column(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// A day of 1900..=2199 written exactly `AAAA-MM-JJ`; any other spelling would give the same day a second hash.
+pub(crate) fn parse_date(text: &str) -> Option<jiff::civil::Date> {
+    let shaped = text.len() == 10
+        && text.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() });
+    let day: jiff::civil::Date = if shaped { text.parse().ok()? } else { return None };
+    (1900..=2199).contains(&day.year()).then_some(day)
+}
+
+/// The known word nearest to `word`, when near enough to be meant (a third of its letters changed at most).
+fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    if word.len() > 64 {
+        return None;
+    }
+    known
+        .map(|k| (edits(word, k), k))
+        .filter(|(distance, k)| *distance <= (k.chars().count() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, k)| k)
+}
+
+/// Levenshtein distance, in characters.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut last = i + 1;
+        let mut next = vec![last];
+        for (cb, pair) in b.iter().zip(row.windows(2)) {
+            let [diagonal, above] = pair else { continue };
+            last = (last + 1).min(above + 1).min(diagonal + usize::from(ca != *cb));
+            next.push(last);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_counted() {
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(edits("signig_key", "signing_key"), 1);
+        assert_eq!(edits("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn only_near_words_are_suggested() {
+        assert_eq!(nearest("sealin_key", ["signing_key", "sealing_key"].into_iter()), Some("sealing_key"));
+        assert_eq!(nearest("couleur", ["signing_key", "name"].into_iter()), None);
+    }
+
+    #[test]
+    fn a_day_has_one_spelling() {
+        assert!(parse_date("2024-02-29").is_some());
+        for wrong in ["2023-02-29", "20240229", "1899-12-31", "2024-2-29", "2024-02-29T00:00", "2024-W01-1", ""] {
+            assert_eq!(parse_date(wrong), None, "{wrong}");
+        }
+    }
+}
