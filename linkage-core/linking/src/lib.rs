@@ -1,1 +1,113 @@
-//! Blocks to comparison, classification, homonyms and clusters; broker's side
+//! From blocks to clusters: join on tokens, comparison, classification, decision, clustering. Broker's side.
+//!
+//! Everything here is a pure function of the bytes that parties sent, the agreement's layout and decision rule, and the
+//! nodes' level frequencies. There is no name, no key and no clock; nothing depends on handles or on the order in
+//! which records, batches or parties arrive. Each step's output can be packed (`to_bytes`) and the next one started
+//! from it, so that a broker resumes where it was stopped; [`link`] runs them all.
+//!
+//! ```text
+//! PartyInput -> Records -> join -> Meetings -> compare_meetings -> Comparisons -> classify -> Model
+//!                                                      '-> decide -> cluster -> Clusters -> report
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod classify;
+pub mod cluster;
+pub mod compare;
+pub mod decide;
+mod filters;
+pub mod frequencies;
+pub mod join;
+pub mod levels;
+mod pack;
+mod prior;
+pub mod report;
+pub mod view;
+
+pub use classify::{Comparison, Comparisons, Model, classify, compare_meetings};
+pub use cluster::{Abstained, Cluster, Clusters, MatchClass, Member, cluster};
+pub use compare::{Comparer, compare_payloads};
+pub use decide::{Decided, Outcome, Reason, Settings, decide};
+pub use frequencies::LevelFrequencies;
+pub use join::{Meeting, Meetings, Partition, join};
+pub use levels::{ComparisonVector, Dimension, DimensionKind, Dimensions, MAX_DIMENSIONS};
+pub use report::{Report, report};
+pub use view::{PartyInput, RecordIndex, Records};
+
+use linkage_agreement::Layout;
+
+/// Why a step refused its input. Never repeats a record's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The layout is not one that this crate compares.
+    #[error("layout: {0}")]
+    Layout(&'static str),
+    /// A batch is not a whole number of records.
+    #[error("party number {party}: a batch of {len} bytes is not a whole number of records of {record_len} bytes")]
+    BatchLength {
+        /// The party's number in the input.
+        party: usize,
+        /// The batch's length in bytes.
+        len: usize,
+        /// The length of one record in bytes.
+        record_len: usize,
+    },
+    /// A payload of another length than the layout's.
+    #[error("a payload is not {expected} bytes long")]
+    PayloadLength {
+        /// The layout's payload length in bytes.
+        expected: usize,
+    },
+    /// More records than can be numbered.
+    #[error("more than 4,294,967,295 records")]
+    TooManyRecords,
+    /// A record number beyond the last record.
+    #[error("no record has the number {0}")]
+    NoSuchRecord(RecordIndex),
+    /// An entry number beyond a record's last entry.
+    #[error("record {record} has no entry {entry}")]
+    NoSuchEntry {
+        /// The record.
+        record: RecordIndex,
+        /// The entry.
+        entry: u8,
+    },
+    /// A partition that does not exist.
+    #[error("a partition's number must be below the count, and the count 1 to 65,536")]
+    Partition,
+    /// Level frequencies that cannot be used.
+    #[error("level frequencies: {0}")]
+    Frequencies(&'static str),
+    /// Packed bytes that cannot be read.
+    #[error("packed step output: {0}")]
+    Packed(&'static str),
+}
+
+/// What a whole linkage gives.
+#[derive(Debug, Clone)]
+pub struct Linkage {
+    /// Clusters and pairs left open.
+    pub clusters: Clusters,
+    /// The classifier.
+    pub model: Model,
+    /// The run's report.
+    pub report: Report,
+}
+
+/// Runs every step in one go.
+pub fn link(
+    layout: &Layout,
+    parties: &[PartyInput<'_>],
+    frequencies: &LevelFrequencies,
+    settings: &Settings,
+) -> Result<Linkage, LinkError> {
+    let records = Records::new(layout, parties)?;
+    let meetings = join(&records, settings.block_cap, Partition::WHOLE)?;
+    let comparisons = compare_meetings(&records, &meetings)?;
+    let model = classify(&records, &comparisons, frequencies)?;
+    let decided = decide(&records, &comparisons, &model, settings);
+    let clusters = cluster(&records, &decided);
+    let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters);
+    Ok(Linkage { clusters, model, report })
+}

@@ -1,0 +1,390 @@
+//! Classification: how likely a candidate pair is one person, with no labels.
+//!
+//! Fellegi & Sunter (JASA 1969) with chance agreement u counted by the nodes, and agreement m and the share of
+//! matches by EM over the distinct comparison vectors of the pairs that met (Winkler 1988). The share is of *all*
+//! comparable pairs, met or not: u is of random pairs, and a pair that did not meet has no part in the matches.
+//!
+//! Dimensions are taken as independent within a class, which fails where two persons share names, residence or date
+//! because they are related. So a pair that is no match may be of three classes, not one:
+//! * *unrelated*: every dimension by chance;
+//! * *twins*: surname, date and home as within one person, given name and sex by chance;
+//! * *namesakes* (parent and child of one name, homonyms of one place): both names as within one person, date by chance.
+//!
+//! The shares of the last two are estimated along, bounded by the share of matches so that the classes cannot change roles.
+
+use std::collections::BTreeMap;
+
+use crate::levels::{DimensionKind, name_level};
+use crate::pack::{Reader, Writer};
+use crate::{ComparisonVector, Dimensions, LevelFrequencies, LinkError, Meeting, Meetings, Records, compare::Comparer, prior};
+
+/// Weight of the shipped chance agreements, in pairs.
+const PRIOR_CHANCE_PAIRS: f64 = 2_000.0;
+/// Weight of the shipped agreements among matches, in matches for each dimension.
+const PRIOR_MATCHES: f64 = 30.0;
+/// Share of family or home that related persons have in common beyond chance.
+const SHARED_HOME: f64 = 0.7;
+/// Largest shares of twins and of namesakes, in matches.
+const MOST_RELATED: f64 = 0.2;
+/// Smallest shares of twins and of namesakes, in matches.
+const LEAST_RELATED: f64 = 0.004;
+const MAX_ROUNDS: u32 = 100;
+
+/// One pair that met, compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Comparison {
+    /// The record with the smaller number.
+    pub a: u32,
+    /// The record with the larger number.
+    pub b: u32,
+    /// Whether both records are of one party.
+    pub within: bool,
+    /// Blocks in which the two met; 255 stands for more.
+    pub met: u8,
+    /// Levels of agreement.
+    pub vector: ComparisonVector,
+}
+
+/// All pairs that met, compared, in rising order of (a, b): the output of the comparison step.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparisons {
+    /// One row per pair.
+    pub rows: Vec<Comparison>,
+}
+
+/// Compares every pair that met. Pure over a slice of the meetings: the broker may compare parts of
+/// `Meetings::pairs` apart and put the rows together in order.
+pub fn compare_meetings(records: &Records<'_>, meetings: &Meetings) -> Result<Comparisons, LinkError> {
+    let comparer = Comparer::new(records.layout())?;
+    let rows = meetings.pairs().map(|pair| compare_pair(records, &comparer, pair));
+    Ok(Comparisons { rows: rows.collect::<Result<_, _>>()? })
+}
+
+fn compare_pair(records: &Records<'_>, comparer: &Comparer<'_>, pair: &[Meeting]) -> Result<Comparison, LinkError> {
+    let Some(&Meeting { a, b, .. }) = pair.first() else { return Err(LinkError::Packed("a pair without a meeting")) };
+    let mut blocks = Vec::with_capacity(pair.len());
+    for meeting in pair {
+        blocks.push((records.payload(a, meeting.entry_a)?, records.payload(b, meeting.entry_b)?));
+    }
+    Ok(Comparison {
+        a,
+        b,
+        within: records.party(a) == records.party(b),
+        met: u8::try_from(pair.len()).unwrap_or(u8::MAX),
+        vector: comparer.compare(records.header(a)?, records.header(b)?, blocks)?,
+    })
+}
+
+impl Comparisons {
+    const KIND: u8 = b'C';
+
+    /// Packs: kind, version, number of rows, rows of 26 bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new(Self::KIND);
+        out.u64(self.rows.len() as u64);
+        for row in &self.rows {
+            out.u32(row.a);
+            out.u32(row.b);
+            out.u8(u8::from(row.within));
+            out.u8(row.met);
+            out.bytes(&row.vector.0);
+        }
+        out.finish()
+    }
+    /// Unpacks and checks the order.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LinkError> {
+        let mut input = Reader::new(Self::KIND, bytes)?;
+        let count = input.count(26)?;
+        let mut rows = Vec::with_capacity(count);
+        for _ in 0..count {
+            rows.push(Comparison {
+                a: input.u32()?,
+                b: input.u32()?,
+                within: input.u8()? != 0,
+                met: input.u8()?,
+                vector: ComparisonVector(input.array16()?),
+            });
+        }
+        input.finish()?;
+        if rows.iter().any(|r| r.a >= r.b) || rows.windows(2).any(|w| matches!(w, [x, y] if (x.a, x.b) >= (y.a, y.b))) {
+            return Err(LinkError::Packed("pairs out of order"));
+        }
+        Ok(Self { rows })
+    }
+}
+
+/// What was learnt of one dimension. Level 0, missing, has m = u = 1: no evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DimensionModel {
+    /// What the dimension compares.
+    pub kind: DimensionKind,
+    /// Its name.
+    pub name: String,
+    /// Agreement among matches by level.
+    pub m: Vec<f64>,
+    /// Agreement by chance by level.
+    pub u: Vec<f64>,
+}
+
+/// Shares of the classes among all comparable pairs of one kind (across parties, or within one).
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+pub struct Shares {
+    /// Comparable pairs, met or not.
+    pub pairs: f64,
+    /// Share of matches.
+    pub matches: f64,
+    /// Share of twins and other relatives who agree on the date.
+    pub twins: f64,
+    /// Share of namesakes.
+    pub namesakes: f64,
+}
+
+/// The classifier of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// By dimension.
+    pub dimensions: Vec<DimensionModel>,
+    /// Pairs of two parties.
+    pub across: Shares,
+    /// Pairs within a party that may hold duplicates.
+    pub within: Shares,
+    /// Rounds of EM.
+    pub rounds: u32,
+}
+
+/// Learns the classifier from the pairs that met and the nodes' level frequencies. Deterministic: sums run over
+/// distinct vectors in their order, not over records.
+pub fn classify(records: &Records<'_>, comparisons: &Comparisons, frequencies: &LevelFrequencies) -> Result<Model, LinkError> {
+    frequencies.check(records.layout())?;
+    let dimensions = Dimensions::of(records.layout());
+    let mut patterns: BTreeMap<(bool, ComparisonVector), u64> = BTreeMap::new();
+    for row in &comparisons.rows {
+        *patterns.entry((row.within, row.vector)).or_default() += 1;
+    }
+    let mut model = Model {
+        dimensions: dimensions
+            .iter()
+            .enumerate()
+            .map(|(at, d)| {
+                let mut m = prior::match_agreement(d.kind);
+                if let Some(missing) = m.first_mut() {
+                    *missing = 1.0;
+                }
+                let u = frequencies.chance(at, &prior::chance(d.kind), PRIOR_CHANCE_PAIRS);
+                DimensionModel { kind: d.kind, name: d.name.clone(), m, u }
+            })
+            .collect(),
+        across: Shares::default(),
+        within: Shares::default(),
+        rounds: 0,
+    };
+    (model.across, model.within) = first_shares(records);
+    while model.rounds < MAX_ROUNDS {
+        let before = (model.across.matches, model.within.matches);
+        model.maximise(&patterns);
+        model.rounds += 1;
+        let still = |old: f64, new: f64| (new - old).abs() <= 1e-7 * old;
+        if still(before.0, model.across.matches) && still(before.1, model.within.matches) {
+            break;
+        }
+    }
+    Ok(model)
+}
+
+/// Where EM starts: three tenths of the smaller list of every two, one in fifty records twice in a list.
+fn first_shares(records: &Records<'_>) -> (Shares, Shares) {
+    let sizes: Vec<(f64, bool)> =
+        (0..records.parties()).map(|p| (records.of_party(p).len() as f64, records.duplicate_free(p))).collect();
+    // Summed in order of size, so that the order of parties leaves no trace in the last bit.
+    let mut sorted = sizes.clone();
+    sorted.sort_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)));
+    let (mut across, mut expected_across, mut within, mut expected_within) = (0.0, 0.0, 0.0, 0.0);
+    for (n, &(size, duplicate_free)) in sorted.iter().enumerate() {
+        for &(larger, _) in sorted.iter().skip(n + 1) {
+            across += size * larger;
+            expected_across += 0.3 * size;
+        }
+        if !duplicate_free {
+            within += size * (size - 1.0).max(0.0) / 2.0;
+            expected_within += 0.02 * size;
+        }
+    }
+    let shares = |pairs: f64, expected: f64| {
+        let matches = if pairs > 0.0 { (expected / pairs).clamp(1e-12, 0.5) } else { 1e-12 };
+        Shares { pairs, matches, twins: 0.02 * matches, namesakes: 0.02 * matches }
+    };
+    (shares(across, expected_across), shares(within, expected_within))
+}
+
+/// Natural logarithms of the likelihood of one vector in each class.
+struct Likelihoods {
+    matched: f64,
+    twins: f64,
+    namesakes: f64,
+    unrelated: f64,
+}
+
+/// Probabilities of the classes other than "unrelated".
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Posterior {
+    /// One person.
+    pub matched: f64,
+    /// Twins, or relatives who agree on the date.
+    pub twins: f64,
+    /// Namesakes.
+    pub namesakes: f64,
+}
+
+impl Model {
+    const KIND: u8 = b'F';
+
+    /// Log2 odds that a pair is one person's, in thousandths of a bit (whole, so that no later sum depends on order).
+    pub fn weight_millibits(&self, within: bool, vector: &ComparisonVector) -> i32 {
+        let shares = if within { &self.within } else { &self.across };
+        let l = self.likelihoods(vector);
+        let rest = (1.0 - shares.matches - shares.twins - shares.namesakes).max(1e-9);
+        let against = log_sum([
+            l.twins + shares.twins.max(1e-300).ln(),
+            l.namesakes + shares.namesakes.max(1e-300).ln(),
+            l.unrelated + rest.ln(),
+        ]);
+        let odds = l.matched + shares.matches.max(1e-300).ln() - against;
+        (odds / std::f64::consts::LN_2 * 1000.0).round().clamp(-100_000.0, 100_000.0) as i32
+    }
+
+    /// Probabilities of the classes for one vector.
+    pub fn posterior(&self, within: bool, vector: &ComparisonVector) -> Posterior {
+        let shares = if within { &self.within } else { &self.across };
+        let l = self.likelihoods(vector);
+        let rest = (1.0 - shares.matches - shares.twins - shares.namesakes).max(1e-9);
+        let matched = l.matched + shares.matches.max(1e-300).ln();
+        let twins = l.twins + shares.twins.max(1e-300).ln();
+        let namesakes = l.namesakes + shares.namesakes.max(1e-300).ln();
+        let all = log_sum([matched, twins, namesakes, l.unrelated + rest.ln()]);
+        Posterior { matched: (matched - all).exp(), twins: (twins - all).exp(), namesakes: (namesakes - all).exp() }
+    }
+
+    fn likelihoods(&self, vector: &ComparisonVector) -> Likelihoods {
+        let mut l = Likelihoods { matched: 0.0, twins: 0.0, namesakes: 0.0, unrelated: 0.0 };
+        let has = |kind| self.dimensions.iter().any(|d| d.kind == kind);
+        for (at, dimension) in self.dimensions.iter().enumerate() {
+            let level = vector.level(at);
+            // Exchanged names are counted once, at the surname.
+            if level == 0 || (dimension.kind == DimensionKind::Given && level == name_level::SWAPPED && has(DimensionKind::Surname)) {
+                continue;
+            }
+            let (m, u) = (dimension.at(&dimension.m, level), dimension.at(&dimension.u, level));
+            let home = SHARED_HOME * m + (1.0 - SHARED_HOME) * u;
+            let (twins, namesakes) = match dimension.kind {
+                DimensionKind::Surname if level == name_level::SWAPPED => (u, m),
+                DimensionKind::Surname => (m, m),
+                DimensionKind::Given => (u, m),
+                DimensionKind::Date => (m, u),
+                DimensionKind::Sex => (u, m),
+                DimensionKind::Place | DimensionKind::Category | DimensionKind::Text => (home, home),
+            };
+            l.matched += m.ln();
+            l.unrelated += u.ln();
+            l.twins += twins.ln();
+            l.namesakes += namesakes.ln();
+        }
+        // Without a given name twins, and without a date namesakes, could not be told from one person.
+        if !has(DimensionKind::Given) {
+            l.twins = f64::NEG_INFINITY;
+        }
+        if !has(DimensionKind::Date) {
+            l.namesakes = f64::NEG_INFINITY;
+        }
+        l
+    }
+
+    fn maximise(&mut self, patterns: &BTreeMap<(bool, ComparisonVector), u64>) {
+        let mut counts: Vec<Vec<f64>> = self.dimensions.iter().map(|d| vec![0.0; d.m.len()]).collect();
+        let (mut across, mut within) = ([0.0; 3], [0.0; 3]);
+        for (&(is_within, vector), &pairs) in patterns {
+            let p = self.posterior(is_within, &vector);
+            let pairs = pairs as f64;
+            let sums = if is_within { &mut within } else { &mut across };
+            for (sum, share) in sums.iter_mut().zip([p.matched, p.twins, p.namesakes]) {
+                *sum += pairs * share;
+            }
+            for (at, table) in counts.iter_mut().enumerate() {
+                if let Some(count) = table.get_mut(usize::from(vector.level(at))) {
+                    *count += pairs * p.matched;
+                }
+            }
+        }
+        for (shares, [matched, twins, namesakes]) in [(&mut self.across, across), (&mut self.within, within)] {
+            if shares.pairs > 0.0 {
+                shares.matches = (matched / shares.pairs).clamp(1e-15, 0.5);
+                let related = |sum: f64| (sum / shares.pairs).clamp(LEAST_RELATED * shares.matches, MOST_RELATED * shares.matches);
+                shares.twins = related(twins);
+                shares.namesakes = related(namesakes);
+            }
+        }
+        for (dimension, counts) in self.dimensions.iter_mut().zip(&counts) {
+            let prior = prior::match_agreement(dimension.kind);
+            let present: f64 = counts.iter().skip(1).sum();
+            for ((m, count), share) in dimension.m.iter_mut().zip(counts).zip(prior).skip(1) {
+                *m = (count + PRIOR_MATCHES * share) / (present + PRIOR_MATCHES);
+            }
+        }
+    }
+
+    /// Packs: kind, version, shares, rounds, dimensions with m and u.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new(Self::KIND);
+        for shares in [&self.across, &self.within] {
+            for value in [shares.pairs, shares.matches, shares.twins, shares.namesakes] {
+                out.f64(value);
+            }
+        }
+        out.u32(self.rounds);
+        out.u64(self.dimensions.len() as u64);
+        for dimension in &self.dimensions {
+            for value in dimension.m.iter().chain(&dimension.u) {
+                out.f64(*value);
+            }
+        }
+        out.finish()
+    }
+    /// Unpacks a model of `dimensions`.
+    pub fn from_bytes(dimensions: &Dimensions, bytes: &[u8]) -> Result<Self, LinkError> {
+        let mut input = Reader::new(Self::KIND, bytes)?;
+        let mut shares = || -> Result<Shares, LinkError> {
+            Ok(Shares { pairs: input.f64()?, matches: input.f64()?, twins: input.f64()?, namesakes: input.f64()? })
+        };
+        let (across, within) = (shares()?, shares()?);
+        let rounds = input.u32()?;
+        if input.count(16)? != dimensions.len() {
+            return Err(LinkError::Packed("a model of other dimensions"));
+        }
+        let mut models = Vec::with_capacity(dimensions.len());
+        for dimension in dimensions.iter() {
+            let mut table = || (0..dimension.kind.levels()).map(|_| input.f64()).collect::<Result<Vec<f64>, _>>();
+            let (m, u) = (table()?, table()?);
+            models.push(DimensionModel { kind: dimension.kind, name: dimension.name.clone(), m, u });
+        }
+        input.finish()?;
+        Ok(Self { dimensions: models, across, within, rounds })
+    }
+}
+
+impl DimensionModel {
+    /// Weight of a level in bits: log2(m / u).
+    pub fn weight_bits(&self, level: u8) -> f64 {
+        (self.at(&self.m, level) / self.at(&self.u, level)).log2()
+    }
+    fn at(&self, table: &[f64], level: u8) -> f64 {
+        table.get(usize::from(level)).copied().unwrap_or(1.0).max(1e-12)
+    }
+}
+
+/// Logarithm of a sum given by logarithms.
+fn log_sum<const N: usize>(logs: [f64; N]) -> f64 {
+    let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if largest == f64::NEG_INFINITY {
+        return largest;
+    }
+    largest + logs.iter().map(|l| (l - largest).exp()).sum::<f64>().ln()
+}

@@ -1,0 +1,377 @@
+//! Clusters across any number of parties, by falling weight.
+//!
+//! Average linkage: two groups are joined when the mean weight over all pairs between them is above zero and at least
+//! one pair is a link by itself. A pair that did not meet is no evidence of difference, yet pairs of one person meet
+//! nearly always: each counts as `UNMET_MILLIBITS`, so that one weak edge cannot chain two large groups. A join that
+//! would put two records of a duplicate-free party together is refused.
+//!
+//! The result depends on weights only. Joins of equal weight are taken as one batch: a batch whose joins exclude one
+//! another is refused whole, and abstained from.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use crate::decide::{Decided, Outcome, Reason, probability};
+use crate::pack::{Reader, Writer};
+use crate::{LinkError, RecordIndex, Records};
+
+/// What a pair that did not meet counts for, in thousandths of a bit.
+const UNMET_MILLIBITS: i64 = -2_000;
+/// Probability of a join from which its members are certain.
+const CERTAIN: f64 = 0.995;
+
+/// How sure a member's place in its cluster is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchClass {
+    /// Probability .995 or more, and no pair of the cluster speaks against it.
+    Certain,
+    /// Less.
+    Probable,
+}
+
+/// A record in a cluster.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Member {
+    /// The record.
+    pub record: RecordIndex,
+    /// How sure its place is.
+    pub class: MatchClass,
+    /// Probability that it is the same person as the member it fits best.
+    pub probability: f64,
+}
+
+/// Records of one person: two or more, in rising order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// The records.
+    pub members: Vec<Member>,
+    /// Probability that every join of the cluster is right.
+    pub probability: f64,
+}
+
+/// A pair left open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Abstained {
+    /// The record with the smaller number.
+    pub a: RecordIndex,
+    /// The record with the larger number.
+    pub b: RecordIndex,
+    /// Log2 odds that the two are one person's, in thousandths of a bit.
+    pub millibits: i32,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// The clusters in order of their first record, and the pairs left open in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Clusters {
+    /// Clusters of two records or more.
+    pub clusters: Vec<Cluster>,
+    /// Pairs left open.
+    pub abstained: Vec<Abstained>,
+}
+
+/// Weights between two groups.
+#[derive(Debug, Clone, Copy, Default)]
+struct Between {
+    sum: i64,
+    met: i64,
+    /// Heaviest pair that is a link by itself.
+    link: Option<i32>,
+}
+
+impl Between {
+    fn add(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.met += other.met;
+        self.link = self.link.max(other.link);
+    }
+    /// Mean weight over all pairs between groups of `pairs` pairs, in millionths of a bit.
+    fn mean(&self, pairs: i64) -> i64 {
+        (1000 * (self.sum + UNMET_MILLIBITS * (pairs - self.met))).div_euclid(pairs.max(1))
+    }
+}
+
+/// Groups records by the decided pairs.
+pub fn cluster(records: &Records<'_>, decided: &[Decided]) -> Clusters {
+    let mut groups = Groups::new(records, decided);
+    groups.agglomerate();
+    let mut out = Clusters::default();
+    let mut clustered = BTreeMap::new();
+    for group in groups.live() {
+        let number = out.clusters.len();
+        for &record in &group.members {
+            clustered.insert(record, number);
+        }
+        let members = group.members.iter().map(|&record| Member { record, class: MatchClass::Probable, probability: 0.0 });
+        out.clusters.push(Cluster { members: members.collect(), probability: group.probability });
+    }
+    let mut contrary = BTreeSet::new();
+    for pair in decided {
+        let (a, b) = (clustered.get(&pair.a), clustered.get(&pair.b));
+        if let (Some(&number), true) = (a, a == b) {
+            let Some(cluster) = out.clusters.get_mut(number) else { continue };
+            for member in cluster.members.iter_mut().filter(|m| m.record == pair.a || m.record == pair.b) {
+                member.probability = member.probability.max(probability(pair.millibits));
+            }
+            if pair.millibits < 0 {
+                contrary.insert(number);
+            }
+            continue;
+        }
+        let reason = match pair.outcome {
+            Outcome::Abstain(reason) => reason,
+            Outcome::Link => groups.why_refused(pair),
+            Outcome::Refuse => continue,
+        };
+        out.abstained.push(Abstained { a: pair.a, b: pair.b, millibits: pair.millibits, reason });
+    }
+    for (number, cluster) in out.clusters.iter_mut().enumerate() {
+        for member in &mut cluster.members {
+            let certain = member.probability >= CERTAIN && !contrary.contains(&number);
+            member.class = if certain { MatchClass::Certain } else { MatchClass::Probable };
+        }
+    }
+    out.clusters.sort_by_key(|c| c.members.first().map(|m| m.record));
+    out.abstained.sort_unstable();
+    out
+}
+
+#[derive(Debug)]
+struct Group {
+    /// In rising order; empty once merged into another.
+    members: Vec<RecordIndex>,
+    /// Duplicate-free parties that have a record in it.
+    taken: BTreeSet<usize>,
+    near: BTreeMap<usize, Between>,
+    probability: f64,
+    /// Raised whenever the group changes: older joins of the queue are void.
+    version: u32,
+}
+
+struct Groups {
+    groups: Vec<Group>,
+    of_record: BTreeMap<RecordIndex, usize>,
+    /// Groups whose join was refused because equal joins exclude one another, by their records.
+    tied: BTreeSet<(RecordIndex, RecordIndex)>,
+}
+
+/// A possible join: mean weight, then heaviest link; then the two groups and their versions, which order nothing that
+/// shows, since all joins of equal weight and link are taken together.
+type Join = (i64, i32, Reverse<(usize, u32, usize, u32)>);
+
+impl Groups {
+    fn new(records: &Records<'_>, decided: &[Decided]) -> Self {
+        let linked: BTreeSet<RecordIndex> =
+            decided.iter().filter(|p| p.outcome == Outcome::Link).flat_map(|p| [p.a, p.b]).collect();
+        let mut groups = Vec::with_capacity(linked.len());
+        let mut of_record = BTreeMap::new();
+        for record in linked {
+            let party = records.party(record);
+            of_record.insert(record, groups.len());
+            groups.push(Group {
+                members: vec![record],
+                taken: records.duplicate_free(party).then_some(party).into_iter().collect(),
+                near: BTreeMap::new(),
+                probability: 1.0,
+                version: 0,
+            });
+        }
+        for pair in decided {
+            let (Some(&a), Some(&b)) = (of_record.get(&pair.a), of_record.get(&pair.b)) else { continue };
+            let link = (pair.outcome == Outcome::Link).then_some(pair.millibits);
+            let between = Between { sum: i64::from(pair.millibits), met: 1, link };
+            for (from, to) in [(a, b), (b, a)] {
+                if let Some(group) = groups.get_mut(from) {
+                    group.near.entry(to).or_default().add(between);
+                }
+            }
+        }
+        Self { groups, of_record, tied: BTreeSet::new() }
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(|g| g.members.len() >= 2)
+    }
+
+    /// The join of groups `x` and `y`, when one of their pairs is a link and the mean weight is above zero.
+    fn possible(&self, x: usize, y: usize) -> Option<Join> {
+        let (gx, gy) = (self.groups.get(x)?, self.groups.get(y)?);
+        let between = gx.near.get(&y)?;
+        let mean = between.mean((gx.members.len() * gy.members.len()) as i64);
+        let (low, high) = if x < y { ((x, gx.version), (y, gy.version)) } else { ((y, gy.version), (x, gx.version)) };
+        (mean > 0).then_some((mean, between.link?, Reverse((low.0, low.1, high.0, high.1))))
+    }
+
+    fn is_current(&self, join: &Join) -> bool {
+        let Reverse((x, version_x, y, version_y)) = join.2;
+        let current = |n: usize, version| self.groups.get(n).is_some_and(|g| g.version == version && !g.members.is_empty());
+        current(x, version_x) && current(y, version_y)
+    }
+
+    fn agglomerate(&mut self) {
+        let mut queue: BinaryHeap<Join> = BinaryHeap::new();
+        for (x, group) in self.groups.iter().enumerate() {
+            queue.extend(group.near.range(x + 1..).filter_map(|(&y, _)| self.possible(x, y)));
+        }
+        while let Some(top) = queue.pop() {
+            let mut batch = vec![top];
+            while queue.peek().is_some_and(|next| (next.0, next.1) == (top.0, top.1)) {
+                batch.extend(queue.pop());
+            }
+            batch.retain(|join| self.is_current(join));
+            for joined in connected(&batch) {
+                if let Some(changed) = self.join_all(&joined, top.1) {
+                    let near = self.groups.get(changed).into_iter().flat_map(|g| g.near.keys());
+                    queue.extend(near.filter_map(|&y| self.possible(changed, y)));
+                }
+            }
+        }
+    }
+
+    /// Joins the groups of one connected batch, or none of them. Returns the group that grew.
+    fn join_all(&mut self, numbers: &BTreeSet<usize>, link: i32) -> Option<usize> {
+        let mut taken = BTreeSet::new();
+        let conflict = numbers.iter().filter_map(|&n| self.groups.get(n)).any(|g| g.taken.iter().any(|&p| !taken.insert(p)));
+        if conflict || !self.coherent(numbers) {
+            if numbers.len() > 2 {
+                self.note_tie(numbers);
+            }
+            return None;
+        }
+        let (&into, rest) = numbers.iter().next().map(|first| (first, numbers.iter().skip(1)))?;
+        for &from in rest {
+            self.merge(into, from, link);
+        }
+        Some(into)
+    }
+
+    /// Whether every two groups of a batch may stand in one cluster: none speaks strongly against another.
+    fn coherent(&self, numbers: &BTreeSet<usize>) -> bool {
+        let (mut all, mut pairs) = (Between::default(), 0);
+        for &x in numbers {
+            let Some(group) = self.groups.get(x) else { continue };
+            for &y in numbers.range(x + 1..) {
+                let Some(other) = self.groups.get(y) else { continue };
+                pairs += (group.members.len() * other.members.len()) as i64;
+                if let Some(&between) = group.near.get(&y) {
+                    all.add(between);
+                }
+            }
+        }
+        all.mean(pairs) > 0
+    }
+
+    fn merge(&mut self, into: usize, from: usize, link: i32) {
+        let Some(source) = self.groups.get_mut(from) else { return };
+        let members = std::mem::take(&mut source.members);
+        let near = std::mem::take(&mut source.near);
+        let taken = std::mem::take(&mut source.taken);
+        let source_probability = source.probability;
+        source.version += 1;
+        for (&other, &between) in near.iter().filter(|&(&other, _)| other != into) {
+            if let Some(group) = self.groups.get_mut(other) {
+                group.near.remove(&from);
+                group.near.entry(into).or_default().add(between);
+            }
+        }
+        for record in &members {
+            self.of_record.insert(*record, into);
+        }
+        if let Some(group) = self.groups.get_mut(into) {
+            group.near.remove(&from);
+            for (other, between) in near.into_iter().filter(|&(other, _)| other != into) {
+                group.near.entry(other).or_default().add(between);
+            }
+            group.members.extend(members);
+            group.members.sort_unstable();
+            group.taken.extend(taken);
+            group.probability *= source_probability * probability(link);
+            group.version += 1;
+        }
+    }
+
+    fn note_tie(&mut self, numbers: &BTreeSet<usize>) {
+        let members: Vec<RecordIndex> =
+            numbers.iter().filter_map(|&n| self.groups.get(n)).flat_map(|g| g.members.iter().copied()).collect();
+        for (n, &a) in members.iter().enumerate() {
+            for &b in members.iter().skip(n + 1) {
+                self.tied.insert((a.min(b), a.max(b)));
+            }
+        }
+    }
+
+    fn why_refused(&self, pair: &Decided) -> Reason {
+        if self.tied.contains(&(pair.a, pair.b)) {
+            return Reason::Tie;
+        }
+        let group = |record| self.of_record.get(record).and_then(|&n| self.groups.get(n));
+        match (group(&pair.a), group(&pair.b)) {
+            (Some(x), Some(y)) if !x.taken.is_disjoint(&y.taken) => Reason::DuplicateFreeParty,
+            _ => Reason::Contradicted,
+        }
+    }
+}
+
+/// The connected components of a batch of joins, as sets of groups.
+fn connected(batch: &[Join]) -> Vec<BTreeSet<usize>> {
+    let mut components: Vec<BTreeSet<usize>> = Vec::new();
+    for Reverse((x, _, y, _)) in batch.iter().map(|join| join.2) {
+        let (touching, mut apart): (Vec<_>, Vec<_>) = components.into_iter().partition(|c| c.contains(&x) || c.contains(&y));
+        let mut joined: BTreeSet<usize> = touching.into_iter().flatten().collect();
+        joined.extend([x, y]);
+        apart.push(joined);
+        components = apart;
+    }
+    components
+}
+
+impl Clusters {
+    const KIND: u8 = b'K';
+
+    /// Packs: kind, version, clusters with members, pairs left open.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new(Self::KIND);
+        out.u64(self.clusters.len() as u64);
+        for cluster in &self.clusters {
+            out.f64(cluster.probability);
+            out.u64(cluster.members.len() as u64);
+            for member in &cluster.members {
+                out.u32(member.record);
+                out.u8(u8::from(member.class == MatchClass::Probable));
+                out.f64(member.probability);
+            }
+        }
+        out.u64(self.abstained.len() as u64);
+        for pair in &self.abstained {
+            out.u32(pair.a);
+            out.u32(pair.b);
+            out.i32(pair.millibits);
+            out.u8(pair.reason as u8);
+        }
+        out.finish()
+    }
+    /// Unpacks.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LinkError> {
+        let mut input = Reader::new(Self::KIND, bytes)?;
+        let mut out = Self::default();
+        for _ in 0..input.count(16)? {
+            let probability = input.f64()?;
+            let count = input.count(13)?;
+            let mut members = Vec::with_capacity(count);
+            for _ in 0..count {
+                let record = input.u32()?;
+                let class = if input.u8()? == 0 { MatchClass::Certain } else { MatchClass::Probable };
+                members.push(Member { record, class, probability: input.f64()? });
+            }
+            out.clusters.push(Cluster { members, probability });
+        }
+        for _ in 0..input.count(13)? {
+            let (a, b, millibits) = (input.u32()?, input.u32()?, input.i32()?);
+            out.abstained.push(Abstained { a, b, millibits, reason: Reason::from_code(input.u8()?)? });
+        }
+        input.finish()?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,191 @@
+//! The decision on each pair: link, no link, or abstain.
+//!
+//! A link is worth its risk when its expected cost is below that of missing it: with a false link costing `c` missed
+//! ones, when P >= c / (c + 1). The same name is never enough by itself: a record with several candidates in a party
+//! whose list holds each person once is linked only when the best one leads by a margin. What is neither is abstained
+//! from, with a reason, and left to people.
+
+use std::collections::BTreeMap;
+
+use linkage_agreement::Agreement;
+
+use crate::classify::{Comparison, Comparisons, Model};
+use crate::{LinkError, RecordIndex, Records};
+
+/// The decision rule of the agreement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Blocks with more records are dropped.
+    pub block_cap: u32,
+    /// Missed links that one false link costs.
+    pub false_link_cost: u32,
+    /// Lead over rivals, in tenths of a bit.
+    pub lead_margin_decibits: u32,
+    /// Probability from which a pair that is not linked is abstained from, in thousandths.
+    pub abstain_floor_permille: u32,
+}
+
+impl Settings {
+    /// The rule that the agreement fixes.
+    pub fn of(agreement: &Agreement) -> Self {
+        Self {
+            block_cap: agreement.encoding.block_cap,
+            false_link_cost: agreement.decision.false_link_cost,
+            lead_margin_decibits: agreement.decision.lead_margin_decibits,
+            abstain_floor_permille: agreement.decision.abstain_floor_permille,
+        }
+    }
+    /// Log2 odds from which a pair is linked, in thousandths of a bit.
+    pub fn link_millibits(&self) -> i32 {
+        (f64::from(self.false_link_cost.max(1)).log2() * 1000.0).round() as i32
+    }
+    /// Log2 odds from which a pair is abstained from, in thousandths of a bit.
+    pub fn abstain_millibits(&self) -> i32 {
+        let floor = (f64::from(self.abstain_floor_permille) / 1000.0).clamp(1e-6, 1.0 - 1e-6);
+        (((floor / (1.0 - floor)).log2() * 1000.0).round() as i32).min(self.link_millibits())
+    }
+    fn margin_millibits(&self) -> i32 {
+        i32::try_from(self.lead_margin_decibits.saturating_mul(100)).unwrap_or(i32::MAX)
+    }
+}
+
+/// Why a pair is neither linked nor refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Reason {
+    /// Too little evidence either way.
+    Uncertain = 0,
+    /// As likely twins, or other relatives of one birth date, as one person.
+    Twins = 1,
+    /// As likely two persons of one name as one person.
+    Namesakes = 2,
+    /// Another record of the same party fits almost as well, or better.
+    Rival = 3,
+    /// The link would join two records of a party that holds each person once.
+    DuplicateFreeParty = 4,
+    /// Other pairs of the two groups speak against joining them.
+    Contradicted = 5,
+    /// Several links of equal weight exclude one another.
+    Tie = 6,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::Uncertain,
+        Self::Twins,
+        Self::Namesakes,
+        Self::Rival,
+        Self::DuplicateFreeParty,
+        Self::Contradicted,
+        Self::Tie,
+    ];
+    pub(crate) fn from_code(code: u8) -> Result<Self, LinkError> {
+        Self::ALL.get(usize::from(code)).copied().ok_or(LinkError::Packed("an unknown reason"))
+    }
+}
+
+/// What was decided on a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// To be linked, unless clustering refuses.
+    Link,
+    /// Left open.
+    Abstain(Reason),
+    /// Not linked.
+    Refuse,
+}
+
+/// A pair with its weight and outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided {
+    /// The record with the smaller number.
+    pub a: RecordIndex,
+    /// The record with the larger number.
+    pub b: RecordIndex,
+    /// Log2 odds that the two are one person's, in thousandths of a bit.
+    pub millibits: i32,
+    /// What was decided.
+    pub outcome: Outcome,
+}
+
+/// Probability of a weight in thousandths of a bit.
+pub fn probability(millibits: i32) -> f64 {
+    1.0 / (1.0 + (-f64::from(millibits) / 1000.0).exp2())
+}
+
+/// Decides on every pair, in the order of `comparisons`.
+pub fn decide(records: &Records<'_>, comparisons: &Comparisons, model: &Model, settings: &Settings) -> Vec<Decided> {
+    let mut weights = BTreeMap::new();
+    let mut weigh = |row: &Comparison| {
+        *weights.entry((row.within, row.vector)).or_insert_with(|| model.weight_millibits(row.within, &row.vector))
+    };
+    let mut decided: Vec<Decided> = comparisons
+        .rows
+        .iter()
+        .map(|row| {
+            let millibits = weigh(row);
+            let outcome = if millibits >= settings.link_millibits() {
+                Outcome::Link
+            } else if millibits >= settings.abstain_millibits() {
+                Outcome::Abstain(reason(model, row))
+            } else {
+                Outcome::Refuse
+            };
+            Decided { a: row.a, b: row.b, millibits, outcome }
+        })
+        .collect();
+    let rivals = Rivals::of(records, &decided);
+    for pair in &mut decided {
+        if pair.outcome == Outcome::Link && !rivals.leads(records, pair, settings.margin_millibits()) {
+            pair.outcome = Outcome::Abstain(Reason::Rival);
+        }
+    }
+    decided
+}
+
+fn reason(model: &Model, row: &Comparison) -> Reason {
+    let p = model.posterior(row.within, &row.vector);
+    let unrelated = 1.0 - p.matched - p.twins - p.namesakes;
+    if p.twins >= p.namesakes && p.twins >= unrelated {
+        Reason::Twins
+    } else if p.namesakes >= unrelated {
+        Reason::Namesakes
+    } else {
+        Reason::Uncertain
+    }
+}
+
+/// The two heaviest pairs of every record towards every duplicate-free party.
+struct Rivals(BTreeMap<(RecordIndex, usize), [i32; 2]>);
+
+impl Rivals {
+    fn of(records: &Records<'_>, decided: &[Decided]) -> Self {
+        let mut best: BTreeMap<(RecordIndex, usize), [i32; 2]> = BTreeMap::new();
+        for pair in decided {
+            for (record, other) in [(pair.a, pair.b), (pair.b, pair.a)] {
+                let party = records.party(other);
+                if records.duplicate_free(party) {
+                    let [first, second] = best.entry((record, party)).or_insert([i32::MIN; 2]);
+                    if pair.millibits > *first {
+                        *second = *first;
+                        *first = pair.millibits;
+                    } else {
+                        *second = (*second).max(pair.millibits);
+                    }
+                }
+            }
+        }
+        Self(best)
+    }
+
+    /// Whether the pair leads every other of its two records towards the same party by `margin`.
+    fn leads(&self, records: &Records<'_>, pair: &Decided, margin: i32) -> bool {
+        [(pair.a, pair.b), (pair.b, pair.a)].into_iter().all(|(record, other)| {
+            let Some(&[first, second]) = self.0.get(&(record, records.party(other))) else { return true };
+            let runner_up = if pair.millibits == first { second } else { first };
+            runner_up == i32::MIN || pair.millibits.saturating_sub(runner_up) >= margin.max(1)
+        })
+    }
+}
