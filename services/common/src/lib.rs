@@ -1,1 +1,23 @@
-//! What every role shares: configuration, mutual TLS, authorisation, telemetry, storage seams
+//! What every role shares: configuration, mutual TLS, authorisation, telemetry, errors, storage seams.
+//!
+//! Nothing here knows what a name, a filter or a cohort is. The modules are the edges of a process: its
+//! files ([`fsx`], [`config`], [`agreement_files`], [`store`], [`blob`]), its peers ([`tls`], [`authz`], [`error`]), its clock
+//! ([`clock`]) and its log ([`telemetry`]). [`authority`] makes certificates for demonstrations and tests.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod agreement_files;
+pub mod authority;
+pub mod authz;
+pub mod blob;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod fsx;
+pub mod store;
+pub mod telemetry;
+pub mod tls;
+
+pub use agreement_files::{AgreementFileError, AgreementFiles};
+pub use clock::{Clock, MockClock, SystemClock};
+pub use error::{ErrorKind, ServiceError};
+pub use tls::{PeerIdentity, TlsFiles};

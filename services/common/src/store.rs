@@ -1,0 +1,184 @@
+//! SQLite opened the one way that every role needs.
+//!
+//! * Write-ahead log with `synchronous = FULL`: a commit that was acknowledged survives a loss of power. A
+//!   node forgets a batch once the broker has acknowledged it, so `NORMAL`, which may lose the last commits,
+//!   would lose records (<https://sqlite.org/pragma.html#pragma_synchronous>).
+//! * `secure_delete`: deleted rows are overwritten with zeros, since agreements promise deletion;
+//!   [`checkpoint`] does the same for the write-ahead log.
+//! * The file has mode 0600; SQLite gives its journal and log the same.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::fsx;
+
+/// How long a writer waits for another one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// SQLite lets one connection write at a time; the others read.
+const CONNECTIONS: u32 = 8;
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No room is left.
+    #[error("disque plein ; faites de la place, rien n'a été écrit à moitié")]
+    DiskFull,
+    /// Another writer held the database for too long.
+    #[error("base de données occupée ; réessayez")]
+    Busy,
+    /// The file cannot be opened as a database.
+    #[error("{} : base de données impossible à ouvrir ; vérifiez le chemin et les droits, ou restaurez une sauvegarde", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite or the system answered.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The schema cannot be brought to this program's version.
+    #[error("le schéma de la base n'est pas celui de cette version du programme ; installez la version qui l'a écrite, ou une plus récente")]
+    Migration(#[source] MigrateError),
+    /// Anything else.
+    #[error("la base de données a refusé une opération")]
+    Other(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if fsx::is_disk_full_in(&error) {
+            return Self::DiskFull;
+        }
+        // The low byte of the (extended) result code is the primary one: https://sqlite.org/rescode.html
+        let primary = error
+            .as_database_error()
+            .and_then(|e| e.code())
+            .and_then(|code| code.parse::<u32>().ok())
+            .map(|code| code & 0xff);
+        match primary {
+            Some(13) => Self::DiskFull,
+            Some(5 | 6) => Self::Busy,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) => match Self::from(error) {
+                Self::Other(error) => Self::Migration(MigrateError::Execute(error)),
+                known => known,
+            },
+            other => Self::Migration(other),
+        }
+    }
+}
+
+/// Opens the database at `path`, made when absent (as are its directories).
+///
+/// # Errors
+/// [`StoreError::Open`], or [`StoreError::DiskFull`].
+pub async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
+    create_private(path).map_err(|e| {
+        if fsx::is_disk_full(&e) { StoreError::DiskFull } else { StoreError::Open { path: path.to_owned(), source: e.into() } }
+    })?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("secure_delete", "ON");
+    SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await.map_err(|e| match StoreError::from(e) {
+        StoreError::Other(e) => StoreError::Open { path: path.to_owned(), source: e.into() },
+        known => known,
+    })
+}
+
+/// Brings the schema to the version of `migrator`, made by `sqlx::migrate!()` in the role's crate.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn migrate(pool: &SqlitePool, migrator: &Migrator) -> Result<(), StoreError> {
+    migrator.run(pool).await.map_err(StoreError::from)
+}
+
+/// Moves the write-ahead log into the database and empties it, so that what was deleted is on no page of it.
+///
+/// # Errors
+/// [`StoreError::Busy`] when a reader keeps the log in use.
+pub async fn checkpoint(pool: &SqlitePool) -> Result<(), StoreError> {
+    let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(pool).await?;
+    if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
+}
+
+fn create_private(path: &Path) -> std::io::Result<()> {
+    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+        fsx::create_private_dir(dir)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_settings_hold_on_every_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = open_sqlite(&dir.path().join("new/dir/role.db")).await.unwrap();
+        let first = pool.acquire().await.unwrap();
+        for mut connection in [first, pool.acquire().await.unwrap()] {
+            for (pragma, expected) in
+                [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1), ("PRAGMA secure_delete", 1), ("PRAGMA busy_timeout", 10_000)]
+            {
+                let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut *connection).await.unwrap();
+                assert_eq!(value, expected, "{pragma}");
+            }
+            let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.unwrap();
+            assert_eq!(mode, "wal");
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn no_file_of_the_database_can_be_read_by_others_and_deleted_rows_are_gone_from_all() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let pool = open_sqlite(&dir.path().join("role.db")).await.unwrap();
+        sqlx::query("CREATE TABLE t (v TEXT)").execute(&pool).await.unwrap();
+        sqlx::query("INSERT INTO t VALUES ('a token to forget')").execute(&pool).await.unwrap();
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let entry = entry.unwrap();
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.file_name());
+        }
+        sqlx::query("DELETE FROM t").execute(&pool).await.unwrap();
+        checkpoint(&pool).await.unwrap();
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            assert!(!bytes.windows(8).any(|w| w == b"a token "));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_database_is_a_full_disk_and_a_foreign_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = open_sqlite(&dir.path().join("small.db")).await.unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        sqlx::query("CREATE TABLE t (v BLOB)").execute(&mut *connection).await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 4").execute(&mut *connection).await.unwrap();
+        let error = sqlx::query("INSERT INTO t VALUES (zeroblob(1000000))").execute(&mut *connection).await.unwrap_err();
+        assert!(matches!(StoreError::from(error), StoreError::DiskFull));
+
+        let foreign = dir.path().join("foreign.db");
+        std::fs::write(&foreign, [b'x'; 4096]).unwrap();
+        assert!(matches!(open_sqlite(&foreign).await, Err(StoreError::Open { path, .. }) if path == foreign));
+    }
+}

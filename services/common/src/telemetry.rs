@@ -1,0 +1,87 @@
+//! The log: text on a terminal, JSON for a collector, and never a payload.
+//!
+//! `LINKAGE_LOG` holds the filter of `tracing-subscriber` (`info` when absent), `LINKAGE_LOG_FORMAT=json`
+//! selects JSON lines. The log goes to standard error: standard output belongs to the facts that a command
+//! prints. The panic hook reports where a panic happened and drops its message, which may quote data.
+
+use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
+
+use tracing_subscriber::EnvFilter;
+
+/// Why the log could not be started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TelemetryError {
+    /// `LINKAGE_LOG` is not a filter.
+    #[error("LINKAGE_LOG : filtre illisible ; exemple : LINKAGE_LOG=info,linkage_broker=debug")]
+    Filter,
+    /// `LINKAGE_LOG_FORMAT` names no format.
+    #[error("LINKAGE_LOG_FORMAT : valeurs possibles : text, json")]
+    Format,
+    /// A log was started before in this process.
+    #[error("le journal est déjà démarré dans ce processus")]
+    AlreadyStarted,
+}
+
+/// Starts the log of this process and installs the panic hook. Called once, first thing in `main`.
+///
+/// # Errors
+/// [`TelemetryError`].
+pub fn init() -> Result<(), TelemetryError> {
+    let filter = match std::env::var("LINKAGE_LOG") {
+        Ok(text) => EnvFilter::try_new(text).map_err(|_| TelemetryError::Filter)?,
+        Err(std::env::VarError::NotPresent) => EnvFilter::new("info"),
+        Err(std::env::VarError::NotUnicode(_)) => return Err(TelemetryError::Filter),
+    };
+    let json = match std::env::var("LINKAGE_LOG_FORMAT").as_deref() {
+        Err(std::env::VarError::NotPresent) | Ok("text") => false,
+        Ok("json") => true,
+        _ => return Err(TelemetryError::Format),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
+    started.map_err(|_| TelemetryError::AlreadyStarted)?;
+    install_panic_hook();
+    Ok(())
+}
+
+/// Makes panics report their place only.
+pub fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|info| report_panic(&place(info))));
+}
+
+fn place(info: &PanicHookInfo<'_>) -> String {
+    info.location().map_or_else(|| "unknown place".to_owned(), |at| format!("{}:{}", at.file(), at.line()))
+}
+
+fn report_panic(place: &str) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!(place, "panic");
+    } else {
+        eprintln!("panic at {place}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn a_panic_is_reported_without_its_message() {
+        let seen = Arc::new(Mutex::new(String::new()));
+        let sink = seen.clone();
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| *sink.lock().unwrap() = place(info)));
+        let result = std::panic::catch_unwind(|| panic!("Martin 1980-01-02"));
+        std::panic::set_hook(before);
+        assert!(result.is_err());
+        let seen = seen.lock().unwrap();
+        assert!(seen.contains("telemetry.rs:"), "{seen}");
+        assert!(!seen.contains("Martin"));
+    }
+}

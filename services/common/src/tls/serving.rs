@@ -1,0 +1,290 @@
+//! Accepting connections and serving gRPC on them.
+//!
+//! A stranger costs the server one slot for at most the handshake timeout, and never a request: only
+//! connections whose handshake is complete reach tonic. A connection lives for a limited time, after which
+//! the client connects anew, so a revoked certificate is cut off within that time.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+use tower::util::MapRequestLayer;
+
+use super::identity::{PeerIdentity, uri_of};
+use super::server::ServerTls;
+
+/// What a server allows. Every key may be left out of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at a time, handshakes under way included; one more is dropped at once.
+    pub max_connections: usize,
+    /// Milliseconds that a handshake may take.
+    pub handshake_timeout_ms: u64,
+    /// Requests at a time on one connection.
+    pub max_concurrent_streams: u32,
+    /// Seconds until a handler must have answered; a client-streaming call answers after its last message.
+    pub request_timeout_s: u64,
+    /// Seconds between two probes of a silent connection.
+    pub keepalive_interval_s: u64,
+    /// Seconds that a probe may stay unanswered.
+    pub keepalive_timeout_s: u64,
+    /// Seconds after which a connection takes no new request and its client connects anew.
+    pub connection_age_s: u64,
+    /// Seconds that requests under way are given when the server stops.
+    pub shutdown_grace_s: u64,
+    /// Milliseconds between two looks at the certificate files.
+    pub reload_poll_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            handshake_timeout_ms: 10_000,
+            max_concurrent_streams: 256,
+            request_timeout_s: 3600,
+            keepalive_interval_s: 30,
+            keepalive_timeout_s: 20,
+            connection_age_s: 3600,
+            shutdown_grace_s: 10,
+            reload_poll_ms: 30_000,
+        }
+    }
+}
+
+/// Why a server ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The listener, or HTTP/2, failed.
+    #[error("le serveur s'est arrêté")]
+    Transport(#[from] tonic::transport::Error),
+    /// Signals cannot be received.
+    #[error("le système refuse la réception du signal SIGHUP")]
+    Signal(#[source] io::Error),
+}
+
+/// The gRPC method that was called (`/package.Service/Method`), in the extensions of every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalledMethod(pub String);
+
+/// Serves `routes` on `listener` under the default [`Limits`] until `shutdown` completes. The caller adds
+/// what services it has, health included. `SIGHUP`, or a change of the files, takes the certificates over again.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve<F>(listener: TcpListener, tls: ServerTls, routes: Routes, shutdown: F) -> Result<(), ServeError>
+where
+    F: Future<Output = ()>,
+{
+    serve_with_limits(listener, tls, routes, &Limits::default(), shutdown).await
+}
+
+/// As [`serve`], under `limits`.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve_with_limits<F>(
+    listener: TcpListener,
+    tls: ServerTls,
+    routes: Routes,
+    limits: &Limits,
+    shutdown: F,
+) -> Result<(), ServeError>
+where
+    F: Future<Output = ()>,
+{
+    // Ends with this function, in whichever way it ends.
+    let mut background = JoinSet::new();
+    let (stop, stopped) = watch::channel(false);
+    let (accepted, incoming) = mpsc::channel(16);
+    background.spawn(accept(listener, tls.subscribe(), limits.clone(), accepted, stopped));
+    background.spawn(watch_files(tls, Duration::from_millis(limits.reload_poll_ms.max(1)), hangups()?));
+
+    let (stopping, stop_seen) = oneshot::channel();
+    let server = Server::builder()
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .concurrency_limit_per_connection(limits.max_concurrent_streams as usize)
+        .timeout(Duration::from_secs(limits.request_timeout_s))
+        .http2_keepalive_interval(Some(Duration::from_secs(limits.keepalive_interval_s)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(limits.keepalive_timeout_s)))
+        .max_connection_age(Duration::from_secs(limits.connection_age_s))
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .http2_max_header_list_size(16 << 10)
+        .layer(MapRequestLayer::new(|mut request: http::Request<tonic::body::Body>| {
+            let method = CalledMethod(request.uri().path().to_owned());
+            request.extensions_mut().insert(method);
+            request
+        }))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
+            shutdown.await;
+            // The port is free from here on; only requests under way are served.
+            let _ = stop.send(true);
+            let _ = stopping.send(());
+        });
+    let grace = Duration::from_secs(limits.shutdown_grace_s);
+    tokio::select! {
+        ended = server => ended.map_err(ServeError::from),
+        () = async {
+            match stop_seen.await {
+                Ok(()) => tokio::time::sleep(grace).await,
+                Err(_) => std::future::pending().await,
+            }
+        } => {
+            tracing::warn!("requests still under way after the grace period were cut off");
+            Ok(())
+        }
+    }
+}
+
+/// A connection whose peer is known. It holds its slot among the server's connections until it is dropped.
+struct PeerStream {
+    io: TlsStream<TcpStream>,
+    identity: PeerIdentity,
+    _slot: OwnedSemaphorePermit,
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    limits: Limits,
+    accepted: mpsc::Sender<io::Result<PeerStream>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let slots = Arc::new(Semaphore::new(limits.max_connections));
+    let handshake_timeout = Duration::from_millis(limits.handshake_timeout_ms);
+    let mut handshakes = JoinSet::new();
+    let mut full_said: Option<Instant> = None;
+    loop {
+        let socket = tokio::select! {
+            socket = listener.accept() => socket,
+            Some(_) = handshakes.join_next() => continue,
+            _ = stopped.wait_for(|&stopped| stopped) => return,
+        };
+        let (socket, address) = match socket {
+            Ok(pair) => pair,
+            Err(error) => {
+                // Of the process (no descriptor left) or of one connection (reset): neither ends the server.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Ok(slot) = slots.clone().try_acquire_owned() else {
+            if full_said.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+                tracing::warn!(limit = limits.max_connections, "connection limit reached, new connections are dropped");
+                full_said = Some(Instant::now());
+            }
+            continue;
+        };
+        let acceptor = TlsAcceptor::from(tls.borrow().clone());
+        let accepted = accepted.clone();
+        handshakes.spawn(async move {
+            match tokio::time::timeout(handshake_timeout, handshake(acceptor, socket)).await {
+                Ok(Ok((io, identity))) => {
+                    // Nobody receives once the server has stopped: the connection is dropped then.
+                    let _ = accepted.send(Ok(PeerStream { io, identity, _slot: slot })).await;
+                }
+                Ok(Err(error)) => tracing::warn!(peer = %address, %error, "handshake refused"),
+                Err(_) => tracing::warn!(peer = %address, "handshake too slow, connection dropped"),
+            }
+        });
+    }
+}
+
+async fn handshake(acceptor: TlsAcceptor, socket: TcpStream) -> io::Result<(TlsStream<TcpStream>, PeerIdentity)> {
+    socket.set_nodelay(true)?;
+    let io = acceptor.accept(socket).await?;
+    let certificate = io.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let uri = certificate.map(uri_of).ok_or_else(|| io::Error::from(io::ErrorKind::PermissionDenied))?;
+    let uri = uri.map_err(io::Error::other)?;
+    Ok((io, PeerIdentity { uri }))
+}
+
+async fn watch_files(tls: ServerTls, poll: Duration, mut hangups: Hangups) {
+    let mut ticks = tokio::time::interval(poll);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let result = tokio::select! {
+            _ = ticks.tick() => tls.reload_if_changed(),
+            () = hangups.next() => tls.reload().map(|()| true),
+        };
+        match result {
+            Ok(true) => tracing::info!("certificates taken over again"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "certificates not taken over, the former ones stay in force"),
+        }
+    }
+}
+
+/// The requests to reload that the system passes on.
+struct Hangups {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+impl Hangups {
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.signal.recv().await.is_some() {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+fn hangups() -> Result<Hangups, ServeError> {
+    Ok(Hangups {
+        #[cfg(unix)]
+        signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(ServeError::Signal)?,
+    })
+}
+
+impl Connected for PeerStream {
+    type ConnectInfo = PeerIdentity;
+
+    fn connect_info(&self) -> PeerIdentity {
+        self.identity.clone()
+    }
+}
+
+impl AsyncRead for PeerStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for PeerStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
