@@ -9,7 +9,7 @@ use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::oprf::OprfOutput;
-use crate::secret::{Keyed, hkdf32, redacted, secret_bytes};
+use crate::secret::{Keyed, drawn_at_random, hkdf32, redacted, secret_bytes};
 use crate::{AgreementHash, label};
 
 /// One block of the pseudo-random function: 16 bytes, `Block::from([u8; 16])`.
@@ -19,6 +19,8 @@ secret_bytes!(
     /// The secret of one block, the same at every partner that holds a member of it.
     BlockSecret, 32
 );
+// A padding entry has a random block secret, so that no one shares its token.
+drawn_at_random!(BlockSecret);
 
 impl BlockSecret {
     /// x = HMAC-SHA256(OPRF output, label("block")).

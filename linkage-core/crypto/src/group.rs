@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::derive::RunKey;
 use crate::seal::{self, SealError, SealingKey, SealingPublicKey};
-use crate::secret::{hkdf32, secret_bytes};
+use crate::secret::{drawn_at_random, hkdf32, secret_bytes};
 use crate::signing::{SIGNATURE_LEN, SignatureError, SigningKey, VerifyingKey};
 use crate::{AgreementHash, label};
 
@@ -49,6 +49,7 @@ secret_bytes!(
     /// One partner's contribution to the group key, c_i.
     Contribution, 32
 );
+drawn_at_random!(Contribution);
 
 secret_bytes!(
     /// The group key, K_group. It enters stage 2 only, so it can be rotated with the archives in place.

@@ -24,12 +24,6 @@ macro_rules! secret_bytes {
             pub fn as_bytes(&self) -> &[u8; $len] {
                 &self.0
             }
-            /// Draws a fresh secret.
-            pub fn generate<R: rand_core::CryptoRng + ?Sized>(rng: &mut R) -> Self {
-                let mut secret = Self([0; $len]);
-                rng.fill_bytes(&mut secret.0);
-                secret
-            }
         }
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
@@ -38,6 +32,20 @@ macro_rules! secret_bytes {
         }
         impl Eq for $name {}
         $crate::secret::redacted!($name);
+    };
+}
+
+/// Adds `generate` to a secret that may be drawn at random; one that must be derived does without.
+macro_rules! drawn_at_random {
+    ($name:ident) => {
+        impl $name {
+            /// Draws a fresh secret.
+            pub fn generate<R: rand_core::CryptoRng + ?Sized>(rng: &mut R) -> Self {
+                let mut secret = Self([0; Self::LEN]);
+                rng.fill_bytes(&mut secret.0);
+                secret
+            }
+        }
     };
 }
 
@@ -51,7 +59,7 @@ macro_rules! redacted {
         }
     };
 }
-pub(crate) use {redacted, secret_bytes};
+pub(crate) use {drawn_at_random, redacted, secret_bytes};
 
 /// A keyed HMAC-SHA256 state, erased on drop (feature `zeroize` of `hmac` and `sha2`).
 #[derive(Clone)]

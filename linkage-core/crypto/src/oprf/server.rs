@@ -29,7 +29,7 @@ impl ServerKey {
     pub fn derive(mode: Mode, seed: &[u8; 32], info: &[u8]) -> Result<Self, OprfError> {
         let len = u16::try_from(info.len()).map_err(|_| OprfError::DeriveKeyPair)?.to_be_bytes();
         (0..=u8::MAX)
-            .map(|counter| Suite::of(mode).derive_key_pair.secret_scalar(&[seed, &len, info, &[counter]]))
+            .map(|counter| Suite::of(mode).derive_key_pair.scalar(&[seed, &len, info, &[counter]]))
             .find(|scalar| *scalar != Scalar::ZERO)
             .map(Self::from_scalar)
             .ok_or(OprfError::DeriveKeyPair)
@@ -61,10 +61,7 @@ impl ServerKey {
         blinded: &[u8],
         rng: &mut R,
     ) -> Result<Evaluation, OprfError> {
-        self.evaluate_with(blinded, Zeroizing::new(random_scalar(rng)))
-    }
-    /// The same with the proof's random scalar given, as the RFC's vectors do.
-    pub(super) fn evaluate_with(&self, blinded: &[u8], r: Zeroizing<Scalar>) -> Result<Evaluation, OprfError> {
+        let r = Zeroizing::new(random_scalar(rng));
         let (points, elements) = self.multiply(blinded)?;
         let proof = dleq::prove(&self.scalar, &self.public.bytes, &points, blinded, &elements, &r);
         Ok(Evaluation { elements, proof })

@@ -97,14 +97,11 @@ impl Expander {
         point
     }
     /// hash_to_scalar: 64 bytes, little-endian, modulo the group order.
-    fn scalar(&self, parts: &[&[u8]]) -> Scalar {
+    pub(super) fn scalar(&self, parts: &[&[u8]]) -> Scalar {
         let mut uniform = self.expand(parts);
         let scalar = Scalar::from_bytes_mod_order_wide(&uniform);
         uniform.zeroize();
         scalar
-    }
-    pub(super) fn secret_scalar(&self, parts: &[&[u8]]) -> Scalar {
-        self.scalar(parts)
     }
 }
 

@@ -1,0 +1,8 @@
+//! Published and project vectors, and what must be refused, through the crate's public interface.
+#![allow(clippy::unwrap_used)]
+
+mod fields;
+mod keys;
+mod oprf;
+mod project;
+mod support;
