@@ -1,1 +1,14 @@
-//! The broker: receives encodings, links them in leased steps, forgets them
+//! The broker: receives encodings, links them in leased steps, forgets them.
+//!
+//! It sees tokens, filters and rarity classes under handles that are random in each run. This crate cannot reach the code
+//! that reads or encodes names, and holds no key to any of it.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod config;
+pub mod pipeline;
+mod serve;
+pub mod service;
+pub mod store;
+pub mod worker;
+
+pub use serve::serve;

@@ -1,1 +1,13 @@
-//! The custodian: OPRF evaluations, registry of persons, pseudonyms
+//! The custodian ("tiers de confiance"): oblivious evaluations, the registry of persons, pseudonyms.
+//!
+//! It sees blinded points, which handle belongs to which random record reference, clusters, and attributes sealed to
+//! others. This crate cannot reach the code that reads names, encodes them or compares encodings.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod config;
+pub mod registry;
+mod serve;
+pub mod service;
+pub mod store;
+
+pub use serve::serve;

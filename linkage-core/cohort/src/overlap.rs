@@ -1,0 +1,128 @@
+//! Persons by combination of parties: who is in whose files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use linkage_agreement::{PartyId, Pseudonym};
+
+use crate::table::LinkRow;
+
+/// Persons found in the files of exactly these parties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// The combination, sorted.
+    pub parties: Vec<PartyId>,
+    /// Distinct persons; `None` when suppressed.
+    pub persons: Option<u64>,
+}
+
+/// An overlap table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    /// One cell for each combination that occurs, by number of parties, then by name.
+    pub cells: Vec<Cell>,
+    /// Distinct persons over all cells.
+    pub persons: u64,
+}
+
+/// Counts distinct persons by the exact combination of parties that hold them. Figures are raw: see [`disclose`].
+pub fn overlap<'r>(rows: impl IntoIterator<Item = &'r LinkRow>) -> Overlap {
+    let mut parties_of: BTreeMap<Pseudonym, BTreeSet<&PartyId>> = BTreeMap::new();
+    for row in rows {
+        parties_of.entry(row.person).or_default().insert(&row.party);
+    }
+    let persons = parties_of.len() as u64;
+    let mut counts: BTreeMap<(usize, Vec<&PartyId>), u64> = BTreeMap::new();
+    for parties in parties_of.into_values() {
+        let parties: Vec<&PartyId> = parties.into_iter().collect();
+        *counts.entry((parties.len(), parties)).or_default() += 1;
+    }
+    let cells = counts
+        .into_iter()
+        .map(|((_, parties), count)| Cell { parties: parties.into_iter().cloned().collect(), persons: Some(count) })
+        .collect();
+    Overlap { cells, persons }
+}
+
+/// Suppresses every cell below `minimum`, and, since the total is shown beside the cells, one more when the suppressed
+/// ones could be had by subtraction: as long as what is hidden together is below `minimum` or is a single cell, the
+/// smallest cell still shown is hidden too.
+pub fn disclose(table: &Overlap, minimum: u64) -> Overlap {
+    let mut hidden: Vec<usize> = Vec::new();
+    let mut shown: Vec<(u64, usize)> = Vec::new();
+    for (index, cell) in table.cells.iter().enumerate() {
+        match cell.persons {
+            Some(count) if count >= minimum => shown.push((count, index)),
+            _ => hidden.push(index),
+        }
+    }
+    shown.sort();
+    let mut next = shown.into_iter();
+    let sum = |hidden: &[usize]| hidden.iter().filter_map(|&i| table.cells[i].persons).sum::<u64>();
+    while !hidden.is_empty() && (hidden.len() == 1 || sum(&hidden) < minimum) {
+        match next.next() {
+            Some((_, index)) => hidden.push(index),
+            None => break,
+        }
+    }
+    let cells = table
+        .cells
+        .iter()
+        .enumerate()
+        .map(|(i, cell)| Cell { parties: cell.parties.clone(), persons: cell.persons.filter(|_| !hidden.contains(&i)) })
+        .collect();
+    Overlap { cells, persons: table.persons }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::MatchClass;
+
+    fn row(person: u8, party: &str) -> LinkRow {
+        LinkRow {
+            person: Pseudonym([person; 16]),
+            party: party.parse().unwrap(),
+            record: Pseudonym([0; 16]),
+            period: "2024-01".parse().unwrap(),
+            match_class: MatchClass::Single,
+            probability: 0,
+            run: "r".parse().unwrap(),
+        }
+    }
+    fn figures(table: &Overlap) -> Vec<(String, Option<u64>)> {
+        let name = |c: &Cell| c.parties.iter().map(|p| p.as_str()).collect::<Vec<_>>().join("+");
+        table.cells.iter().map(|c| (name(c), c.persons)).collect()
+    }
+    fn table(counts: &[(&str, u64)]) -> Overlap {
+        let cells = counts.iter().map(|(p, n)| Cell { parties: vec![p.parse().unwrap()], persons: Some(*n) }).collect();
+        Overlap { cells, persons: counts.iter().map(|c| c.1).sum() }
+    }
+
+    #[test]
+    fn a_person_counts_once_in_the_exact_combination() {
+        let rows = [row(1, "caf"), row(1, "ccas"), row(1, "caf"), row(2, "ccas"), row(3, "caf"), row(3, "ccas")];
+        let made = overlap(&rows);
+        assert_eq!(made.persons, 3);
+        assert_eq!(figures(&made), [("ccas".to_owned(), Some(1)), ("caf+ccas".to_owned(), Some(2))]);
+    }
+
+    #[test]
+    fn a_single_small_cell_takes_the_next_smallest_with_it() {
+        let made = disclose(&table(&[("a", 3), ("b", 40), ("c", 20)]), 11);
+        assert_eq!(made.cells.iter().map(|c| c.persons).collect::<Vec<_>>(), [None, Some(40), None]);
+    }
+
+    #[test]
+    fn small_cells_whose_sum_is_small_are_protected_too() {
+        let made = disclose(&table(&[("a", 3), ("b", 4), ("c", 20), ("d", 30)]), 11);
+        assert_eq!(made.cells.iter().map(|c| c.persons).collect::<Vec<_>>(), [None, None, None, Some(30)]);
+        let made = disclose(&table(&[("a", 6), ("b", 7), ("c", 20)]), 11);
+        assert_eq!(made.cells.iter().map(|c| c.persons).collect::<Vec<_>>(), [None, None, Some(20)]);
+    }
+
+    #[test]
+    fn nothing_is_hidden_when_all_is_large() {
+        let made = table(&[("a", 11), ("b", 40)]);
+        assert_eq!(disclose(&made, 11), made);
+    }
+}

@@ -1,0 +1,32 @@
+//! The analyst's configuration file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use linkage_agreement::PartyId;
+use linkage_common::AgreementFiles;
+use linkage_common::config::SecretSource;
+use linkage_common::tls::TlsFiles;
+use serde::Deserialize;
+
+/// `analyst.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnalystConfig {
+    /// Which of the agreement's analysts this is.
+    pub analyst: PartyId,
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Folder of the link tables; created when missing, readable by the service only.
+    pub data_dir: PathBuf,
+    /// The custodian's address, `https://host:port`.
+    pub custodian_url: String,
+    /// The signed agreement.
+    pub agreement: AgreementFiles,
+    /// Certificate, key, authority.
+    pub tls: TlsFiles,
+    /// Key that attributes are sealed to (32 bytes, base64).
+    pub sealing_key: SecretSource,
+    /// The analyst's half of the pseudonyms (32 bytes, base64).
+    pub pseudonym_key: SecretSource,
+}

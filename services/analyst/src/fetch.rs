@@ -1,0 +1,117 @@
+//! Fetching link tables from the custodian: pseudonyms are finished and attributes unsealed here, nowhere else.
+
+use std::collections::HashMap;
+
+use linkage_agreement::{Pseudonym, RunId};
+use linkage_cohort::{LinkRow, MatchClass};
+use linkage_common::error::ServiceError;
+use linkage_common::gate::Gate;
+use linkage_crypto::pseudonym::{AnalystScalar, PseudonymPoint};
+use linkage_crypto::seal::{SealingKey, attributes_info};
+use linkage_crypto::storage::{Place, StorageKey};
+use linkage_proto::v1::{self, registry_client::RegistryClient};
+use tonic::transport::Channel;
+
+use crate::tables::{AttributeRow, RunTables, SupersessionRow, Tables};
+
+/// Place name under which a node seals a record's attributes.
+pub const ATTRIBUTES_PLACE: Place<'static> = Place { table: "attributes", row: b"" };
+
+/// What an analyst needs to read what is meant for it.
+pub struct Keys {
+    /// Opens the attribute keys.
+    pub sealing: SealingKey,
+    /// Finishes pseudonyms.
+    pub scalar: AnalystScalar,
+}
+
+/// Fetches every link table that is ready and not here yet; returns their runs.
+pub async fn fetch_new(gate: &Gate, keys: &Keys, tables: &Tables, client: &mut RegistryClient<Channel>) -> Result<Vec<RunId>, ServiceError> {
+    let request = v1::ListLinkTablesRequest { agreement: Some(gate.reference()) };
+    let listed = client.list_link_tables(request).await.map_err(|s| ServiceError::from(&s))?.into_inner();
+    let mut fetched = Vec::new();
+    for table in listed.tables {
+        let run: RunId = table.run_id.parse().map_err(|_| ServiceError::invalid("the custodian named a run that has no valid identifier"))?;
+        if tables.has(&run) {
+            continue;
+        }
+        let made = fetch(gate, keys, client, &run, &table.period).await?;
+        tables.write(&made)?;
+        tracing::info!(run = %run, rows = made.links.len(), "link table received");
+        fetched.push(run);
+    }
+    Ok(fetched)
+}
+
+fn broken() -> ServiceError {
+    ServiceError::invalid("the link table received does not fit the agreement; check that custodian and analyst hold the same version")
+}
+
+async fn fetch(gate: &Gate, keys: &Keys, client: &mut RegistryClient<Channel>, run: &RunId, period: &str) -> Result<RunTables, ServiceError> {
+    let request = v1::LinkTableRequest { agreement: Some(gate.reference()), run_id: run.to_string() };
+    let mut stream = client.get_link_table(request).await.map_err(|s| ServiceError::from(&s))?.into_inner();
+    let period = period.parse().map_err(|_| broken())?;
+    let attribute_names: Vec<String> = gate.agreement().attribute.iter().map(|a| a.name.clone()).collect();
+    let mut attribute_keys: HashMap<String, StorageKey> = HashMap::new();
+    let mut made =
+        RunTables { run: run.clone(), links: vec![], attribute_names, attributes: vec![], supersessions: vec![], report: vec![] };
+    let mut first = true;
+    while let Some(chunk) = stream.message().await.map_err(|s| ServiceError::from(&s))? {
+        if first {
+            for (party, sealed) in &chunk.sealed_keys {
+                let info = attributes_info(&gate.agreement_hash(), run.as_str(), party);
+                let key = keys.sealing.open(&info, &[], sealed).map_err(|e| ServiceError::invalid(e.to_string()))?;
+                let key: &[u8; 32] = key.as_slice().try_into().map_err(|_| broken())?;
+                attribute_keys.insert(party.clone(), StorageKey::from_bytes(key));
+            }
+            made.report = chunk.report.to_vec();
+            let old = pseudonyms(&keys.scalar, chunk.supersessions.iter().map(|s| s.old_person_point.as_ref()))?;
+            let new = pseudonyms(&keys.scalar, chunk.supersessions.iter().map(|s| s.new_person_point.as_ref()))?;
+            made.supersessions = chunk
+                .supersessions
+                .iter()
+                .zip(old.into_iter().zip(new))
+                .map(|(s, (old, new))| SupersessionRow { old, new, change: if s.kind == 1 { "merge" } else { "split" } })
+                .collect();
+            first = false;
+        }
+        let persons = pseudonyms(&keys.scalar, chunk.rows.iter().map(|r| r.person_point.as_ref()))?;
+        let records = pseudonyms(&keys.scalar, chunk.rows.iter().map(|r| r.record_point.as_ref()))?;
+        for (row, (person, record)) in chunk.rows.iter().zip(persons.into_iter().zip(records)) {
+            let key = attribute_keys.get(&row.party).ok_or_else(broken)?;
+            let plain = key.open(ATTRIBUTES_PLACE, &row.sealed_attributes).map_err(|e| ServiceError::invalid(e.to_string()))?;
+            let (household, values) = attributes(&plain, made.attribute_names.len()).ok_or_else(broken)?;
+            made.links.push(LinkRow {
+                person,
+                party: row.party.parse().map_err(|_| broken())?,
+                record,
+                period,
+                match_class: MatchClass::from_code(row.match_class).ok_or_else(broken)?,
+                probability: row.probability,
+                run: run.clone(),
+            });
+            made.attributes.push(AttributeRow { record, household, values });
+        }
+    }
+    // By pseudonym: the order in which rows came says nothing any more.
+    made.links.sort_by(|a, b| (a.person, &a.party, a.record).cmp(&(b.person, &b.party, b.record)));
+    made.attributes.sort_by_key(|a| a.record);
+    Ok(made)
+}
+
+fn pseudonyms<'p>(scalar: &AnalystScalar, points: impl Iterator<Item = &'p [u8]>) -> Result<Vec<Pseudonym>, ServiceError> {
+    let points: Vec<PseudonymPoint> =
+        points.map(|p| p.try_into().map(PseudonymPoint).map_err(|_| broken())).collect::<Result<_, _>>()?;
+    let made = scalar.pseudonyms(&points).map_err(|e| ServiceError::invalid(e.to_string()))?;
+    Ok(made.into_iter().map(Pseudonym).collect())
+}
+
+/// Reads what a node sealed: a JSON array of household and attribute values, padded with spaces.
+fn attributes(plain: &[u8], expected: usize) -> Option<(Option<String>, Vec<Option<String>>)> {
+    let mut values: Vec<Option<String>> = serde_json::from_slice(plain).ok()?;
+    if values.len() != expected + 1 {
+        return None;
+    }
+    let household = values.remove(0);
+    Some((household, values))
+}

@@ -1,0 +1,80 @@
+//! Running the analyst's side: a worker that fetches link tables, and the gRPC server.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use linkage_agreement::RunId;
+use linkage_common::clock::SystemClock;
+use linkage_common::error::ServiceError;
+use linkage_common::gate::Gate;
+use linkage_crypto::pseudonym::AnalystScalar;
+use linkage_crypto::seal::SealingKey;
+use linkage_proto::MAX_MESSAGE_BYTES;
+use linkage_proto::v1::cohorts_server::CohortsServer;
+use linkage_proto::v1::registry_client::RegistryClient;
+use tonic::transport::Channel;
+
+use crate::config::AnalystConfig;
+use crate::fetch::{Keys, fetch_new};
+use crate::service::Analyst;
+use crate::tables::Tables;
+
+/// How often the custodian is asked for new link tables.
+const POLL: Duration = Duration::from_secs(2);
+
+struct Fetcher {
+    gate: Arc<Gate>,
+    keys: Keys,
+    tables: Tables,
+    client: RegistryClient<Channel>,
+}
+
+async fn fetcher(config: &AnalystConfig) -> Result<Fetcher, ServiceError> {
+    let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
+    let mine = gate
+        .agreement()
+        .analyst
+        .iter()
+        .find(|a| a.id == config.analyst)
+        .ok_or_else(|| ServiceError::refused("the agreement names no analyst of this identifier"))?;
+    let sealing = SealingKey::from_bytes(&*config.sealing_key.read_key().map_err(ServiceError::configuration)?);
+    if sealing.public_key().to_base64() != mine.sealing_key {
+        return Err(ServiceError::refused("the sealing key is not the one whose public part the agreement names"));
+    }
+    let scalar = AnalystScalar::from_bytes(&*config.pseudonym_key.read_key().map_err(ServiceError::configuration)?)
+        .map_err(ServiceError::configuration)?;
+    let tables = Tables::open(&config.data_dir)?;
+    let channel = linkage_common::tls::connect_lazy(&config.custodian_url, &config.tls, &gate.agreement().custodian.certificate_identity)
+        .map_err(ServiceError::configuration)?;
+    let client = RegistryClient::new(channel).max_decoding_message_size(4 * MAX_MESSAGE_BYTES);
+    Ok(Fetcher { gate, keys: Keys { sealing, scalar }, tables, client })
+}
+
+/// Fetches the link tables that are ready now; returns their runs.
+pub async fn fetch_once(config: &AnalystConfig) -> Result<Vec<RunId>, ServiceError> {
+    let mut f = fetcher(config).await?;
+    fetch_new(&f.gate, &f.keys, &f.tables, &mut f.client).await
+}
+
+/// Serves until `shutdown` resolves, fetching link tables as they become ready.
+///
+/// # Errors
+/// What is wrong with configuration, keys or agreement, before anything is served.
+pub async fn serve(config: AnalystConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
+    let mut f = fetcher(&config).await?;
+    let service = Analyst { gate: f.gate.clone(), tables: f.tables.clone() };
+    let worker = tokio::spawn(async move {
+        loop {
+            if let Err(error) = fetch_new(&f.gate, &f.keys, &f.tables, &mut f.client).await {
+                tracing::warn!(%error, "link tables could not be fetched; tried again");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    });
+    let mut routes = tonic::service::Routes::builder();
+    routes.add_service(CohortsServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    let served = linkage_common::role::serve_on(config.listen, &config.tls, routes, shutdown).await;
+    worker.abort();
+    served
+}

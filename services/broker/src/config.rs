@@ -1,0 +1,27 @@
+//! The broker's configuration file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use linkage_common::AgreementFiles;
+use linkage_common::config::SecretSource;
+use linkage_common::tls::TlsFiles;
+use serde::Deserialize;
+
+/// `broker.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Folder of database, uploads and step outputs; created when missing, readable by the service only.
+    pub data_dir: PathBuf,
+    /// The custodian's address, `https://host:port`.
+    pub custodian_url: String,
+    /// The signed agreement.
+    pub agreement: AgreementFiles,
+    /// Certificate, key, authority.
+    pub tls: TlsFiles,
+    /// Ed25519 key that signs deletion records (32 bytes, base64).
+    pub signing_key: SecretSource,
+}

@@ -1,0 +1,156 @@
+//! The broker's work as functions of bytes: uploads in, packed step outputs between, clusters of handles out.
+//!
+//! The worker stores each step's output before it starts the next; `linkage trial` calls the same functions in one
+//! process. Nothing here does input or output.
+
+use bytes::Bytes;
+use linkage_agreement::{Agreement, Handle, PartyId};
+use linkage_common::error::ServiceError;
+use linkage_linking::{
+    Comparisons, LevelFrequencies, LinkError, MatchClass, Partition, PartyInput, Records, Report, Settings, classify, cluster,
+    compare_meetings, decide, join, report,
+};
+use serde::Serialize;
+
+/// One party's upload: its batches in order of sequence, and its level frequencies (JSON).
+#[derive(Debug, Clone)]
+pub struct PartyUpload {
+    /// The party.
+    pub party: PartyId,
+    /// Whole records, in the agreement's layout.
+    pub batches: Vec<Bytes>,
+    /// Level frequencies as committed.
+    pub level_frequencies: Vec<u8>,
+}
+
+/// One member of a cluster on its way to the custodian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// The record's name within the run.
+    pub handle: Handle,
+    /// 1 certain, 2 probable.
+    pub match_class: u8,
+    /// Ten-thousandths.
+    pub probability: u16,
+}
+
+/// The run's report as sent to the custodian and the analysts: names of parties, counts and estimates.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport<'r> {
+    /// Parties, in the order of `linkage.parties`.
+    pub parties: &'r [PartyId],
+    /// Report without labels.
+    pub linkage: Report,
+}
+
+fn fault(error: LinkError) -> ServiceError {
+    ServiceError::invalid(format!("a party's upload cannot be linked: {error}"))
+}
+
+fn frequencies(bytes: &[u8]) -> Result<LevelFrequencies, ServiceError> {
+    serde_json::from_slice(bytes).map_err(|_| ServiceError::invalid("the table of level frequencies is not what the agreement's fields ask for"))
+}
+
+/// Refuses a table of level frequencies that does not fit the agreement's fields.
+pub fn check_level_frequencies(agreement: &Agreement, bytes: &[u8]) -> Result<(), ServiceError> {
+    frequencies(bytes)?.check(&agreement.layout()).map_err(|e| ServiceError::invalid(e.to_string()))
+}
+
+fn with_records<T>(
+    agreement: &Agreement,
+    uploads: &[PartyUpload],
+    run: impl FnOnce(&Records<'_>) -> Result<T, ServiceError>,
+) -> Result<T, ServiceError> {
+    let layout = agreement.layout();
+    let parties: Vec<PartyInput<'_>> = uploads
+        .iter()
+        .map(|u| PartyInput {
+            duplicate_free: agreement.party(&u.party).is_some_and(|p| p.duplicate_free),
+            batches: u.batches.iter().map(Bytes::as_ref).collect(),
+        })
+        .collect();
+    run(&Records::new(&layout, &parties).map_err(fault)?)
+}
+
+/// Step one: which records meet, and how similar they are in the blocks where they do. Returns packed comparisons and the
+/// block counts (JSON).
+pub fn compare(agreement: &Agreement, uploads: &[PartyUpload]) -> Result<(Vec<u8>, Vec<u8>), ServiceError> {
+    with_records(agreement, uploads, |records| {
+        refuse_double_handles(records)?;
+        let meetings = join(records, agreement.encoding.block_cap, Partition::WHOLE).map_err(fault)?;
+        let comparisons = compare_meetings(records, &meetings).map_err(fault)?;
+        let blocks = serde_json::to_vec(&meetings.blocks).map_err(ServiceError::internal)?;
+        Ok((comparisons.to_bytes(), blocks))
+    })
+}
+
+fn refuse_double_handles(records: &Records<'_>) -> Result<(), ServiceError> {
+    let mut handles = Vec::with_capacity(records.len());
+    for record in 0..records.len() {
+        handles.push(records.handle(record as u32).map_err(fault)?);
+    }
+    handles.sort_unstable();
+    if handles.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(ServiceError::invalid("a handle stands twice in the run: a node sent the same record twice; cancel this run and open another"));
+    }
+    Ok(())
+}
+
+/// Step two: weighs the pairs, decides, clusters. Returns the clusters of handles and the report.
+pub fn cluster_run(
+    agreement: &Agreement,
+    uploads: &[PartyUpload],
+    comparisons: &[u8],
+    blocks: &[u8],
+) -> Result<(Vec<Vec<Member>>, Report), ServiceError> {
+    with_records(agreement, uploads, |records| {
+        let comparisons = Comparisons::from_bytes(comparisons).map_err(fault)?;
+        let blocks = serde_json::from_slice(blocks).map_err(ServiceError::internal)?;
+        let mut merged = LevelFrequencies::new(records.layout());
+        for upload in uploads {
+            merged.merge(&frequencies(&upload.level_frequencies)?).map_err(fault)?;
+        }
+        let model = classify(records, &comparisons, &merged).map_err(fault)?;
+        let decided = decide(records, &comparisons, &model, &Settings::of(agreement));
+        let clusters = cluster(records, &decided);
+        let made = report(records, &blocks, &comparisons, &model, &decided, &clusters);
+        let mut out = Vec::with_capacity(clusters.clusters.len());
+        for cluster in &clusters.clusters {
+            let mut members = Vec::with_capacity(cluster.members.len());
+            for member in &cluster.members {
+                members.push(Member {
+                    handle: records.handle(member.record).map_err(fault)?,
+                    match_class: match member.class {
+                        MatchClass::Certain => 1,
+                        MatchClass::Probable => 2,
+                    },
+                    probability: (member.probability * 10_000.0).round().clamp(0.0, 10_000.0) as u16,
+                });
+            }
+            // By handle, which is random: the order in which records came tells nothing further on.
+            members.sort_by_key(|m| m.handle);
+            out.push(members);
+        }
+        out.sort_by_key(|c| c.first().map(|m| m.handle));
+        Ok((out, made))
+    })
+}
+
+/// Packs clusters for the wire, in batches of at most `limit` bytes; at least one batch, which may be empty.
+pub fn pack_clusters(clusters: &[Vec<Member>], limit: usize) -> Vec<Vec<u8>> {
+    let mut batches = vec![Vec::new()];
+    for cluster in clusters {
+        let mut packed = Vec::with_capacity(2 + 19 * cluster.len());
+        packed.extend_from_slice(&(cluster.len() as u16).to_le_bytes());
+        for member in cluster {
+            packed.extend_from_slice(&member.handle.0);
+            packed.push(member.match_class);
+            packed.extend_from_slice(&member.probability.to_le_bytes());
+        }
+        match batches.last_mut() {
+            Some(last) if last.len() + packed.len() <= limit => last.extend_from_slice(&packed),
+            _ => batches.push(packed),
+        }
+    }
+    batches
+}

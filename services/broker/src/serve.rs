@@ -1,0 +1,48 @@
+//! Running the broker: the gRPC server and one worker.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use linkage_common::blob::BlobStore;
+use linkage_common::clock::SystemClock;
+use linkage_common::error::ServiceError;
+use linkage_common::gate::Gate;
+use linkage_crypto::signing::SigningKey;
+use linkage_proto::MAX_MESSAGE_BYTES;
+use linkage_proto::v1::keys_server::KeysServer;
+use linkage_proto::v1::registry_client::RegistryClient;
+use linkage_proto::v1::runs_server::RunsServer;
+use rand_core::Rng;
+use tokio::sync::Notify;
+
+use crate::config::BrokerConfig;
+use crate::service::Broker;
+use crate::store::Store;
+use crate::worker::Worker;
+
+/// Serves until `shutdown` resolves.
+///
+/// # Errors
+/// What is wrong with configuration, keys or agreement, before anything is served.
+pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
+    let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
+    let signing = SigningKey::from_bytes(&*config.signing_key.read_key().map_err(ServiceError::configuration)?);
+    if signing.verifying_key().to_base64() != gate.agreement().broker.signing_key {
+        return Err(ServiceError::refused("the signing key is not the one whose public part the agreement names"));
+    }
+    let store = Store::open(&config.data_dir.join("broker.sqlite")).await?;
+    let blobs = BlobStore::local(&config.data_dir.join("uploads"))?;
+    let outputs = BlobStore::local(&config.data_dir.join("outputs"))?;
+    let channel = linkage_common::tls::connect_lazy(&config.custodian_url, &config.tls, &gate.agreement().custodian.certificate_identity)
+        .map_err(ServiceError::configuration)?;
+    let broker = Broker { gate, store, blobs, work: Arc::new(Notify::new()) };
+    let owner = format!("{:016x}", linkage_common::rng().next_u64());
+    let worker = Worker { broker: broker.clone(), outputs, custodian: RegistryClient::new(channel), signing, owner };
+    let worker = tokio::spawn(worker.run());
+    let mut routes = tonic::service::Routes::builder();
+    routes.add_service(RunsServer::new(broker.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    routes.add_service(KeysServer::new(broker).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    let served = linkage_common::role::serve_on(config.listen, &config.tls, routes, shutdown).await;
+    worker.abort();
+    served
+}

@@ -1,0 +1,27 @@
+//! The custodian's configuration file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use linkage_common::AgreementFiles;
+use linkage_common::config::SecretSource;
+use linkage_common::tls::TlsFiles;
+use serde::Deserialize;
+
+/// `custodian.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustodianConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Folder of the database; created when missing, readable by the service only.
+    pub data_dir: PathBuf,
+    /// The signed agreement.
+    pub agreement: AgreementFiles,
+    /// Certificate, key, authority.
+    pub tls: TlsFiles,
+    /// OPRF key (32 bytes, base64).
+    pub oprf_key: SecretSource,
+    /// The custodian's half of the pseudonyms (32 bytes, base64).
+    pub pseudonym_key: SecretSource,
+}

@@ -1,0 +1,75 @@
+//! Running the custodian: the gRPC server and the worker that takes finished runs into the registry.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use linkage_agreement::PersonId;
+use linkage_common::clock::SystemClock;
+use linkage_common::error::ServiceError;
+use linkage_common::gate::Gate;
+use linkage_crypto::oprf::ServerKey;
+use linkage_crypto::pseudonym::CustodianScalar;
+use linkage_proto::MAX_MESSAGE_BYTES;
+use linkage_proto::v1::oprf_server::OprfServer;
+use linkage_proto::v1::registry_server::RegistryServer;
+use rand_core::Rng;
+use tokio::sync::Notify;
+
+use crate::config::CustodianConfig;
+use crate::service::Custodian;
+use crate::store::Store;
+
+/// How long the worker waits before it looks for work by itself.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Serves until `shutdown` resolves.
+///
+/// # Errors
+/// What is wrong with configuration, keys or agreement, before anything is served.
+pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
+    let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
+    let oprf = ServerKey::from_bytes(&*config.oprf_key.read_key().map_err(ServiceError::configuration)?)
+        .map_err(|_| ServiceError::invalid("the OPRF key is not a valid scalar; restore it from its backup"))?;
+    if oprf.public_key().to_base64() != gate.agreement().custodian.oprf_public_key {
+        return Err(ServiceError::refused("the OPRF key is not the one whose public part the agreement names"));
+    }
+    let scalar = CustodianScalar::from_bytes(&*config.pseudonym_key.read_key().map_err(ServiceError::configuration)?)
+        .map_err(ServiceError::configuration)?;
+    let store = Store::open(&config.data_dir.join("custodian.sqlite")).await?;
+    let work = Arc::new(Notify::new());
+    let custodian = Custodian { gate, store, oprf: Arc::new(oprf), scalar: Arc::new(scalar), work };
+    let worker = tokio::spawn(work_on(custodian.clone()));
+    let mut routes = tonic::service::Routes::builder();
+    routes.add_service(OprfServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    routes.add_service(RegistryServer::new(custodian).max_decoding_message_size(2 * MAX_MESSAGE_BYTES));
+    let served = linkage_common::role::serve_on(config.listen, &config.tls, routes, shutdown).await;
+    worker.abort();
+    served
+}
+
+/// Takes clustered runs into the registry, one after the other.
+async fn work_on(custodian: Custodian) {
+    loop {
+        if let Err(error) = register_all(&custodian).await {
+            tracing::error!(%error, "registering a run failed; it is tried again");
+        }
+        let _ = tokio::time::timeout(IDLE, custodian.work.notified()).await;
+    }
+}
+
+async fn register_all(custodian: &Custodian) -> Result<(), ServiceError> {
+    for run in custodian.store.clustered().await? {
+        let mut rng = linkage_common::rng();
+        let persons = custodian
+            .store
+            .register(&run, || {
+                let mut id = [0; 16];
+                rng.fill_bytes(&mut id);
+                PersonId(id)
+            })
+            .await?;
+        tracing::info!(run = %run, persons, "link table ready");
+    }
+    Ok(())
+}

@@ -1,0 +1,378 @@
+//! The custodian's gRPC side: oblivious evaluations, record references, clusters, link tables.
+//!
+//! No call here receives a name, an encoding or an attribute in clear: the types that could hold one are in crates that
+//! this one cannot reach.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use linkage_agreement::{Handle, PartyId, Period, RecordRef, RunId};
+use linkage_common::error::ServiceError;
+use linkage_common::gate::Gate;
+use linkage_crypto::oprf::{ELEMENT_LEN, MAX_BATCH, ServerKey};
+use linkage_crypto::pseudonym::{CustodianScalar, Domain};
+use linkage_proto::MAX_BATCH_BYTES;
+use linkage_proto::v1::{self, oprf_server, registry_server};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::store::{HeldBatch, Member, RecordUpload, RunRecord, Store};
+
+/// Rows of a link table in one message.
+const ROWS_PER_CHUNK: u64 = 500;
+/// Largest sealed attributes of one record for one analyst, in bytes.
+const MAX_SEALED: usize = 4096;
+/// Bytes of a packed cluster member: handle, match class, probability.
+const MEMBER_LEN: usize = 19;
+
+/// What the two gRPC services share.
+#[derive(Clone)]
+pub struct Custodian {
+    /// Agreement, terminations and clock.
+    pub gate: Arc<Gate>,
+    /// Budgets, registry, link tables.
+    pub store: Store,
+    /// The OPRF key; its public part is in the agreement.
+    pub oprf: Arc<ServerKey>,
+    /// The custodian's half of every pseudonym.
+    pub scalar: Arc<CustodianScalar>,
+    /// Wakes the worker.
+    pub work: Arc<Notify>,
+}
+
+fn run_id(text: &str) -> Result<RunId, ServiceError> {
+    text.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))
+}
+
+fn period(text: &str) -> Result<Period, ServiceError> {
+    text.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))
+}
+
+/// Splits packed record entries; see `RecordBatch.entries`.
+pub fn unpack_records(mut bytes: &[u8], analysts: usize) -> Result<Vec<RunRecord>, ServiceError> {
+    let cut = || ServiceError::invalid("the batch of records ends in the middle of an entry; send it again");
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let (fixed, mut rest) = bytes.split_at_checked(33).ok_or_else(cut)?;
+        let present = match fixed[32] {
+            0 => false,
+            1 => true,
+            _ => return Err(ServiceError::invalid("an entry's presence is 0 or 1")),
+        };
+        let sealed_from = rest;
+        for _ in 0..if present { analysts } else { 0 } {
+            let (length, after) = rest.split_at_checked(2).ok_or_else(cut)?;
+            let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
+            if length > MAX_SEALED {
+                return Err(ServiceError::too_large("sealed attributes hold at most 4 KiB a record"));
+            }
+            rest = after.split_at_checked(length).ok_or_else(cut)?.1;
+        }
+        let (Some(handle), Some(reference)) = (Handle::from_slice(&fixed[..16]), RecordRef::from_slice(&fixed[16..32])) else {
+            return Err(cut());
+        };
+        let sealed = sealed_from[..sealed_from.len() - rest.len()].to_vec();
+        records.push(RunRecord { handle, reference, present, sealed });
+        bytes = rest;
+    }
+    Ok(records)
+}
+
+/// The sealed attributes of analyst number `index` within [`RunRecord::sealed`].
+fn sealed_for(mut sealed: &[u8], index: usize) -> Option<&[u8]> {
+    for position in 0.. {
+        let (length, rest) = sealed.split_at_checked(2)?;
+        let (mine, after) = rest.split_at_checked(usize::from(u16::from_le_bytes([length[0], length[1]])))?;
+        if position == index {
+            return Some(mine);
+        }
+        sealed = after;
+    }
+    None
+}
+
+/// Splits packed clusters; see `ClusterBatch.clusters`.
+pub fn unpack_clusters(mut bytes: &[u8]) -> Result<Vec<Vec<Member>>, ServiceError> {
+    let cut = || ServiceError::invalid("the batch of clusters ends in the middle of a cluster; send it again");
+    let mut clusters = Vec::new();
+    while !bytes.is_empty() {
+        let (count, rest) = bytes.split_at_checked(2).ok_or_else(cut)?;
+        let count = usize::from(u16::from_le_bytes([count[0], count[1]]));
+        let (members, rest) = rest.split_at_checked(count * MEMBER_LEN).ok_or_else(cut)?;
+        let cluster = members
+            .chunks_exact(MEMBER_LEN)
+            .map(|m| {
+                let handle = Handle::from_slice(&m[..16]).ok_or_else(cut)?;
+                Ok(Member { handle, match_class: m[16], probability: u16::from_le_bytes([m[17], m[18]]) })
+            })
+            .collect::<Result<Vec<_>, ServiceError>>()?;
+        clusters.push(cluster);
+        bytes = rest;
+    }
+    Ok(clusters)
+}
+
+#[tonic::async_trait]
+impl oprf_server::Oprf for Custodian {
+    async fn declare(&self, request: Request<v1::DeclareRequest>) -> Result<Response<v1::DeclareResponse>, Status> {
+        let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
+        let asked = request.into_inner();
+        let period = period(&asked.period)?;
+        self.gate.period(period)?;
+        let limit = self.gate.agreement().party(&party).map_or(0, |p| p.max_records);
+        if asked.records > limit {
+            return Err(ServiceError::exhausted(format!("the agreement allows this party {limit} records a period; an amendment can raise it")).into());
+        }
+        let (declared, used) = self.store.declare(&party, period, asked.records).await?;
+        Ok(Response::new(v1::DeclareResponse { budget: self.budget(declared), used }))
+    }
+
+    async fn evaluate(&self, request: Request<v1::EvaluateRequest>) -> Result<Response<v1::EvaluateResponse>, Status> {
+        let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
+        let asked = request.into_inner();
+        let period = period(&asked.period)?;
+        self.gate.period(period)?;
+        let elements = asked.blinded.len() / ELEMENT_LEN;
+        if elements == 0 || asked.blinded.len() % ELEMENT_LEN != 0 || elements > MAX_BATCH {
+            return Err(ServiceError::invalid(format!("a batch holds 1 to {MAX_BATCH} elements of {ELEMENT_LEN} bytes")).into());
+        }
+        // Evaluated before it is charged: a batch with an invalid element costs nothing and learns nothing.
+        let (key, blinded) = (self.oprf.clone(), asked.blinded.clone());
+        let evaluation = tokio::task::spawn_blocking(move || key.evaluate(&blinded, &mut linkage_common::rng()))
+            .await
+            .map_err(ServiceError::internal)?
+            .map_err(|error| ServiceError::invalid(error.to_string()))?;
+        let digest = Sha256::digest(&asked.blinded);
+        self.store.charge(&party, period, digest.as_slice(), elements as u64, |declared| self.budget(declared)).await?;
+        tracing::debug!(party = %party, period = %period, elements, "evaluated");
+        Ok(Response::new(v1::EvaluateResponse { evaluated: evaluation.elements.into(), proof: evaluation.proof.to_vec().into() }))
+    }
+}
+
+impl Custodian {
+    /// Evaluations for `declared` records: tokens of a record, and a tenth more for corrections.
+    fn budget(&self, declared: u64) -> u64 {
+        let tokens = u64::from(self.gate.agreement().encoding.tokens_per_record);
+        declared.saturating_mul(tokens).saturating_mul(11) / 10
+    }
+
+    async fn records_status(&self, run: &RunId, party: &PartyId) -> Result<v1::RecordsStatus, ServiceError> {
+        let held = self.store.record_batches(run, party).await?;
+        Ok(v1::RecordsStatus {
+            records: held.iter().map(|b| b.records).sum(),
+            held: held.iter().map(|b| b.sequence).collect(),
+            committed: self.store.record_upload(run, party).await?.is_some(),
+        })
+    }
+
+    /// Rows as the analyst number `analyst` receives them.
+    fn link_rows(&self, rows: &[crate::store::LinkRow], domains: &(Domain, Domain), analyst: usize) -> Vec<v1::LinkRow> {
+        let persons = self.scalar.points(&domains.0, rows.iter().map(|r| &r.person.0));
+        let records = self.scalar.points(&domains.1, rows.iter().map(|r| &r.reference.0));
+        rows.iter()
+            .zip(persons.iter().zip(&records))
+            .map(|(row, (person, record))| v1::LinkRow {
+                party: row.party.to_string(),
+                person_point: person.0.to_vec().into(),
+                record_point: record.0.to_vec().into(),
+                match_class: u32::from(row.match_class),
+                probability: u32::from(row.probability),
+                sealed_attributes: sealed_for(&row.sealed, analyst).unwrap_or_default().to_vec().into(),
+            })
+            .collect()
+    }
+}
+
+#[tonic::async_trait]
+impl registry_server::Registry for Custodian {
+    async fn put_records(&self, request: Request<Streaming<v1::RecordBatch>>) -> Result<Response<v1::RecordsStatus>, Status> {
+        let role = self.gate.peer(&request)?;
+        let analysts = self.gate.agreement().analyst.len();
+        let mut stream = request.into_inner();
+        let mut last = None;
+        while let Some(batch) = stream.message().await? {
+            let party = self.gate.party_of(&role, batch.agreement.as_ref())?;
+            let run = run_id(&batch.run_id)?;
+            if batch.entries.len() > MAX_BATCH_BYTES {
+                return Err(ServiceError::too_large("a batch holds at most 1 MiB").into());
+            }
+            if Sha256::digest(&batch.entries).as_slice() != batch.digest.as_ref() {
+                return Err(ServiceError::invalid("the batch does not have the digest it declares; send it again").into());
+            }
+            let records = unpack_records(&batch.entries, analysts)?;
+            let limit = self.gate.agreement().party(&party).map_or(0, |p| p.max_records);
+            let so_far: u64 = self.store.record_batches(&run, &party).await?.iter().filter(|b| b.sequence != batch.sequence).map(|b| b.records).sum();
+            if so_far + records.len() as u64 > limit {
+                return Err(ServiceError::exhausted(format!("the agreement allows this party {limit} records in a run")).into());
+            }
+            let held = HeldBatch { sequence: batch.sequence, records: records.len() as u64, digest: batch.digest.to_vec() };
+            self.store.put_records(&run, &party, &held, &records).await?;
+            last = Some((run, party));
+        }
+        let (run, party) = last.ok_or_else(|| ServiceError::invalid("the stream held no batch"))?;
+        Ok(Response::new(self.records_status(&run, &party).await?))
+    }
+
+    async fn commit_records(&self, request: Request<v1::CommitRecordsRequest>) -> Result<Response<v1::RecordsStatus>, Status> {
+        let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
+        let asked = request.into_inner();
+        let (run, period) = (run_id(&asked.run_id)?, period(&asked.period)?);
+        self.gate.run(&run, period)?;
+        if let Some(known) = self.store.record_upload(&run, &party).await? {
+            return if known.digest == asked.digest.as_ref() {
+                Ok(Response::new(v1::RecordsStatus { held: Vec::new(), records: known.records, committed: true }))
+            } else {
+                Err(ServiceError::conflict("this party has committed other records to this run").into())
+            };
+        }
+        for analyst in &self.gate.agreement().analyst {
+            if !asked.sealed_keys.contains_key(analyst.id.as_str()) {
+                return Err(ServiceError::invalid("an attribute key is missing for an analyst of the agreement").into());
+            }
+        }
+        if asked.sealed_keys.len() != self.gate.agreement().analyst.len() || asked.sealed_keys.values().any(|k| k.len() > 256) {
+            return Err(ServiceError::invalid("attribute keys are for the agreement's analysts only, at most 256 bytes each").into());
+        }
+        let held = self.store.record_batches(&run, &party).await?;
+        if let Some(sequence) = (0..asked.batches).find(|n| !held.iter().any(|b| b.sequence == *n)) {
+            return Err(ServiceError::conflict(format!("batch {sequence} is missing; send it, then commit again")).into());
+        }
+        let mut digest = Sha256::new();
+        for batch in &held {
+            digest.update(&batch.digest);
+        }
+        let records: u64 = held.iter().map(|b| b.records).sum();
+        if held.len() != asked.batches as usize || records != asked.records || digest.finalize().as_slice() != asked.digest.as_ref() {
+            return Err(ServiceError::conflict("what is held differs from the manifest in count or digest").into());
+        }
+        let keys: HashMap<&str, String> = asked.sealed_keys.iter().map(|(a, k)| (a.as_str(), hex::encode(k))).collect();
+        let keys = serde_json::to_string(&keys).map_err(ServiceError::internal)?;
+        let upload = RecordUpload { digest: asked.digest.to_vec(), records };
+        self.store.commit_records(&run, &party, period, &upload, &keys).await?;
+        tracing::info!(run = %run, party = %party, records, "records committed");
+        Ok(Response::new(self.records_status(&run, &party).await?))
+    }
+
+    async fn put_clusters(&self, request: Request<Streaming<v1::ClusterBatch>>) -> Result<Response<v1::PutClustersResponse>, Status> {
+        let role = self.gate.peer(&request)?;
+        let mut stream = request.into_inner();
+        let mut last = None;
+        while let Some(batch) = stream.message().await? {
+            self.gate.broker_of(&role, batch.agreement.as_ref())?;
+            let (run, period) = (run_id(&batch.run_id)?, period(&batch.period)?);
+            if batch.clusters.len() > MAX_BATCH_BYTES || batch.report.len() > MAX_BATCH_BYTES {
+                return Err(ServiceError::too_large("a batch holds at most 1 MiB").into());
+            }
+            unpack_clusters(&batch.clusters)?;
+            match self.store.run_state(&run).await?.as_deref() {
+                // Taken in before, and the answer lost: nothing more to do.
+                Some("clustered" | "ready") => return Ok(Response::new(v1::PutClustersResponse { persons: 0 })),
+                Some(_) => {}
+                None => return Err(ServiceError::conflict("no party has sent records of this run yet; try again later").into()),
+            }
+            let committed = self.store.committed(&run).await?;
+            let mut parties = Vec::new();
+            for name in &batch.parties {
+                let id: PartyId = name.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
+                match committed.iter().find(|(party, _)| party == &id) {
+                    Some((_, declared)) if *declared == period.to_string() => parties.push(id),
+                    Some(_) => return Err(ServiceError::conflict("a party committed its records for another period").into()),
+                    None => return Err(ServiceError::unavailable("a party of the run has not committed its records yet; try again later").into()),
+                }
+            }
+            let digest = Sha256::digest(&batch.clusters);
+            self.store.put_clusters(&run, batch.sequence, batch.last, digest.as_slice(), &batch.clusters).await?;
+            if batch.last {
+                last = Some((run, period, parties, batch.report));
+            }
+        }
+        let (run, period, parties, report) = last.ok_or_else(|| ServiceError::invalid("the stream did not hold the last batch"))?;
+        if !self.store.clusters_complete(&run, period, &parties, &report).await? {
+            return Err(ServiceError::conflict("a batch of clusters is missing; send them all again").into());
+        }
+        self.work.notify_one();
+        Ok(Response::new(v1::PutClustersResponse { persons: 0 }))
+    }
+
+    async fn list_link_tables(&self, request: Request<v1::ListLinkTablesRequest>) -> Result<Response<v1::ListLinkTablesResponse>, Status> {
+        self.gate.analyst(&request, request.get_ref().agreement.as_ref())?;
+        let tables = self
+            .store
+            .ready()
+            .await?
+            .into_iter()
+            .map(|r| v1::LinkTableInfo {
+                run_id: r.run.to_string(),
+                period: r.period.to_string(),
+                rows: r.rows,
+                parties: r.parties.iter().map(ToString::to_string).collect(),
+            })
+            .collect();
+        Ok(Response::new(v1::ListLinkTablesResponse { tables }))
+    }
+
+    type GetLinkTableStream = ReceiverStream<Result<v1::LinkTableChunk, Status>>;
+
+    async fn get_link_table(&self, request: Request<v1::LinkTableRequest>) -> Result<Response<Self::GetLinkTableStream>, Status> {
+        let analyst = self.gate.analyst(&request, request.get_ref().agreement.as_ref())?;
+        let run = run_id(&request.get_ref().run_id)?;
+        if self.store.run_state(&run).await?.as_deref() != Some("ready") {
+            return Err(ServiceError::not_found("no link table of this run is ready").into());
+        }
+        let agreement = self.gate.agreement();
+        let position = agreement.analyst.iter().position(|a| a.id == analyst).ok_or_else(|| ServiceError::refused("not an analyst"))?;
+        let purpose = &agreement.analyst[position].purpose;
+        let id = agreement.agreement.id.as_str();
+        let domains = Arc::new((Domain::persons(id, purpose), Domain::records(id, purpose)));
+        let (report, papers) = self.store.run_papers(&run).await?;
+        let mut sealed_keys = HashMap::new();
+        for (party, keys) in papers {
+            let keys: HashMap<String, String> = serde_json::from_str(&keys).map_err(ServiceError::internal)?;
+            let key = keys.get(analyst.as_str()).and_then(|k| hex::decode(k).ok()).ok_or_else(|| ServiceError::internal("attribute key missing"))?;
+            sealed_keys.insert(party.to_string(), key.into());
+        }
+        let changes = self.store.supersessions(&run).await?;
+        let old = self.scalar.points(&domains.0, changes.iter().map(|(old, _, _)| &old.0));
+        let new = self.scalar.points(&domains.0, changes.iter().map(|(_, new, _)| &new.0));
+        let supersessions = changes
+            .iter()
+            .zip(old.iter().zip(&new))
+            .map(|((_, _, kind), (old, new))| v1::Supersession {
+                old_person_point: old.0.to_vec().into(),
+                new_person_point: new.0.to_vec().into(),
+                kind: *kind,
+            })
+            .collect();
+        let (send, receive) = mpsc::channel(4);
+        let this = self.clone();
+        tokio::spawn(async move {
+            let first = v1::LinkTableChunk { rows: Vec::new(), sealed_keys, report: report.into(), supersessions };
+            if send.send(Ok(first)).await.is_err() {
+                return;
+            }
+            let mut offset = 0;
+            loop {
+                let page = match this.store.link_rows(&run, offset, ROWS_PER_CHUNK).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        let _ = send.send(Err(error.into())).await;
+                        return;
+                    }
+                };
+                if page.is_empty() {
+                    return;
+                }
+                offset += page.len() as u64;
+                let (role, domains) = (this.clone(), domains.clone());
+                let Ok(rows) = tokio::task::spawn_blocking(move || role.link_rows(&page, &domains, position)).await else { return };
+                if send.send(Ok(v1::LinkTableChunk { rows, ..Default::default() })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        tracing::info!(run = %request.get_ref().run_id, analyst = %analyst, "link table handed over");
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+}
