@@ -1,1 +1,33 @@
-//! Names to normalised identities, block keys and field filters; node only
+//! Names to normalised identities, block keys and field filters; node only.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`text`] | folding and words of names as French services write them |
+//! | [`phonetic`] | a French phonetic code that is steady on transliterations |
+//! | [`date`] | dates of birth in every spelling, with how far each can be trusted |
+//! | [`place`] | countries, départements and communes from codes, postcodes and names |
+//! | [`tables`] | frequencies of names, from INSEE open data |
+//! | [`identity`] | a record's values to an [`identity::Identity`], or the reason why not |
+//! | [`passes`] | pass sets: an identity to the block keys that it meets others by |
+//! | [`fields`] | stage 1 and stage 2 of one payload |
+//! | [`records`] | a record's entries, padded; decoys |
+//! | [`check`] | whether a pass set is fine enough for an agreement's size |
+//!
+//! Everything here sees names. No message, `Debug` output or report made by this crate holds one: errors name a column
+//! or a rule, never a value; identities and block keys are zeroised when dropped.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod check;
+pub mod date;
+pub mod fields;
+pub mod identity;
+pub mod passes;
+pub mod phonetic;
+pub mod place;
+pub mod records;
+pub mod tables;
+pub mod text;
+
+pub use date::{BirthDate, DateFormat};
+pub use identity::{Identity, Normaliser, Remark, SetAside};
+pub use passes::{BlockKey, PassSet, block_keys};
