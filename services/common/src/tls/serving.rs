@@ -219,7 +219,7 @@ async fn handshake(acceptor: TlsAcceptor, socket: TcpStream) -> io::Result<(TlsS
 }
 
 async fn watch_files(tls: ServerTls, poll: Duration, mut hangups: Hangups) {
-    let mut ticks = tokio::time::interval(poll);
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + poll, poll);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let result = tokio::select! {
