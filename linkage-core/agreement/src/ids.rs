@@ -175,3 +175,66 @@ opaque_id!(
     /// A person's or record's name in one analyst's tables. Known to that analyst only.
     Pseudonym
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn slugs_are_short_and_lower_case() {
+        assert!("ccas-34".parse::<PartyId>().is_ok());
+        assert!("a".repeat(32).parse::<PartyId>().is_ok());
+        for wrong in ["", "-ccas", "CCAS", "cc as", "ccas.34", "éa", &"a".repeat(33), "a/b", "a\0"] {
+            assert_eq!(wrong.parse::<PartyId>().unwrap_err().what, "party identifier", "{wrong}");
+        }
+        assert!("2024-01-full.2".parse::<RunId>().is_ok());
+        for wrong in [".a", "-a", "a_b", &"a".repeat(65)] {
+            assert!(wrong.parse::<RunId>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn refusals_do_not_repeat_the_text() {
+        assert!(!"DUPONT".parse::<PartyId>().unwrap_err().to_string().contains("DUPONT"));
+        assert!(!"DUPONT".parse::<Period>().unwrap_err().to_string().contains("DUPONT"));
+    }
+
+    #[test]
+    fn periods_have_one_spelling() {
+        let period: Period = "2024-01".parse().unwrap();
+        assert_eq!((period.year(), period.month(), period.index()), (2024, 1, 1488));
+        for wrong in ["2024-1", "2024-13", "2024-00", "1899-12", "2200-01", "2024-01-01", "24-01", "2024/01", "+024-01", "2024-+1", ""] {
+            assert!(wrong.parse::<Period>().is_err(), "{wrong}");
+        }
+        assert_eq!(Period::of(jiff::civil::date(2024, 2, 29)).to_string(), "2024-02");
+        assert_eq!(Period::of(jiff::civil::date(9999, 12, 31)).to_string(), "2199-12");
+        assert_eq!(serde_json::to_string(&period).unwrap(), "\"2024-01\"");
+        assert!(serde_json::from_str::<Period>("\"2024-14\"").is_err());
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug() {
+        assert_eq!(format!("{:?} {:?}", RecordRef([7; 16]), PersonId([7; 16])), "RecordRef(..) PersonId(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn months_follow_each_other(index in 0u32..3_599) {
+            let period = Period::new((1900 + index / 12) as u16, (index % 12 + 1) as u8).unwrap();
+            prop_assert_eq!(period.index(), index);
+            prop_assert_eq!(period.next().index(), index + 1);
+            prop_assert!(period < period.next());
+            prop_assert_eq!(period.to_string().parse::<Period>(), Ok(period));
+        }
+
+        #[test]
+        fn opaque_identifiers_read_back(bytes in any::<[u8; 16]>(), short in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let token = Token(bytes);
+            prop_assert_eq!(Token::from_hex(&token.to_hex()), Some(token));
+            prop_assert_eq!(Token::from_slice(&bytes), Some(token));
+            prop_assert_eq!(Token::from_slice(&short).is_some(), short.len() == 16);
+            prop_assert_eq!(Token::from_hex(&hex::encode(&short)).is_some(), short.len() == 16);
+        }
+    }
+}

@@ -192,3 +192,56 @@ impl Layout {
         ((header >> rarity_at) & 7) as u8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use FieldKind::*;
+    use proptest::prelude::*;
+
+    const FRENCH: [FieldKind; 7] = [BirthName, UsageName, GivenNames, BirthDate, Sex, Place, Category];
+
+    #[test]
+    fn the_french_layout() {
+        let layout = Layout::new(&FRENCH, 128, 4, 20);
+        let filters: Vec<_> = layout.fields.iter().map(|f| f.filter_at).collect();
+        assert_eq!(filters, [Some(0), Some(16), Some(32), None, None, None, None]);
+        let slots: Vec<_> = layout.fields.iter().map(|f| f.slots_at).collect();
+        assert_eq!(slots, [48, 50, 52, 54, 72, 74, 80]);
+        let rarities: Vec<_> = layout.fields.iter().map(|f| f.rarity_at).collect();
+        assert_eq!(rarities, [Some(2), Some(5), Some(8), None, None, None, None]);
+        assert_eq!((layout.payload_len, layout.slot_count(), layout.slots_start()), (82, 17, 48));
+        assert_eq!((layout.entry_len(), layout.record_len()), (98, 20 + 20 * 98));
+    }
+
+    #[test]
+    fn the_header_is_read() {
+        let header = 0b110_001_000_10;
+        assert_eq!(Layout::date_quality(header), DateQuality::Default);
+        assert_eq!([2, 5, 8].map(|at| Layout::rarity(header, at)), [0, 1, 6]);
+        let all = [DateQuality::Missing, DateQuality::Full, DateQuality::Default, DateQuality::Partial];
+        assert_eq!([0, 1, 2, 3].map(Layout::date_quality), all);
+        assert!(all.iter().all(|q| Layout::date_quality(*q as u32) == *q));
+    }
+
+    proptest! {
+        /// Fields cover the payload without gap or overlap, filters first.
+        #[test]
+        fn fields_tile_the_payload(picks in proptest::collection::vec(0usize..8, 1..12), log in 6u32..10) {
+            let all = [BirthName, UsageName, GivenNames, BirthDate, Sex, Place, Category, Text];
+            let kinds: Vec<_> = picks.iter().map(|&i| all[i]).collect();
+            let layout = Layout::new(&kinds, 1 << log, 4, 4);
+            let mut at = 0;
+            for field in layout.fields.iter().filter(|f| f.kind.has_filter()) {
+                prop_assert_eq!(field.filter_at, Some(at));
+                at += (1 << log) / 8;
+            }
+            prop_assert_eq!(at, layout.slots_start());
+            for field in &layout.fields {
+                prop_assert_eq!(field.slots_at, at);
+                at += 2 * field.kind.slots();
+            }
+            prop_assert_eq!(at, layout.payload_len);
+        }
+    }
+}

@@ -34,3 +34,6 @@ pub use permit::{Refusal, RoleId, RunRequest, certificate_identity};
 pub use signature::{AgreementError, Signature, Signatures, SignedAgreement, sign};
 pub use template::template_fr;
 pub use termination::{Termination, TerminationError, VerifiedTermination};
+
+#[cfg(test)]
+mod tests;
