@@ -26,8 +26,11 @@ const PRIOR_MATCHES: f64 = 30.0;
 const SHARED_HOME: f64 = 0.7;
 /// Largest shares of twins and of namesakes, in matches.
 const MOST_RELATED: f64 = 0.2;
-/// Smallest shares of twins and of namesakes, in matches.
-const LEAST_RELATED: f64 = 0.004;
+/// Smallest share of twins, in matches: births of twins are 1.6 % of births, and not all are in two lists.
+const LEAST_TWINS: f64 = 0.004;
+/// Smallest share of namesakes, in matches. Most of them never meet, so that the pairs that met show too few of them:
+/// one father in fifty has a son of his own given name.
+const LEAST_NAMESAKES: f64 = 0.02;
 const MAX_ROUNDS: u32 = 100;
 
 /// One pair that met, compared.
@@ -270,13 +273,13 @@ impl Model {
         for (at, dimension) in self.dimensions.iter().enumerate() {
             let level = vector.level(at);
             // Exchanged names are counted once, at the surname.
-            if level == 0 || (dimension.kind == DimensionKind::Given && level == name_level::SWAPPED && has(DimensionKind::Surname)) {
+            if level == 0 || (dimension.kind == DimensionKind::Given && level >= name_level::SWAPPED_CLOSE && has(DimensionKind::Surname)) {
                 continue;
             }
             let (m, u) = (dimension.at(&dimension.m, level), dimension.at(&dimension.u, level));
             let home = SHARED_HOME * m + (1.0 - SHARED_HOME) * u;
             let (twins, namesakes) = match dimension.kind {
-                DimensionKind::Surname if level == name_level::SWAPPED => (u, m),
+                DimensionKind::Surname if level >= name_level::SWAPPED_CLOSE => (u, m),
                 DimensionKind::Surname => (m, m),
                 DimensionKind::Given => (u, m),
                 DimensionKind::Date => (m, u),
@@ -317,9 +320,9 @@ impl Model {
         for (shares, [matched, twins, namesakes]) in [(&mut self.across, across), (&mut self.within, within)] {
             if shares.pairs > 0.0 {
                 shares.matches = (matched / shares.pairs).clamp(1e-15, 0.5);
-                let related = |sum: f64| (sum / shares.pairs).clamp(LEAST_RELATED * shares.matches, MOST_RELATED * shares.matches);
-                shares.twins = related(twins);
-                shares.namesakes = related(namesakes);
+                let related = |sum: f64, least: f64| (sum / shares.pairs).clamp(least * shares.matches, MOST_RELATED * shares.matches);
+                shares.twins = related(twins, LEAST_TWINS);
+                shares.namesakes = related(namesakes, LEAST_NAMESAKES);
             }
         }
         for (dimension, counts) in self.dimensions.iter_mut().zip(&counts) {

@@ -132,14 +132,12 @@ impl<'l> Comparer<'l> {
             vector.set(at, self.best_name(evidence, header_a, header_b, Side::Given, Side::Given).level());
         }
         if let (Some(surname), Some(given)) = (pick(DimensionKind::Surname), pick(DimensionKind::Given)) {
-            let straight = vector.level(surname).min(vector.level(given));
-            if straight < name_level::CONTAINED {
-                let there = self.best_name(evidence, header_a, header_b, Side::Surname, Side::Given);
-                let back = self.best_name(evidence, header_a, header_b, Side::Given, Side::Surname);
-                if there.level().min(back.level()) >= name_level::CONTAINED {
-                    vector.set(surname, name_level::SWAPPED);
-                    vector.set(given, name_level::SWAPPED);
-                }
+            let straight = [vector.level(surname), vector.level(given)];
+            let there = self.best_name(evidence, header_a, header_b, Side::Surname, Side::Given).level();
+            let back = self.best_name(evidence, header_a, header_b, Side::Given, Side::Surname).level();
+            if let Some(level) = swapped_level(straight, [there, back]) {
+                vector.set(surname, level);
+                vector.set(given, level);
             }
         }
         let places = evidence.text.iter().zip(evidence.flags).zip(self.dimensions.iter()).enumerate();
@@ -192,6 +190,7 @@ enum Rank {
     Different,
     Poor,
     Low,
+    Part,
     Phonetic,
     Medium,
     PhoneticClose,
@@ -211,7 +210,7 @@ impl NameAgreement {
     fn level(self) -> u8 {
         let group = match self.class {
             0..=2 => 0,
-            3..=4 => 1,
+            3 => 1,
             _ => 2,
         };
         match self.rank {
@@ -219,6 +218,7 @@ impl NameAgreement {
             Rank::Different => name_level::DIFFERENT,
             Rank::Poor => name_level::POOR,
             Rank::Low => name_level::LOW,
+            Rank::Part => name_level::PART,
             Rank::Phonetic => name_level::PHONETIC,
             Rank::Medium => name_level::MEDIUM,
             Rank::PhoneticClose => name_level::PHONETIC_CLOSE + group,
@@ -256,12 +256,26 @@ fn name_agreement(overlap: &Overlap, same_sound: bool, class_a: u8, class_b: u8)
         (Rank::Phonetic, 0)
     } else if dice >= 450 {
         (Rank::Low, 0)
+    } else if overlap.containment() >= 700 && overlap.smaller() > 2 * ONE + ONE / 2 {
+        (Rank::Part, 0)
     } else if dice >= 250 {
         (Rank::Poor, 0)
     } else {
         (Rank::Different, 0)
     };
     NameAgreement { rank, class }
+}
+
+/// The level of an exchange of names, when the crosswise agreements are better than the straight ones.
+fn swapped_level(straight: [u8; 2], crosswise: [u8; 2]) -> Option<u8> {
+    let [least, most] = [crosswise[0].min(crosswise[1]), crosswise[0].max(crosswise[1])];
+    if least >= name_level::CONTAINED && straight.iter().any(|&level| level < name_level::CONTAINED) {
+        Some(name_level::SWAPPED)
+    } else if least >= name_level::MEDIUM && most >= name_level::CONTAINED && straight.iter().all(|&level| level < name_level::MEDIUM) {
+        Some(name_level::SWAPPED_CLOSE)
+    } else {
+        None
+    }
 }
 
 fn rarity(header: u32, field: &FieldPlace) -> u8 {

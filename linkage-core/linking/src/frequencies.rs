@@ -187,7 +187,7 @@ mod tests {
             let sex = if n < 3 { 0 } else { 1 + u8::from(n % 2 == 0) };
             assert!(one.observe(&dimensions, &vector(&[1, 1, 1, sex])));
         }
-        assert!(!one.observe(&dimensions, &vector(&[15, 15, 15, 2])), "a duplicate is left out");
+        assert!(!one.observe(&dimensions, &vector(&[16, 16, 15, 2])), "a duplicate is left out");
         let exact = one.clone();
         one.suppress();
         assert_eq!(one.dimensions[3].counts, [0, 50, 50]);

@@ -48,7 +48,7 @@ pub struct Meeting {
 }
 
 /// What became of the blocks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BlockCounts {
     /// Blocks of two records or more, under the cap.
     pub kept: u64,

@@ -39,20 +39,25 @@ pub mod name_level {
     pub const POOR: u8 = 2;
     /// Dice .45 to .65.
     pub const LOW: u8 = 3;
+    /// Dice under .45, and seven tenths of the shorter name's q-grams lie in the longer one (a name cut short).
+    pub const PART: u8 = 4;
     /// Same phonetic code, Dice under .45.
-    pub const PHONETIC: u8 = 4;
+    pub const PHONETIC: u8 = 5;
     /// Dice .65 to .8.
-    pub const MEDIUM: u8 = 5;
-    /// Same phonetic code, Dice .45 to .8; three rarity groups (+0 common, +1 middling, +2 rare).
-    pub const PHONETIC_CLOSE: u8 = 6;
+    pub const MEDIUM: u8 = 6;
+    /// Same phonetic code, Dice .45 to .8; three rarity groups: +0 common (classes 1 and 2),
+    /// +1 middling (3), +2 rare (4 and above).
+    pub const PHONETIC_CLOSE: u8 = 7;
     /// One name's q-grams lie in the other's (part of a double name, one of several given names); three rarity groups.
-    pub const CONTAINED: u8 = 9;
+    pub const CONTAINED: u8 = 10;
     /// Dice .8 or more; three rarity groups.
-    pub const HIGH: u8 = 12;
+    pub const HIGH: u8 = 13;
     /// The same; rarity classes 1 (very common) to 7 (rarest).
-    pub const EXACT: u8 = 15;
+    pub const EXACT: u8 = 16;
+    /// Surname and given name exchanged, one of them with an error. Like `SWAPPED` on `Given`.
+    pub const SWAPPED_CLOSE: u8 = 23;
     /// Surname and given name exchanged. On `Given` it only says that the surname's level has counted both.
-    pub const SWAPPED: u8 = 22;
+    pub const SWAPPED: u8 = 24;
 }
 
 /// Levels of `Date`, weakest evidence first.
@@ -139,7 +144,7 @@ impl DimensionKind {
     /// Number of levels, "missing" among them.
     pub fn levels(self) -> usize {
         match self {
-            Self::Surname | Self::Given => 23,
+            Self::Surname | Self::Given => 25,
             Self::Date => 16,
             Self::Sex | Self::Category => 3,
             Self::Place => 5,
@@ -155,11 +160,12 @@ impl DimensionKind {
         };
         match self {
             Self::Surname | Self::Given => match level {
-                0..=5 => fixed(&["missing", "different", "poor", "low", "phonetic", "medium"]),
+                0..=6 => fixed(&["missing", "different", "poor", "low", "part", "phonetic", "medium"]),
                 n::PHONETIC_CLOSE..n::CONTAINED => grouped("phonetic-close", n::PHONETIC_CLOSE),
                 n::CONTAINED..n::HIGH => grouped("contained", n::CONTAINED),
                 n::HIGH..n::EXACT => grouped("high", n::HIGH),
-                n::EXACT..n::SWAPPED => format!("exact class {}", level - n::EXACT + 1),
+                n::EXACT..n::SWAPPED_CLOSE => format!("exact class {}", level - n::EXACT + 1),
+                n::SWAPPED_CLOSE => "swapped, one name close".to_owned(),
                 n::SWAPPED => "swapped".to_owned(),
                 _ => "?".to_owned(),
             },
