@@ -211,8 +211,32 @@ fn failures_of_signature_become_refusals() {
 }
 
 #[test]
-fn every_refusal_says_in_french_what_to_do() {
+fn refusals_read_in_english_and_in_french() {
     let refusal = Refusal::NotCoordinator { party: id("siao"), coordinator: id("ccas") };
     assert_eq!(refusal.to_string(), "siao is not the coordinator; ccas is");
     assert_eq!(refusal.french(), "siao n'est pas le coordonnateur : demander à ccas");
+    let (start, end, month) = (day("2024-01-01"), day("2026-12-31"), Period::of(day("2023-06-01")));
+    let all = [
+        Refusal::OtherAgreement.french(),
+        Refusal::NotYetInForce { start }.french(),
+        Refusal::Expired { end }.french(),
+        Refusal::Terminated { party: id("siao"), effective_on: end }.french(),
+        Refusal::PeriodNotCovered { period: month, first: month, last: month }.french(),
+        Refusal::UnsignedParty { party: id("siao") }.french(),
+        Refusal::UnlistedAttribute { name: "prenoms".to_owned() }.french(),
+        Refusal::UnknownParty { party: id("siao") }.french(),
+        Refusal::OtherProfileVersion { asked: 2, agreed: 1 }.french(),
+        AgreementError::UnsignedParty { party: id("siao") }.french(),
+        AgreementError::OtherVersion { party: id("siao") }.french(),
+        AgreementError::BadSignature { party: id("siao") }.french(),
+        AgreementError::UnknownParty { party: id("siao") }.french(),
+        AgreementError::OtherKey { party: id("siao") }.french(),
+        TerminationError::OtherAgreement.french(),
+        TerminationError::UnknownParty { party: id("siao") }.french(),
+        TerminationError::BadSignature { party: id("siao") }.french(),
+        TerminationError::OtherKey { party: id("siao") }.french(),
+    ];
+    // What is wrong, a colon, and what to do; no two alike but for the key that both kinds of signing can get wrong.
+    assert!(all.iter().all(|text| text.split_once(" : ").is_some_and(|(what, advice)| what.len() > 10 && advice.len() > 10)));
+    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len() - 1);
 }
