@@ -1,0 +1,260 @@
+//! Header names of French files (and FEBRL's English ones) to canonical columns.
+//!
+//! Names are compared without accents, case or separators. A name known as a whole is worth 95; one that only holds the
+//! right words 60; what the values of the first rows say then raises or lowers it (see `propose`).
+
+/// Canonical columns, in the order in which records have them.
+pub const CANONICAL: [&str; 28] = [
+    "local_id",
+    "local_household_id",
+    "nom_naissance",
+    "nom_usage",
+    "prenoms",
+    "sexe",
+    "date_naissance",
+    "code_lieu_naissance",
+    "lieu_naissance",
+    "pays_naissance",
+    "commune_residence",
+    "code_postal",
+    "nationalite",
+    "composition",
+    "nb_personnes",
+    "nb_enfants",
+    "statut",
+    "hebergement",
+    "ressources",
+    "type_accompagnement",
+    "date_entree",
+    "date_sortie",
+    "street_number",
+    "address_1",
+    "address_2",
+    "suburb",
+    "postcode",
+    "state",
+];
+
+/// Target of a column that holds names and given names together; gives `nom_naissance`, `nom_usage` and `prenoms`.
+pub const FULL_NAME: &str = "nom_complet";
+
+/// Names known as a whole, folded.
+const KNOWN: &[(&str, &[&str])] = &[
+    ("local_id", &[
+        "localid", "id", "ndossier", "nodossier", "numdossier", "numerodossier", "numerodedossier", "iddossier", "idpersonne", "numpersonne",
+        "numeropersonne", "identifiantpersonne", "matricule", "matriculecaf", "matriculeallocataire", "identifiant", "identifiantlocal",
+        "identifiantde", "idde", "numerode", "numallocataire", "numeroallocataire", "nallocataire", "recid", "recordid", "idusager",
+        "numusager", "idbeneficiaire", "numbeneficiaire", "numerobeneficiaire", "idindividu", "numindividu", "codepersonne", "iddemandeur",
+        "reference", "refpersonne", "ref", "idinterne", "numerointerne", "iddossierpersonne", "nip", "ipp",
+    ]),
+    ("local_household_id", &[
+        "localhouseholdid", "nfoyer", "nofoyer", "numfoyer", "numerofoyer", "idfoyer", "idmenage", "menage", "nmenage", "nummenage",
+        "numeromenage", "matriculefoyer", "foyer", "idfamille", "numfamille", "numerofamille", "codefoyer", "codemenage", "codefamille",
+        "identifiantfoyer", "identifiantmenage", "dossierfamille", "dossierfoyer", "refmenage", "reffoyer",
+    ]),
+    ("nom_naissance", &[
+        "nomnaissance", "nomdenaissance", "nomnais", "nomnaiss", "nompatronymique", "patronyme", "nomfamille", "nomdefamille", "surname",
+        "lastname", "familyname", "nomjeunefille", "nomdejeunefille", "nomjf",
+    ]),
+    ("nom_usage", &[
+        "nomusage", "nomdusage", "nomusuel", "nommarital", "nomepouse", "nomdepouse", "nomepoux", "nomdepoux", "nommariage", "nommarie", "usage",
+    ]),
+    ("prenoms", &["prenoms", "prenom", "prenomusuel", "premierprenom", "prenom1", "listeprenoms", "givenname", "givennames", "firstname", "forename"]),
+    (FULL_NAME, &[
+        "nomcomplet", "nomprenom", "nomprenoms", "nometprenom", "nometprenoms", "nomsetprenoms", "prenomnom", "prenometnom", "fullname",
+        "identite", "identitecomplete", "nomprenomusager", "nomprenombeneficiaire",
+    ]),
+    ("sexe", &["sexe", "codesexe", "cdsexe", "sex", "gender", "genre", "civilite", "civ", "codecivilite", "titre"]),
+    ("date_naissance", &[
+        "datenaissance", "datedenaissance", "ddn", "dtnais", "dtnaiss", "dtnaissance", "datenais", "datenaiss", "datnais", "datnaiss", "dnais",
+        "naissance", "neele", "nele", "dateofbirth", "dob", "birthdate", "datedenaiss",
+    ]),
+    ("code_lieu_naissance", &[
+        "codelieunaissance", "codecommunenaiss", "codecommunenaissance", "codeinseenaissance", "inseenaissance", "inseenais", "inseenaiss",
+        "codenaissance", "codelieunais", "codegeonais", "codeinseelieunaissance", "cdcomnais", "codcomnais",
+    ]),
+    ("lieu_naissance", &[
+        "lieunaissance", "lieudenaissance", "lieunais", "lieunaiss", "villenaissance", "villedenaissance", "communenaissance",
+        "communedenaissance", "communenaiss", "libcomnais", "libellelieunaissance", "placeofbirth", "birthplace",
+    ]),
+    ("pays_naissance", &["paysnaissance", "paysdenaissance", "paysnais", "paysnaiss", "libpaysnais", "countryofbirth", "birthcountry"]),
+    ("commune_residence", &[
+        "communeresidence", "communederesidence", "commune", "communeinsee", "inseeresid", "inseeresidence", "communeresid", "codeinseeresidence",
+        "codecommuneresidence", "codeinsee", "codecommune", "insee", "ville", "villeresidence", "residence", "depcom", "communeactuelle",
+        "communedomicile", "communededomiciliation", "communerattachement",
+    ]),
+    ("code_postal", &["codepostal", "cp", "codpostal", "cdpostal", "cpostal"]),
+    ("nationalite", &["nationalite", "nat", "nation", "codenationalite", "cdnat", "libnationalite", "groupenationalite", "nationality"]),
+    ("composition", &[
+        "composition", "situationfamiliale", "sitfam", "sitfamiliale", "compositionmenage", "compositionfamiliale", "compositionfoyer",
+        "typemenage", "typologiemenage", "typologie",
+    ]),
+    ("nb_personnes", &[
+        "nbpersonnes", "nbpersonnesaufoyer", "nbpersonnesfoyer", "nbpersonnesmenage", "nbpers", "nbpersfoyer", "nombrepersonnes",
+        "nombredepersonnes", "nombredepersonnesaufoyer", "taillemenage", "taillefoyer",
+    ]),
+    ("nb_enfants", &["nbenfants", "nbenf", "nombreenfants", "nombredenfants", "enfants", "enfantsacharge", "nbenfantsacharge", "nombredenfantsacharge"]),
+    ("statut", &["statut", "statutprofessionnel", "situationprofessionnelle", "sitpro", "statutemploi", "situationemploi"]),
+    ("hebergement", &[
+        "hebergement", "logement", "situationhebergement", "situationlogement", "typelogement", "typehebergement", "modehebergement",
+        "situationresidentielle", "statutlogement", "conditionlogement",
+    ]),
+    ("ressources", &[
+        "ressources", "ressourcesmensuelles", "ressmens", "ressourcestranche", "trancheressources", "revenus", "revenu", "revenusmensuels",
+        "montantressources", "totalressources",
+    ]),
+    ("type_accompagnement", &[
+        "typeaccompagnement", "typedaccompagnement", "typedaide", "typeaide", "typedemande", "typededemande", "dispositif", "prestation",
+        "modalitesuivi", "accompagnement", "mesure", "typemesure", "typeprestation", "aide",
+    ]),
+    ("date_entree", &[
+        "dateentree", "datedentree", "dateouverture", "datedouverture", "datedebut", "datededebut", "dtdebut", "dtentree", "dtouv",
+        "dateinscription", "datedinscription", "dateadmission",
+    ]),
+    ("date_sortie", &["datesortie", "datedesortie", "datefermeture", "datedefermeture", "datefin", "datedefin", "dtfin", "dtsortie", "dtferm", "datecessation", "dateradiation"]),
+    ("street_number", &["streetnumber"]),
+    ("address_1", &["address1"]),
+    ("address_2", &["address2"]),
+    ("suburb", &["suburb"]),
+    ("postcode", &["postcode"]),
+    ("state", &["state"]),
+];
+
+/// Words that a name must hold: every group, by the beginning of a word.
+const WORDS: &[(&str, &[&[&str]])] = &[
+    ("date_naissance", &[&["date", "dat", "dt", "jour"], &["nais", "birth"]]),
+    ("pays_naissance", &[&["pays"], &["nais", "birth"]]),
+    ("code_lieu_naissance", &[&["code", "cod", "cd", "insee"], &["nais"]]),
+    ("lieu_naissance", &[&["lieu", "ville", "commune", "com"], &["nais"]]),
+    (FULL_NAME, &[&["nom"], &["prenom"]]),
+    ("nom_naissance", &[&["nom"], &["nais", "jeune", "patron", "famille"]]),
+    ("nom_usage", &[&["nom"], &["usage", "usuel", "marit", "epou", "mari"]]),
+    ("prenoms", &[&["prenom"]]),
+    ("nb_enfants", &[&["nb", "nbre", "nombre"], &["enf"]]),
+    ("nb_personnes", &[&["nb", "nbre", "nombre"], &["pers", "membre", "occupant"]]),
+    ("date_entree", &[&["date", "dat", "dt"], &["entr", "debut", "ouvert", "inscri", "admis", "arriv"]]),
+    ("date_sortie", &[&["date", "dat", "dt"], &["sort", "fin", "ferm", "cess", "clot", "depart"]]),
+    ("local_household_id", &[&["id", "ident", "num", "no", "n", "matricule", "code", "ref"], &["menage", "foyer", "famil"]]),
+    ("local_id", &[
+        &["id", "ident", "num", "no", "n", "matricule", "code", "ref"],
+        &["personne", "dossier", "usager", "benef", "alloc", "individu", "demandeur", "interne", "fiche", "patient"],
+    ]),
+    ("sexe", &[&["sexe", "civil"]]),
+    ("nationalite", &[&["nationalit"]]),
+    ("code_postal", &[&["code", "cod"], &["postal"]]),
+    ("commune_residence", &[&["commune", "ville", "insee"], &["resid", "domicil", "actuel", "habit", "logement"]]),
+    ("hebergement", &[&["heberg", "logement", "habitat"]]),
+    ("composition", &[&["situation", "compo", "type"], &["famil", "menage", "foyer"]]),
+    ("statut", &[&["statut", "situation"], &["pro", "emploi", "activit"]]),
+    ("ressources", &[&["ressourc", "revenu"]]),
+    ("type_accompagnement", &[&["accompagn", "dispositif", "prestation", "mesure", "suivi"]]),
+];
+
+/// Columns never taken, whatever they are called.
+const FORBIDDEN: &[&str] = &["nir", "numsecu", "numerosecu", "securitesociale", "socsec", "numss", "nss", "telephone", "portable", "mail", "courriel", "email", "iban"];
+
+/// Accents, ligatures and case taken off; everything but letters and digits left out.
+pub(crate) fn squash(text: &str) -> String {
+    fold(text).chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// Accents, ligatures and case taken off; other characters as they are.
+pub(crate) fn fold(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars().flat_map(char::to_lowercase) {
+        match letter {
+            'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' => out.push('a'),
+            'ç' => out.push('c'),
+            'è' | 'é' | 'ê' | 'ë' => out.push('e'),
+            'ì' | 'í' | 'î' | 'ï' => out.push('i'),
+            'ñ' => out.push('n'),
+            'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ø' => out.push('o'),
+            'ù' | 'ú' | 'û' | 'ü' => out.push('u'),
+            'ý' | 'ÿ' => out.push('y'),
+            'š' => out.push('s'),
+            'ž' => out.push('z'),
+            'œ' => out.push_str("oe"),
+            'æ' => out.push_str("ae"),
+            'ß' => out.push_str("ss"),
+            '’' => out.push('\''),
+            '\u{0300}'..='\u{036F}' => {}
+            _ => out.push(letter),
+        }
+    }
+    out
+}
+
+/// Canonical columns that `header` may stand for, with a confidence in percent, best first; empty when none.
+pub(crate) fn candidates(header: &str) -> Vec<(&'static str, u8)> {
+    let key = squash(header);
+    if key.is_empty() || forbidden(header) {
+        return Vec::new();
+    }
+    // A title tells the sex less well than a column of its own.
+    let worth = if key.starts_with("civ") || key == "titre" { 90 } else { 95 };
+    let known: Vec<_> = KNOWN.iter().filter(|(_, names)| names.contains(&key.as_str())).map(|(target, _)| (*target, worth)).collect();
+    if !known.is_empty() {
+        return known;
+    }
+    match key.as_str() {
+        // Both are settled by what else the file has.
+        "nom" | "name" => return vec![("nom_naissance", 80), ("nom_usage", 70)],
+        "dossier" => return vec![("local_household_id", 75), ("local_id", 70)],
+        _ => {}
+    }
+    let folded = fold(header);
+    let words: Vec<&str> = folded.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let holds = |group: &&[&str]| words.iter().any(|word| group.iter().any(|start| if start.len() < 3 { word == start } else { word.starts_with(start) }));
+    WORDS.iter().filter(|(_, groups)| groups.iter().all(holds)).map(|(target, _)| (*target, 60)).take(2).collect()
+}
+
+/// Whether a column holds what no agreement may ask for (social security number, telephone, address of mail or bank).
+pub(crate) fn forbidden(header: &str) -> bool {
+    let key = squash(header);
+    FORBIDDEN.iter().any(|word| if word.len() <= 4 { key == *word } else { key.contains(word) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn french_headers_find_their_column() {
+        let cases = [
+            ("N° dossier", "local_id"),
+            ("Nom de jeune fille", "nom_naissance"),
+            ("NOM_MARITAL", "nom_usage"),
+            ("DTNAIS", "date_naissance"),
+            ("IDENTIFIANT_DE", "local_id"),
+            ("id_menage", "local_household_id"),
+            ("INSEE_RESID", "commune_residence"),
+            ("Civilité", "sexe"),
+            ("LIEUNAIS", "lieu_naissance"),
+            ("SITFAM", "composition"),
+            ("Date naissance (JJ/MM/AAAA)", "date_naissance"),
+            ("Nom et prénom du bénéficiaire", FULL_NAME),
+            ("Prénom de l'usager", "prenoms"),
+            ("Nº de la personne", "local_id"),
+            ("DATE DE SORTIE DU DISPOSITIF", "date_sortie"),
+            ("given_name", "prenoms"),
+            ("rec_id", "local_id"),
+        ];
+        for (header, target) in cases {
+            assert_eq!(candidates(header).first().map(|c| c.0), Some(target), "{header}");
+        }
+    }
+
+    #[test]
+    fn other_headers_find_none() {
+        for header in ["ROLE", "", "12/03/1980", "Observations", "NIR", "soc_sec_id", "N° de sécurité sociale", "Téléphone de la personne"] {
+            assert_eq!(candidates(header), [], "{header}");
+        }
+    }
+
+    #[test]
+    fn every_target_is_canonical() {
+        for target in KNOWN.iter().map(|k| k.0).chain(WORDS.iter().map(|w| w.0)) {
+            assert!(target == FULL_NAME || CANONICAL.contains(&target), "{target}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Values as files write them to the canonical writing: sex 1 or 2, ISO dates, whole amounts, birth places apart from countries.
+//!
+//! A value that a conversion cannot read is left as it stands where a later step may still read it (dates, amounts), and
+//! left blank and counted where it cannot (sex, nationality).
+
+use serde::{Deserialize, Serialize};
+
+use super::headers::squash;
+
+/// How dates are written in one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DateFormat {
+    /// Day, month, year with any separator.
+    #[serde(rename = "JJ/MM/AAAA")]
+    DayMonthYear,
+    /// ISO 8601.
+    #[serde(rename = "AAAA-MM-JJ")]
+    Iso,
+    /// Eight digits, day first.
+    #[serde(rename = "JJMMAAAA")]
+    CompactDayFirst,
+    /// Eight digits, year first.
+    #[serde(rename = "AAAAMMJJ")]
+    CompactYearFirst,
+    /// Days since 30 December 1899, as Excel counts them.
+    #[serde(rename = "excel")]
+    ExcelSerial,
+}
+
+impl DateFormat {
+    /// Every format, in the order in which they are tried.
+    pub const ALL: [Self; 5] = [Self::DayMonthYear, Self::Iso, Self::CompactDayFirst, Self::CompactYearFirst, Self::ExcelSerial];
+
+    /// The date in this format, `AAAA-MM-JJ`; `None` when the text is not a day of the calendar in 1850..=2199.
+    pub fn to_iso(self, text: &str) -> Option<String> {
+        let date = match self {
+            Self::ExcelSerial => {
+                let days: i32 = text.parse().ok().filter(|d| (61..=109_574).contains(d))?;
+                jiff::civil::date(1899, 12, 30).checked_add(jiff::Span::new().days(days)).ok()?
+            }
+            Self::DayMonthYear | Self::Iso => {
+                // A time of day after the date is left out.
+                let day_text = text.split(['T', ' ']).next().filter(|d| d.len() >= 8).unwrap_or(text);
+                let parts: Vec<&str> = day_text.split(['/', '-', '.', ' ']).collect();
+                let [a, b, c] = parts.as_slice() else { return None };
+                let (year, month, day) = if self == Self::Iso { (*a, *b, *c) } else { (*c, *b, *a) };
+                if year.len() != 4 || month.len() > 2 || day.len() > 2 {
+                    return None;
+                }
+                civil(year, month, day)?
+            }
+            Self::CompactDayFirst | Self::CompactYearFirst => {
+                // A spreadsheet takes the leading zero of a day away.
+                let padded = if self == Self::CompactDayFirst && text.len() == 7 { format!("0{text}") } else { text.to_owned() };
+                if padded.len() != 8 || !padded.bytes().all(|b| b.is_ascii_digit()) {
+                    return None;
+                }
+                let part = |from: usize, to: usize| padded.get(from..to);
+                if self == Self::CompactDayFirst {
+                    civil(part(4, 8)?, part(2, 4)?, part(0, 2)?)?
+                } else {
+                    civil(part(0, 4)?, part(4, 6)?, part(6, 8)?)?
+                }
+            }
+        };
+        Some(date.to_string())
+    }
+}
+
+fn civil(year: &str, month: &str, day: &str) -> Option<jiff::civil::Date> {
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<i16>().ok()).flatten();
+    let year = number(year).filter(|y| (1850..=2199).contains(y))?;
+    jiff::civil::Date::new(year, i8::try_from(number(month)?).ok()?, i8::try_from(number(day)?).ok()?).ok()
+}
+
+/// Year and month of a date in any format, with or without a day (`00`); for rules that need no more.
+pub(crate) fn year_month(text: &str) -> Option<(i16, u8)> {
+    if let Some(iso) = DateFormat::ALL.iter().find_map(|format| format.to_iso(text)) {
+        return Some((iso.get(..4)?.parse().ok()?, iso.get(5..7)?.parse().ok()?));
+    }
+    let parts: Vec<&str> = text.split(['/', '-', '.']).collect();
+    let (year, month) = match parts.as_slice() {
+        [y, m] | [y, m, "00" | "0"] if y.len() == 4 => (*y, *m),
+        [m, y] | ["00" | "0", m, y] if y.len() == 4 => (*y, *m),
+        _ => return None,
+    };
+    let date = civil(year, month, "1")?;
+    Some((date.year(), date.month().unsigned_abs()))
+}
+
+/// 1 for a man, 2 for a woman, blank for what says that it is not known; `None` for what cannot be read.
+pub(crate) fn sex(text: &str) -> Option<&'static str> {
+    match squash(text).as_str() {
+        "1" | "h" | "m" | "mr" | "homme" | "masculin" | "masc" | "male" | "monsieur" | "garcon" => Some("1"),
+        "2" | "f" | "femme" | "feminin" | "fem" | "female" | "mme" | "mlle" | "mmemlle" | "mmeoumlle" | "madame" | "mademoiselle" | "fille" => Some("2"),
+        "" | "0" | "9" | "nr" | "nd" | "nc" | "nonrenseigne" | "nonprecise" | "inconnu" | "inconnue" | "indetermine" | "autre" => Some(""),
+        _ => None,
+    }
+}
+
+/// Whether a value says that it is not known, in any column.
+pub(crate) fn says_unknown(text: &str) -> bool {
+    matches!(squash(text).as_str(), "nr" | "nd" | "nonrenseigne" | "nonrenseignee" | "nonprecise" | "inconnu" | "inconnue" | "null")
+}
+
+/// Housing situations under the code of the sample's reference list; `None` for other words.
+pub(crate) fn housing(text: &str) -> Option<&'static str> {
+    Some(match squash(text).as_str() {
+        "logementautonome" | "locataire" | "proprietaire" | "locatairehlm" | "locataireparcprive" | "accedantalapropriete" => "LOGEMENT_AUTONOME",
+        "hebergetiers" | "hebergechezuntiers" | "hebergechezdestiers" | "hebergeparuntiers" | "chezuntiers" | "hebergeparlafamille" => "HEBERGE_TIERS",
+        "hebergementurgence" | "hebergementdurgence" | "centredurgence" | "centredhebergementdurgence" | "chu" => "HEBERGEMENT_URGENCE",
+        "hotel" | "hotelsocial" | "nuiteeshotelieres" => "HOTEL",
+        "logementadapte" | "residencesociale" | "pensiondefamille" | "foyerdejeunestravailleurs" | "fjt" | "intermediationlocative" => "LOGEMENT_ADAPTE",
+        "rue" | "sansabri" | "alarue" | "sdf" | "sansdomicilefixe" => "RUE",
+        "chrs" => "CHRS",
+        "campementsquat" | "squatcampement" | "squat" | "campement" | "bidonville" => "CAMPEMENT_SQUAT",
+        "institution" | "etablissement" | "hopital" | "prison" | "etablissementpenitentiaire" | "ehpad" => "INSTITUTION",
+        _ => return None,
+    })
+}
+
+/// An amount without currency, spaces or cents of zero; text that is not one amount (a band such as `501-1000`) stays.
+pub(crate) fn amount(text: &str) -> String {
+    let mut bare: String = text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '€' | '\u{202F}' | '\u{A0}')).collect();
+    if bare.contains(',') {
+        bare = bare.replace('.', "").replace(',', ".");
+    }
+    let digits = bare.strip_prefix('-').unwrap_or(&bare);
+    let (whole, cents) = digits.split_once('.').unwrap_or((digits, ""));
+    let figures = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !figures(whole) || !figures(cents) {
+        return text.to_owned();
+    }
+    if cents.bytes().all(|b| b == b'0') {
+        bare.truncate(bare.len() - if digits.contains('.') { cents.len() + 1 } else { 0 });
+    }
+    bare
+}
+
+/// `Ville (PAYS)`, `(PAYS)` or `Ville (69)` to place and country; a place without country is in France, as the files that
+/// write countries so mean it.
+pub(crate) fn birth_place(text: &str) -> (String, String) {
+    let (place, inside) = match text.strip_suffix(')').and_then(|t| t.rsplit_once('(')) {
+        Some((place, inside)) => (place.trim(), inside.trim()),
+        None => (text.trim(), ""),
+    };
+    let department = !inside.is_empty() && inside.len() <= 3 && inside.starts_with(|c: char| c.is_ascii_digit());
+    let country = if place.is_empty() && inside.is_empty() {
+        ""
+    } else if inside.is_empty() || department {
+        "FRANCE"
+    } else {
+        inside
+    };
+    (place.to_owned(), country.to_owned())
+}
+
+/// A five-character code; spreadsheets take the leading zero away.
+pub(crate) fn five_characters(text: &str) -> String {
+    if text.len() == 4 && text.bytes().all(|b| b.is_ascii_digit()) { format!("0{text}") } else { text.to_ascii_uppercase() }
+}
+
+/// Whether the text is an INSEE commune or country code, or a postcode, by its form.
+pub(crate) fn is_insee(text: &str) -> bool {
+    let code = five_characters(text);
+    let bytes = code.as_bytes();
+    let corsica = code.starts_with("2A") || code.starts_with("2B");
+    bytes.len() == 5 && bytes.iter().enumerate().all(|(i, b)| b.is_ascii_digit() || (i == 1 && corsica))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_in_their_format_become_iso_and_others_do_not() {
+        assert_eq!(DateFormat::DayMonthYear.to_iso("04/05/1987").as_deref(), Some("1987-05-04"));
+        assert_eq!(DateFormat::DayMonthYear.to_iso("4.5.1987").as_deref(), Some("1987-05-04"));
+        assert_eq!(DateFormat::DayMonthYear.to_iso("31/02/1987"), None);
+        assert_eq!(DateFormat::DayMonthYear.to_iso("00/05/1987"), None);
+        assert_eq!(DateFormat::Iso.to_iso("1987-05-04 00:00:00").as_deref(), Some("1987-05-04"));
+        assert_eq!(DateFormat::CompactDayFirst.to_iso("4051987").as_deref(), Some("1987-05-04"));
+        assert_eq!(DateFormat::CompactYearFirst.to_iso("19870504").as_deref(), Some("1987-05-04"));
+        assert_eq!(DateFormat::CompactYearFirst.to_iso("25121987"), None);
+        assert_eq!(DateFormat::ExcelSerial.to_iso("31901").as_deref(), Some("1987-05-04"));
+        assert_eq!(DateFormat::ExcelSerial.to_iso("é"), None);
+        assert_eq!(DateFormat::CompactDayFirst.to_iso("é05198é"), None);
+    }
+
+    #[test]
+    fn months_are_read_from_partial_dates() {
+        assert_eq!(year_month("00/05/1987"), Some((1987, 5)));
+        assert_eq!(year_month("1987-05"), Some((1987, 5)));
+        assert_eq!(year_month("05/1987"), Some((1987, 5)));
+        assert_eq!(year_month("1987-13-00"), None);
+        assert_eq!(year_month("mai 1987"), None);
+    }
+
+    #[test]
+    fn sexes_and_titles() {
+        for (text, code) in [("1", "1"), ("H", "1"), ("M.", "1"), ("Homme", "1"), ("F", "2"), ("MLLE", "2"), ("Mme", "2"), ("Féminin", "2"), ("Non renseigné", "")] {
+            assert_eq!(sex(text), Some(code), "{text}");
+        }
+        assert_eq!(sex("Docteur"), None);
+    }
+
+    #[test]
+    fn amounts() {
+        for (text, number) in [("1840,00", "1840"), ("1 840,50 €", "1840.50"), ("1.840,00", "1840"), ("1840.00", "1840"), ("0", "0"), ("-12,00", "-12")] {
+            assert_eq!(amount(text), number, "{text}");
+        }
+        for text in ["501-1000", "1500+", "", "-", "néant"] {
+            assert_eq!(amount(text), text);
+        }
+    }
+
+    #[test]
+    fn birth_places_and_countries() {
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(birth_place("(MALI)"), pair("", "MALI"));
+        assert_eq!(birth_place("Oran (ALGERIE)"), pair("Oran", "ALGERIE"));
+        assert_eq!(birth_place("Lyon (69)"), pair("Lyon", "FRANCE"));
+        assert_eq!(birth_place("Agde"), pair("Agde", "FRANCE"));
+        assert_eq!(birth_place(""), pair("", ""));
+    }
+}
