@@ -14,7 +14,6 @@ use crate::tls::{CalledMethod, PeerIdentity};
 ///
 /// # Errors
 /// [`tonic::Code::PermissionDenied`] when it gives none.
-#[expect(clippy::result_large_err, reason = "Status is what handlers return")]
 pub fn peer_role<T>(request: &Request<T>, agreement: &SignedAgreement) -> Result<RoleId, Status> {
     let uri = peer_uri(request)?;
     agreement.role_of(uri).ok_or_else(|| {
@@ -27,7 +26,6 @@ pub fn peer_role<T>(request: &Request<T>, agreement: &SignedAgreement) -> Result
 ///
 /// # Errors
 /// [`tonic::Code::PermissionDenied`].
-#[expect(clippy::result_large_err, reason = "Status is what handlers return")]
 pub fn peer_party<T>(request: &Request<T>, agreement: &SignedAgreement) -> Result<PartyId, Status> {
     match peer_role(request, agreement)? {
         RoleId::Party(party) => Ok(party),
@@ -39,7 +37,6 @@ pub fn peer_party<T>(request: &Request<T>, agreement: &SignedAgreement) -> Resul
 ///
 /// # Errors
 /// [`tonic::Code::PermissionDenied`].
-#[expect(clippy::result_large_err, reason = "Status is what handlers return")]
 pub fn peer_analyst<T>(request: &Request<T>, agreement: &SignedAgreement) -> Result<PartyId, Status> {
     match peer_role(request, agreement)? {
         RoleId::Analyst(analyst) => Ok(analyst),
@@ -51,7 +48,6 @@ pub fn peer_analyst<T>(request: &Request<T>, agreement: &SignedAgreement) -> Res
 ///
 /// # Errors
 /// [`tonic::Code::PermissionDenied`].
-#[expect(clippy::result_large_err, reason = "Status is what handlers return")]
 pub fn require_role<T>(request: &Request<T>, agreement: &SignedAgreement, role: &RoleId) -> Result<(), Status> {
     match peer_role(request, agreement)? {
         found if &found == role => Ok(()),
@@ -63,7 +59,6 @@ pub fn require_role<T>(request: &Request<T>, agreement: &SignedAgreement, role: 
 ///
 /// # Errors
 /// [`tonic::Code::PermissionDenied`] when the request did not come over [`crate::tls::serve`].
-#[expect(clippy::result_large_err, reason = "Status is what handlers return")]
 pub fn peer_uri<T>(request: &Request<T>) -> Result<&str, Status> {
     request.extensions().get::<PeerIdentity>().map(|peer| peer.uri.as_str()).ok_or_else(|| {
         refuse(request, "the request came over no authenticated connection");

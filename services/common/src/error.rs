@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 use crate::blob::BlobError;
 use crate::fsx;
 use crate::store::StoreError;
+use crate::tls::ConnectError;
 
 /// What kind of error it is; all that a caller may decide upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,8 +129,31 @@ impl From<ServiceError> for Status {
 }
 
 impl From<&Status> for ServiceError {
+    /// What a call of ours came to. A connection's fault is told in its own words rather than tonic's.
     fn from(status: &Status) -> Self {
-        Self::new(ErrorKind::of(status), status.message().to_owned())
+        match ConnectError::of(status) {
+            Some(fault) => fault.into(),
+            None => Self::new(ErrorKind::of(status), status.message().to_owned()),
+        }
+    }
+}
+
+impl From<Status> for ServiceError {
+    fn from(status: Status) -> Self {
+        Self::from(&status)
+    }
+}
+
+impl From<&ConnectError> for ServiceError {
+    fn from(fault: &ConnectError) -> Self {
+        let kind = if fault.is_passing() { ErrorKind::Unavailable } else { ErrorKind::Refused };
+        Self::new(kind, fault.to_string())
+    }
+}
+
+impl From<ConnectError> for ServiceError {
+    fn from(fault: ConnectError) -> Self {
+        Self::from(&fault)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every role shares: configuration, mutual TLS, authorisation, telemetry, errors, storage seams.
 //!
 //! Nothing here knows what a name, a filter or a cohort is. The modules are the edges of a process: its
-//! files ([`fsx`], [`config`], [`agreement_files`], [`store`], [`blob`]), its peers ([`tls`], [`authz`], [`error`]), its clock
+//! files ([`fsx`], [`config`], [`agreement_files`], [`store`], [`blob`]), its peers ([`tls`], [`authz`], [`gate`], [`error`]), its clock
 //! ([`clock`]) and its log ([`telemetry`]). [`authority`] makes certificates for demonstrations and tests.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -13,6 +13,8 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod fsx;
+pub mod gate;
+pub mod role;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
@@ -20,4 +22,5 @@ pub mod tls;
 pub use agreement_files::{AgreementFileError, AgreementFiles};
 pub use clock::{Clock, MockClock, SystemClock};
 pub use error::{ErrorKind, ServiceError};
+pub use role::rng;
 pub use tls::{PeerIdentity, TlsFiles};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use linkage_agreement::RoleId;
 use linkage_common::authority::{DevAuthority, Validity};
-use linkage_common::fsx;
+use linkage_common::{ErrorKind, ServiceError, fsx};
 use linkage_common::tls::{
     ConnectError, IdentityError, Limits, Refusal, ServerTls, TlsFileError, TlsFiles, connect, connect_lazy, retry,
 };
@@ -102,6 +102,8 @@ async fn a_server_in_another_role_than_expected_is_not_talked_to() {
     let status = retry(AT_ONCE, || check(&channel)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(ConnectError::of(&status), Some(&expected));
+    let told = ServiceError::from(&status);
+    assert_eq!((told.kind, told.message), (ErrorKind::Refused, expected.to_string().into()));
     assert!(start.elapsed() < AT_ONCE / 2);
 }
 
@@ -369,6 +371,66 @@ async fn a_client_waits_for_its_server_and_finds_it_again() {
     let server = Running::start_on(address, &files, None, Limits::default()).await;
     retry(LONG, || check(&channel)).await.unwrap();
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_in_its_time_and_calls_go_on() {
+    let world = World::new();
+    let files = world.files(&party_uri("siao"), "server");
+    let limits = Limits { connection_age_s: 1, ..Limits::default() };
+    let server = Running::start(&files, None, limits).await;
+    let channel = connect(&server.url, &world.party("ccas"), &party_uri("siao"), LONG).await.unwrap();
+    check(&channel).await.unwrap();
+    // The server becomes another role: the connection that stands does not see it, the next one does.
+    drop(world.files(&broker_uri(), "server"));
+    server.tls.reload().unwrap();
+    check(&channel).await.unwrap();
+    let give_up = Instant::now() + LONG;
+    let status = loop {
+        match check(&channel).await {
+            Ok(()) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(status) if ConnectError::of(&status).is_some() => break status,
+            // The call that met the end of the connection.
+            Err(status) => assert_eq!(status.code(), Code::Unavailable),
+        }
+        assert!(Instant::now() < give_up, "the connection outlived its time");
+    };
+    assert!(matches!(ConnectError::of(&status), Some(ConnectError::ServerIdentity { .. })));
+    drop(world.files(&party_uri("siao"), "server"));
+    server.tls.reload().unwrap();
+    retry(LONG, || check(&channel)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_without_end_is_cut_with_its_connection() {
+    let world = World::new();
+    let limits = Limits { connection_age_s: 1, request_timeout_s: 1, ..Limits::default() };
+    let server = Running::start(&world.broker(), None, limits).await;
+    let channel = server.connect(&world.party("ccas")).await.unwrap();
+    let mut watch = watch(&channel).await;
+    let start = Instant::now();
+    assert!(watch.message().await.unwrap().is_some());
+    tokio::time::timeout(LONG, watch.message()).await.unwrap().unwrap_err();
+    assert!(start.elapsed() > Duration::from_millis(1500), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_requests_under_way_but_not_for_ever() {
+    let world = World::new();
+    let limits = Limits { shutdown_grace_s: 1, ..Limits::default() };
+    let server = Running::start(&world.broker(), None, limits).await;
+    let address = server.address;
+    let channel = server.connect(&world.party("ccas")).await.unwrap();
+    // The health service's watch never ends by itself.
+    let mut watch = watch(&channel).await;
+    let start = Instant::now();
+    let stopping = tokio::spawn(server.stop());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!stopping.is_finished());
+    drop(TcpListener::bind(address).await.expect("the port is free while requests end"));
+    assert!(watch.message().await.unwrap().is_some());
+    tokio::time::timeout(LONG, stopping).await.unwrap().unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1));
 }
 
 #[tokio::test]

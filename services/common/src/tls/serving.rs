@@ -2,7 +2,8 @@
 //!
 //! A stranger costs the server one slot for at most the handshake timeout, and never a request: only
 //! connections whose handshake is complete reach tonic. A connection lives for a limited time, after which
-//! the client connects anew, so a revoked certificate is cut off within that time.
+//! the client connects anew, so a certificate revoked meanwhile is cut off then: after `connection_age_s`
+//! for new requests, `request_timeout_s` later for those under way.
 
 use std::future::Future;
 use std::io;
@@ -17,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -158,6 +160,9 @@ where
 struct PeerStream {
     io: TlsStream<TcpStream>,
     identity: PeerIdentity,
+    /// When the connection is cut whatever goes on in it. tonic 0.14.9 either lets requests under way last for
+    /// ever or, with its grace period, skips the orderly end; so it ends in order there and is cut here.
+    end: Pin<Box<Sleep>>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -170,6 +175,7 @@ async fn accept(
 ) {
     let slots = Arc::new(Semaphore::new(limits.max_connections));
     let handshake_timeout = Duration::from_millis(limits.handshake_timeout_ms);
+    let lifetime = Duration::from_secs(limits.connection_age_s.saturating_add(limits.request_timeout_s));
     let mut handshakes = JoinSet::new();
     let mut full_said: Option<Instant> = None;
     loop {
@@ -200,7 +206,8 @@ async fn accept(
             match tokio::time::timeout(handshake_timeout, handshake(acceptor, socket)).await {
                 Ok(Ok((io, identity))) => {
                     // Nobody receives once the server has stopped: the connection is dropped then.
-                    let _ = accepted.send(Ok(PeerStream { io, identity, _slot: slot })).await;
+                    let end = Box::pin(tokio::time::sleep(lifetime));
+                    let _ = accepted.send(Ok(PeerStream { io, identity, end, _slot: slot })).await;
                 }
                 Ok(Err(error)) => tracing::warn!(peer = %address, %error, "handshake refused"),
                 Err(_) => tracing::warn!(peer = %address, "handshake too slow, connection dropped"),
@@ -267,6 +274,10 @@ impl Connected for PeerStream {
 
 impl AsyncRead for PeerStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // HTTP/2 always has a read pending, so the end is noticed in a silent connection too.
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }

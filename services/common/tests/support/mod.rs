@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
-use tonic_health::pb::HealthCheckRequest;
+use tonic::{Request, Status, Streaming};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_health::pb::health_client::HealthClient;
 
 /// Long enough for a loaded machine; reached only by tests that fail.
@@ -205,4 +205,9 @@ impl Running {
 /// One call, whether it was answered.
 pub async fn check(channel: &Channel) -> Result<(), Status> {
     HealthClient::new(channel.clone()).check(HealthCheckRequest { service: String::new() }).await.map(drop)
+}
+
+/// The endless stream of the health service.
+pub async fn watch(channel: &Channel) -> Streaming<HealthCheckResponse> {
+    HealthClient::new(channel.clone()).watch(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner()
 }
