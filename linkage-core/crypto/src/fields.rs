@@ -161,7 +161,7 @@ pub fn remap_slot(key: &PrfKey, index: u8, value: u16) -> u16 {
 
 /// Remaps all slots of a payload in place, sixteen side by side; `slots` holds u16 LE, at most [`MAX_SLOTS`] of them.
 pub fn remap_slots(key: &PrfKey, slots: &mut [u8]) -> Result<(), FieldError> {
-    if slots.len() % 2 != 0 || slots.len() > 2 * MAX_SLOTS {
+    if !slots.len().is_multiple_of(2) || slots.len() > 2 * MAX_SLOTS {
         return Err(FieldError::SlotLength);
     }
     let mut index = 0u8;
@@ -186,7 +186,7 @@ pub fn remap_slots(key: &PrfKey, slots: &mut [u8]) -> Result<(), FieldError> {
 pub fn permute_payload(key: &PrfKey, filter_bits: usize, slots_at: usize, payload: &mut [u8]) -> Result<(), FieldError> {
     let (filters, slots) = payload.split_at_mut_checked(slots_at).ok_or(FieldError::FilterLength)?;
     let permutation = FilterPermutation::new(key, filter_bits)?;
-    if filters.len() % (filter_bits / 8) != 0 {
+    if !filters.len().is_multiple_of(filter_bits / 8) {
         return Err(FieldError::FilterLength);
     }
     for filter in filters.chunks_exact_mut(filter_bits / 8) {

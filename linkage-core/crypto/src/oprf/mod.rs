@@ -93,7 +93,7 @@ pub enum OprfError {
 /// Checks a packed batch's length and gives its element count.
 fn batch_len(packed: &[u8]) -> Result<usize, OprfError> {
     let count = packed.len() / ELEMENT_LEN;
-    if packed.len() % ELEMENT_LEN != 0 {
+    if !packed.len().is_multiple_of(ELEMENT_LEN) {
         return Err(OprfError::Unpacked);
     }
     check_count(count)?;

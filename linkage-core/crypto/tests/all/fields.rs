@@ -151,27 +151,3 @@ fn wrong_sizes_are_refused() {
     assert_eq!(permute_payload(&key, 64, 24, &mut [0; 20]).unwrap_err(), FieldError::FilterLength);
     assert_eq!(permute_payload(&key, 64, 16, &mut [0; 19]).unwrap_err(), FieldError::SlotLength);
 }
-
-/// An indication of cost, printed with `--nocapture`.
-#[test]
-fn cost_of_an_entry() {
-    let key = PrfKey::from_bytes(&[3; 16]);
-    let grams: Vec<String> = (0..10).map(|i| format!("{i}{}", (i * 7) % 10)).collect();
-    let rounds = 20_000;
-    let start = std::time::Instant::now();
-    let mut sum = 0u64;
-    for round in 0..rounds {
-        let mut filter = [0; 32];
-        set_grams(&key, 0, grams.iter().map(String::as_str), 8, &mut filter).unwrap();
-        sum = sum.wrapping_add(u64::from(filter[round % 32]));
-    }
-    let set = start.elapsed();
-    for round in 0..rounds {
-        let mut payload = [round as u8; 4 * 32 + 2 * 17];
-        permute_payload(&PrfKey::from_bytes(&[round as u8; 16]), 256, 128, &mut payload).unwrap();
-        sum = sum.wrapping_add(u64::from(payload[0]));
-    }
-    let permuted = start.elapsed() - set;
-    let each = |time: std::time::Duration| time.as_nanos() / rounds as u128;
-    println!("ns: filter of 10 bigrams {}, stage 2 of 4 filters and 17 slots {} ({sum})", each(set), each(permuted));
-}

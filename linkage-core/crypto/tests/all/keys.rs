@@ -9,6 +9,8 @@ use linkage_crypto::seal::{self, SealError, SealingKey, SealingPublicKey, attrib
 use linkage_crypto::signing::{SignatureError, SigningKey, VerifyingKey};
 use linkage_crypto::storage::{self, Place, StorageError, StorageKey};
 
+use proptest::prelude::*;
+
 use crate::support::rng;
 
 const AGREEMENT: [u8; 32] = [0xa1; 32];
@@ -276,4 +278,27 @@ fn debug_shows_no_secret() {
         assert!(text.ends_with("(..)") && !text.bytes().any(|byte| byte.is_ascii_digit()), "{text}");
     }
     assert!(!OprfError::InputTooLong { index: 3 }.to_string().contains("DUPONT"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_arrives_is_refused_without_panic(data in prop::collection::vec(any::<u8>(), 0..300), text in "\\PC{0,60}") {
+        let mut rng = rng(18);
+        let route = Route { agreement: &AGREEMENT, from: "ccas", to: "siao" };
+        let (signing, sealing) = (SigningKey::generate(&mut rng), SealingKey::generate(&mut rng));
+        prop_assert!(route.open(&data, &signing.verifying_key(), &sealing).is_err());
+        prop_assert!(sealing.open(b"info", b"", &data).is_err());
+        let place = Place { table: &text, row: &data };
+        prop_assert!(StorageKey::generate(&mut rng).open(place, &data).is_err());
+        prop_assert!(keyfile::decode(&text).is_err());
+        let key = ServerKey::generate(&mut rng);
+        // Random bytes are an element about once in sixteen tries: evaluated then, refused otherwise.
+        let whole = data.len().is_multiple_of(32) && !data.is_empty();
+        prop_assert!(whole || key.evaluate(&data, &mut rng).is_err());
+        if let Ok(answer) = key.evaluate(&data, &mut rng) {
+            prop_assert_eq!(answer.elements.len(), data.len());
+        }
+    }
 }

@@ -211,25 +211,14 @@ fn outputs_depend_on_key_and_input_only() {
     assert_eq!(PublicKey::from_base64(&key.public_key().to_base64()).unwrap(), *key.public_key());
 }
 
-/// An indication of cost, printed with `--nocapture`; asserts only that a full batch works.
 #[test]
-fn cost_of_a_full_batch() {
+fn the_largest_batch_is_one_proof() {
     let mut rng = rng(5);
     let key = ServerKey::generate(&mut rng);
-    let inputs: Vec<[u8; 40]> = (0..MAX_BATCH).map(|i| std::array::from_fn(|j| (i >> (j % 12)) as u8 ^ j as u8)).collect();
-    let start = std::time::Instant::now();
+    let inputs: Vec<[u8; 2]> = (0..MAX_BATCH as u16).map(u16::to_be_bytes).collect();
     let (state, sent) = Blinder::blind(&inputs, &mut rng).unwrap();
-    let blinded = start.elapsed();
     let answer = key.evaluate(&sent, &mut rng).unwrap();
-    let evaluated = start.elapsed();
     let outputs = state.finalize(key.public_key(), &answer).unwrap();
-    let finalized = start.elapsed();
-    let each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / MAX_BATCH as f64;
-    println!(
-        "microseconds an input: blind {:.1}, evaluate {:.1}, finalize {:.1}",
-        each(blinded),
-        each(evaluated - blinded),
-        each(finalized - evaluated)
-    );
-    assert_eq!(outputs.len(), MAX_BATCH);
+    let distinct: std::collections::BTreeSet<&[u8; 64]> = outputs.iter().map(|output| output.as_bytes()).collect();
+    assert_eq!(distinct.len(), MAX_BATCH);
 }

@@ -26,7 +26,7 @@ fn every_value_of_the_project_file() {
     let write = std::env::var_os("LINKAGE_WRITE_VECTORS").is_some();
     let stored = if write { json!({}) } else { vectors(FILE) };
     let computed = json!({
-        "profile": "linkage/block-scoped/1",
+        "profile": format!("linkage/block-scoped/{}", linkage_crypto::PROFILE_VERSION),
         "oprf": oprf(),
         "block_secrets": block_secrets(),
         "group_key": group_key(),
