@@ -347,7 +347,7 @@ async fn connections_over_the_limit_are_dropped_until_one_ends() {
 async fn a_client_waits_for_its_server_and_finds_it_again() {
     let world = World::new();
     let client = world.party("ccas");
-    let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let vacant = TcpListener::bind((own_host(), 0)).await.unwrap();
     let address = vacant.local_addr().unwrap();
     drop(vacant);
     let url = format!("https://{address}");
@@ -418,7 +418,7 @@ async fn a_request_without_end_is_cut_with_its_connection() {
 async fn a_stop_waits_for_requests_under_way_but_not_for_ever() {
     let world = World::new();
     let limits = Limits { shutdown_grace_s: 1, ..Limits::default() };
-    let server = Running::start(&world.broker(), None, limits).await;
+    let server = Running::start_on((own_host(), 0).into(), &world.broker(), None, limits).await;
     let address = server.address;
     let channel = server.connect(&world.party("ccas")).await.unwrap();
     // The health service's watch never ends by itself.

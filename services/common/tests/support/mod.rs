@@ -1,6 +1,6 @@
 //! A small federation on loopback: an authority, an agreement, and tonic's health service as the service under test.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,13 @@ fn sealing(number: u8) -> String {
     let mut point = [0; 32];
     point[0] = number;
     keys::encode(&point)
+}
+
+/// A loopback host of this process alone where the system has several: a port given up there is not taken by another
+/// test before it is wanted again.
+pub fn own_host() -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    if cfg!(target_os = "linux") { Ipv4Addr::new(127, 9, high, low) } else { Ipv4Addr::LOCALHOST }
 }
 
 /// An agreement between `ccas` (signing key 1) and `siao` (2), unsigned.
@@ -190,7 +197,7 @@ impl Running {
             })
             .await
         });
-        Self { address, url: format!("https://127.0.0.1:{}", address.port()), tls, callers, stop, task }
+        Self { address, url: format!("https://{address}"), tls, callers, stop, task }
     }
     pub async fn stop(self) {
         self.stop.send(()).unwrap();
