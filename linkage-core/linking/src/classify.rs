@@ -22,15 +22,19 @@ use crate::{ComparisonVector, Dimensions, LevelFrequencies, LinkError, Meeting, 
 const PRIOR_CHANCE_PAIRS: f64 = 2_000.0;
 /// Weight of the shipped agreements among matches, in matches for each dimension.
 const PRIOR_MATCHES: f64 = 30.0;
-/// Share of family or home that related persons have in common beyond chance.
-const SHARED_HOME: f64 = 0.7;
+/// How often twins have home and place of birth in common beyond chance.
+const TWINS_HOME: f64 = 0.7;
+/// How often namesakes have.
+const NAMESAKES_HOME: f64 = 0.4;
 /// Largest shares of twins and of namesakes, in matches.
 const MOST_RELATED: f64 = 0.2;
-/// Smallest share of twins, in matches: births of twins are 1.6 % of births, and not all are in two lists.
-const LEAST_TWINS: f64 = 0.004;
-/// Smallest share of namesakes, in matches. Most of them never meet, so that the pairs that met show too few of them:
-/// one father in fifty has a son of his own given name.
-const LEAST_NAMESAKES: f64 = 0.02;
+/// Twins for each match, before data: births of twins are 1.6 % of births, and not all are in two lists.
+const PRIOR_TWINS: f64 = 0.005;
+/// Namesakes for each match, before data: one father in fifty has a son of his own given name, and not all are in two
+/// lists.
+const PRIOR_NAMESAKES: f64 = 0.01;
+/// Weight of these two, in matches.
+const PRIOR_RELATED: f64 = 300.0;
 const MAX_ROUNDS: u32 = 100;
 
 /// One pair that met, compared.
@@ -269,6 +273,8 @@ impl Model {
 
     fn likelihoods(&self, vector: &ComparisonVector) -> Likelihoods {
         let mut l = Likelihoods { matched: 0.0, twins: 0.0, namesakes: 0.0, unrelated: 0.0 };
+        // Codes and texts are parts of one address: related persons have all of it in common or nothing.
+        let (mut address_m, mut address_u) = (1.0, 1.0);
         let has = |kind| self.dimensions.iter().any(|d| d.kind == kind);
         for (at, dimension) in self.dimensions.iter().enumerate() {
             let level = vector.level(at);
@@ -277,20 +283,27 @@ impl Model {
                 continue;
             }
             let (m, u) = (dimension.at(&dimension.m, level), dimension.at(&dimension.u, level));
-            let home = SHARED_HOME * m + (1.0 - SHARED_HOME) * u;
+            let home = |shared: f64| shared * m + (1.0 - shared) * u;
             let (twins, namesakes) = match dimension.kind {
                 DimensionKind::Surname if level >= name_level::SWAPPED_CLOSE => (u, m),
                 DimensionKind::Surname => (m, m),
                 DimensionKind::Given => (u, m),
                 DimensionKind::Date => (m, u),
                 DimensionKind::Sex => (u, m),
-                DimensionKind::Place | DimensionKind::Category | DimensionKind::Text => (home, home),
+                DimensionKind::Place => (home(TWINS_HOME), home(NAMESAKES_HOME)),
+                DimensionKind::Category | DimensionKind::Text => {
+                    address_m *= m;
+                    address_u *= u;
+                    (1.0, 1.0)
+                }
             };
             l.matched += m.ln();
             l.unrelated += u.ln();
             l.twins += twins.ln();
             l.namesakes += namesakes.ln();
         }
+        l.twins += (TWINS_HOME * address_m + (1.0 - TWINS_HOME) * address_u).ln();
+        l.namesakes += (NAMESAKES_HOME * address_m + (1.0 - NAMESAKES_HOME) * address_u).ln();
         // Without a given name twins, and without a date namesakes, could not be told from one person.
         if !has(DimensionKind::Given) {
             l.twins = f64::NEG_INFINITY;
@@ -317,12 +330,17 @@ impl Model {
                 }
             }
         }
+        let has_sex = self.dimensions.iter().any(|d| d.kind == DimensionKind::Sex);
         for (shares, [matched, twins, namesakes]) in [(&mut self.across, across), (&mut self.within, within)] {
             if shares.pairs > 0.0 {
                 shares.matches = (matched / shares.pairs).clamp(1e-15, 0.5);
-                let related = |sum: f64, least: f64| (sum / shares.pairs).clamp(least * shares.matches, MOST_RELATED * shares.matches);
-                shares.twins = related(twins, LEAST_TWINS);
-                shares.namesakes = related(namesakes, LEAST_NAMESAKES);
+                let related = |sum: f64, prior: f64| {
+                    let share = (sum + prior * PRIOR_RELATED) / (matched + PRIOR_RELATED);
+                    share.min(MOST_RELATED) * shares.matches
+                };
+                // Twins of one sex look like one person under two given names; those of two sexes give them away.
+                shares.twins = if has_sex { related(twins, PRIOR_TWINS) } else { PRIOR_TWINS * shares.matches };
+                shares.namesakes = related(namesakes, PRIOR_NAMESAKES);
             }
         }
         for (dimension, counts) in self.dimensions.iter_mut().zip(&counts) {

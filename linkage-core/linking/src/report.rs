@@ -1,11 +1,14 @@
 //! The run's report, made without labels: what was received, met, learnt, linked and left open.
 //!
-//! Precision and recall are estimated from the posteriors. Matches that never met are estimated from how often matches
-//! met: with f1 pairs met in one block and f2 in two, at least f1^2 / (2 f2) met in none (Chao, Scand. J. Statist.
-//! 1984). Intervals are simple ones: 1.96 standard errors of the posteriors, and none to twice Chao's figure for what
-//! did not meet. They say nothing of a model that is wrong.
+//! Precision and recall are estimated from the posteriors. Matches that never met are estimated from the errors of those
+//! that did: a pair with an error in one of surname, given name and date nearly always meets by the other two, so that
+//! its frequency is seen whole; pairs with several errors are as frequent as independent errors make them, and what
+//! is not seen of them did not meet (the reasoning of capture and recapture with the three as lists). Counts of blocks
+//! met in were tried first (Chao, Scand. J. Statist. 1984) and found useless: blocks of one pair depend on one another.
+//! Intervals are simple ones: 1.96 standard errors of the posteriors, and none to twice the figure for what did not
+//! meet. They say nothing of a model that is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -13,7 +16,8 @@ use crate::classify::Shares;
 use crate::cluster::Clusters;
 use crate::decide::{Decided, Reason, probability};
 use crate::join::BlockCounts;
-use crate::{Comparisons, MatchClass, Model, RecordIndex, Records};
+use crate::levels::{date_level, name_level};
+use crate::{ComparisonVector, Comparisons, DimensionKind, MatchClass, Model, RecordIndex, Records};
 
 /// An estimate with an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -35,6 +39,9 @@ pub struct PartyReport {
     pub met: u64,
     /// Records in a cluster.
     pub linked: u64,
+    /// Records that compete with another one of the party for a third, though the agreement says that the list holds
+    /// each person once: many of them mean that it does not.
+    pub rivals: u64,
 }
 
 /// One level's weight.
@@ -151,12 +158,10 @@ pub fn report(
         candidates += 1;
         let tally = by_weight.entry(pair.millibits).or_default();
         tally.pairs += 1;
-        tally.met_once += u64::from(row.met == 1);
-        tally.met_twice += u64::from(row.met == 2);
         tally.linked += u64::from(linked(row.a, row.b));
     }
     let linked_pairs = count_linked_pairs(records, clusters);
-    let (precision, recall) = quality(&by_weight, linked_pairs);
+    let (precision, recall) = quality(&by_weight, linked_pairs, never_met(model, comparisons));
     let others: f64 = by_weight.iter().map(|(&w, t)| t.pairs as f64 * probability(w.saturating_neg())).sum();
     let certain =
         clusters.clusters.iter().flat_map(|c| &c.members).filter(|m| m.class == MatchClass::Certain).count() as u64;
@@ -165,11 +170,11 @@ pub fn report(
         *abstained.entry(pair.reason).or_default() += 1;
     }
     Report {
-        parties: party_reports(records, comparisons, &cluster_of),
+        parties: party_reports(records, comparisons, &cluster_of, clusters),
         blocks: *blocks,
         candidates,
         candidates_within,
-        non_matching_meetings_per_record: 2.0 * others / (records.len() as f64).max(1.0),
+        non_matching_meetings_per_record: (2.0 * others / (records.len() as f64).max(1.0)).max(0.0),
         across: model.across,
         within: model.within,
         weights: weights(model, comparisons),
@@ -189,8 +194,6 @@ pub fn report(
 #[derive(Default)]
 struct Tally {
     pairs: u64,
-    met_once: u64,
-    met_twice: u64,
     linked: u64,
 }
 
@@ -207,23 +210,20 @@ fn count_linked_pairs(records: &Records<'_>, clusters: &Clusters) -> u64 {
     pairs
 }
 
-fn quality(by_weight: &BTreeMap<i32, Tally>, linked_pairs: u64) -> (Estimate, Estimate) {
-    let (mut matches, mut right, mut linked, mut variance, mut once, mut twice) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
+fn quality(by_weight: &BTreeMap<i32, Tally>, linked_pairs: u64, never_met: f64) -> (Estimate, Estimate) {
+    let (mut matches, mut right, mut linked, mut variance) = (0.0, 0.0, 0.0, 0.0);
     for (&weight, tally) in by_weight {
         let p = probability(weight);
         matches += p * tally.pairs as f64;
         right += p * tally.linked as f64;
         linked += tally.linked as f64;
         variance += p * (1.0 - p) * tally.linked as f64;
-        once += p * tally.met_once as f64;
-        twice += p * tally.met_twice as f64;
     }
     // Pairs linked by way of a third record, without having met, are taken to be right as often as those that met.
     let unmet_linked = (linked_pairs as f64 - linked).max(0.0);
     let share = if linked > 0.0 { right / linked } else { 1.0 };
     let error = if linked > 0.0 { 1.96 * variance.sqrt() / linked } else { 1.0 };
     let precision = Estimate { value: share, low: (share - error).max(0.0), high: (share + error).min(1.0) };
-    let never_met = if twice > 0.0 { once * once / (2.0 * twice) } else { once * (once - 1.0).max(0.0) / 2.0 };
     let found = right + share * unmet_linked;
     let of = |never_met: f64| {
         let all = matches + never_met.max(share * unmet_linked);
@@ -232,7 +232,46 @@ fn quality(by_weight: &BTreeMap<i32, Tally>, linked_pairs: u64) -> (Estimate, Es
     (precision, Estimate { value: of(never_met), low: of(2.0 * never_met), high: of(0.0) })
 }
 
-fn party_reports(records: &Records<'_>, comparisons: &Comparisons, clustered: &BTreeMap<RecordIndex, usize>) -> Vec<PartyReport> {
+/// Estimated matches of two parties that met in no block, from the errors of those that met. Zero when the layout has
+/// fewer than three of surname, given name and date, since every pair with an error may then go unseen.
+fn never_met(model: &Model, comparisons: &Comparisons) -> f64 {
+    let position = |kind| model.dimensions.iter().position(|d| d.kind == kind);
+    let (Some(surname), Some(given), Some(date)) =
+        (position(DimensionKind::Surname), position(DimensionKind::Given), position(DimensionKind::Date))
+    else {
+        return 0.0;
+    };
+    let mut patterns: BTreeMap<ComparisonVector, u64> = BTreeMap::new();
+    for row in comparisons.rows.iter().filter(|row| !row.within) {
+        *patterns.entry(row.vector).or_default() += 1;
+    }
+    // Matches by which of the three have an error: bit 0 surname, bit 1 given name, bit 2 date.
+    let mut seen = [0.0; 8];
+    for (vector, pairs) in patterns {
+        let errors = [
+            vector.level(surname) < name_level::PHONETIC_CLOSE,
+            vector.level(given) < name_level::PHONETIC_CLOSE,
+            vector.level(date) < date_level::EQUAL_DEFAULT,
+        ];
+        let cell = errors.iter().rev().fold(0, |cell, &error| 2 * cell + usize::from(error));
+        if let Some(sum) = seen.get_mut(cell) {
+            *sum += pairs as f64 * model.posterior(false, &vector).matched;
+        }
+    }
+    let [none, s, g, sg, d, sd, gd, sgd] = seen;
+    if none <= 0.0 {
+        return 0.0;
+    }
+    let unseen = |expected: f64, seen: f64| (expected - seen).max(0.0);
+    unseen(s * g / none, sg) + unseen(s * d / none, sd) + unseen(g * d / none, gd) + unseen(s * g * d / (none * none), sgd)
+}
+
+fn party_reports(
+    records: &Records<'_>,
+    comparisons: &Comparisons,
+    clustered: &BTreeMap<RecordIndex, usize>,
+    clusters: &Clusters,
+) -> Vec<PartyReport> {
     let mut met = vec![false; records.len()];
     for row in &comparisons.rows {
         for record in [row.a, row.b] {
@@ -241,12 +280,21 @@ fn party_reports(records: &Records<'_>, comparisons: &Comparisons, clustered: &B
             }
         }
     }
+    // Of a pair abstained from for a rival, the side that has one is the record of which a third has two.
+    let mut partners: BTreeMap<(RecordIndex, usize), BTreeSet<RecordIndex>> = BTreeMap::new();
+    for pair in clusters.abstained.iter().filter(|p| p.reason == Reason::Rival) {
+        for (third, rival) in [(pair.a, pair.b), (pair.b, pair.a)] {
+            partners.entry((third, records.party(rival))).or_default().insert(rival);
+        }
+    }
+    let rivals: BTreeSet<RecordIndex> = partners.into_values().filter(|rivals| rivals.len() > 1).flatten().collect();
     let of = |party| {
         let range = records.of_party(party);
         PartyReport {
             records: range.len() as u64,
             met: met.get(range.start as usize..range.end as usize).unwrap_or(&[]).iter().filter(|&&m| m).count() as u64,
-            linked: clustered.range(range).count() as u64,
+            linked: clustered.range(range.clone()).count() as u64,
+            rivals: rivals.range(range).count() as u64,
         }
     };
     (0..records.parties()).map(of).collect()
