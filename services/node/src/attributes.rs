@@ -23,7 +23,7 @@ use linkage_agreement::model::{Attribute, Rule};
 
 pub use nationality::{NationalityClass, nationality_class};
 
-use crate::intake::{DateFormat, RawRecord, amount, commune_code, five_characters, is_insee, squash, year_month};
+use crate::intake::{RawRecord, amount, commune_code, five_characters, is_insee, iso_date, squash, year_month};
 
 /// A record's attributes after minimisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,7 @@ fn bare_year(text: &str) -> Option<i16> {
 
 /// Whole years at the period's first day; none for a date to come or more than 130 years away.
 fn age(text: &str, period: Period) -> Option<i64> {
-    let iso = DateFormat::ALL.iter().find_map(|format| format.to_iso(text))?;
+    let iso = iso_date(text)?;
     let part = |from: usize, to: usize| iso.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
     let before_birthday = (i64::from(period.month()), 1) < (month, day);
@@ -213,6 +213,7 @@ mod tests {
         is(bands(), "1950-01-01", "65+");
         is(bands(), "2024-03-02", "");
         is(bands(), "1880-01-01", "");
+        is(bands(), "1987", "");
         is(Rule::AgeBand { from_years: vec![18] }, "2020-01-01", "<18");
     }
 

@@ -41,7 +41,7 @@ impl<R: Read> LineReader<R> {
         let (mut started, mut too_long) = (false, false);
         loop {
             if self.at == self.filled {
-                self.at = 0;
+                (self.at, self.filled) = (0, 0);
                 self.filled = match self.inner.read(&mut self.buffer) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
                     Err(error) => return Err(error),

@@ -30,7 +30,7 @@ mod workbook;
 
 pub(crate) use headers::squash;
 pub(crate) use reference::commune_code;
-pub(crate) use values::{amount, is_insee, five_characters, year_month};
+pub(crate) use values::{amount, five_characters, is_insee, iso_date, year_month};
 
 pub use charset::{Charset, CharsetGuess};
 pub use error::{IntakeError, MappingError, SetAsideReason, WorkbookError};

@@ -221,7 +221,7 @@ fn confirm(target: &'static str, worth: u8, values: &[&str]) -> (&'static str, u
     };
     let number = |v: &str| v.len() <= 3 && v.bytes().all(|b| b.is_ascii_digit());
     let fitting = match target {
-        "date_naissance" | "date_entree" | "date_sortie" => share(&|v| DateFormat::ALL.iter().any(|f| f.to_iso(v).is_some())),
+        "date_naissance" | "date_entree" | "date_sortie" => share(&|v| values::iso_date(v).is_some()),
         "sexe" => share(&|v| values::sex(v).is_some()),
         "nationalite" => share(&|v| values::says_unknown(v) || nationality_class(v).is_some()),
         "code_lieu_naissance" => codes,

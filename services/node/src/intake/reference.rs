@@ -9,6 +9,7 @@ use std::io::Read;
 use std::sync::OnceLock;
 
 use linkage_encoding::tables;
+use linkage_encoding::text::NameKind;
 
 use super::headers::{fold, squash};
 
@@ -78,10 +79,10 @@ fn commune_key(name: &str) -> String {
     key
 }
 
-/// Whether a word is borne as a given name more often than as a surname.
+/// Whether a word is commoner as a given name than as a surname.
 pub(crate) fn is_given_name(word: &str) -> bool {
-    let (surname, given) = tables::names().shares(&squash(word).to_ascii_uppercase());
-    given > surname
+    let key = squash(word).to_ascii_uppercase();
+    tables::names().rarity(NameKind::Given, &key) < tables::names().rarity(NameKind::Surname, &key)
 }
 
 #[cfg(test)]

@@ -73,9 +73,14 @@ fn civil(year: &str, month: &str, day: &str) -> Option<jiff::civil::Date> {
     jiff::civil::Date::new(year, i8::try_from(number(month)?).ok()?, i8::try_from(number(day)?).ok()?).ok()
 }
 
+/// A date in whichever format reads it. Four digits are a year, not a number of days.
+pub(crate) fn iso_date(text: &str) -> Option<String> {
+    DateFormat::ALL.iter().filter(|format| **format != DateFormat::ExcelSerial || text.len() >= 5).find_map(|format| format.to_iso(text))
+}
+
 /// Year and month of a date in any format, with or without a day (`00`); for rules that need no more.
 pub(crate) fn year_month(text: &str) -> Option<(i16, u8)> {
-    if let Some(iso) = DateFormat::ALL.iter().find_map(|format| format.to_iso(text)) {
+    if let Some(iso) = iso_date(text) {
         return Some((iso.get(..4)?.parse().ok()?, iso.get(5..7)?.parse().ok()?));
     }
     let parts: Vec<&str> = text.split(['/', '-', '.']).collect();
