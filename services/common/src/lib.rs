@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod agreement_files;
+pub mod attributes;
 pub mod authority;
 pub mod authz;
 pub mod blob;

@@ -1,9 +1,10 @@
 //! Trying again, ever less often.
 
+use std::error::Error;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 
 use super::client::ConnectError;
 
@@ -34,8 +35,8 @@ impl Backoff {
 
 /// Calls `operation` until it succeeds, fails for good, or `deadline` from now has passed.
 ///
-/// Only [`Code::Unavailable`] is tried again, and of a connection's faults only those that may pass. The
-/// operation must be idempotent: the answer that was lost may have been a success.
+/// Only [`Code::Unavailable`] is tried again, a call that met the end of its connection, and of a connection's
+/// faults those that may pass. The operation must be idempotent: the answer that was lost may have been a success.
 ///
 /// # Errors
 /// The last status.
@@ -51,13 +52,26 @@ where
             Ok(value) => return Ok(value),
             Err(status) => status,
         };
-        let may_pass = status.code() == Code::Unavailable && ConnectError::of(&status).is_none_or(ConnectError::is_passing);
         let pause = backoff.next_pause();
-        if !may_pass || Instant::now() + pause >= give_up {
+        if !may_pass(&status) || Instant::now() + pause >= give_up {
             return Err(status);
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+fn may_pass(status: &Status) -> bool {
+    match (ConnectError::of(status), status.code()) {
+        (Some(fault), _) => fault.is_passing(),
+        (None, Code::Unavailable) => true,
+        // hyper's word for a request that its connection closed upon; of this side, so it has a source here.
+        (None, Code::Cancelled) => status.source().is_some_and(|source| !is_timeout(source)),
+        (None, _) => false,
+    }
+}
+
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    error.is::<TimeoutExpired>() || error.source().is_some_and(is_timeout)
 }
 
 #[cfg(test)]
@@ -82,6 +96,9 @@ mod tests {
         assert_eq!(run(&[unavailable, unavailable, Ok(5)], long).await, (Ok(5), 3));
         assert_eq!(run(&[unavailable, Err(Code::Internal), Ok(5)], long).await, (Err(Code::Internal), 2));
         assert_eq!(run(&[unavailable], Duration::ZERO).await, (unavailable, 1));
+        // Sent by the peer, not met here.
+        assert_eq!(run(&[Err(Code::Cancelled), Ok(5)], long).await, (Err(Code::Cancelled), 1));
+        assert!(!may_pass(&Status::from_error(Box::new(TimeoutExpired(())))));
     }
 
     #[test]
