@@ -301,6 +301,12 @@ impl Agreement {
             self.encoding.tokens_per_record as usize,
         )
     }
+    /// Most records that `party` may bring to one run: those of a period, and as many again for every year of history,
+    /// since records that left the list keep taking part. 0 for a stranger.
+    pub fn run_record_limit(&self, party: &PartyId) -> u64 {
+        let years = 1 + u64::from(self.agreement.history_months) / 12;
+        self.party(party).map_or(0, |p| p.max_records.saturating_mul(years))
+    }
     /// The partner named `id`.
     pub fn party(&self, id: &PartyId) -> Option<&Party> {
         self.party.iter().find(|p| &p.id == id)

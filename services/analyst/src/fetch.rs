@@ -8,14 +8,12 @@ use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_crypto::pseudonym::{AnalystScalar, PseudonymPoint};
 use linkage_crypto::seal::{SealingKey, attributes_info};
-use linkage_crypto::storage::{Place, StorageKey};
+use linkage_crypto::storage::StorageKey;
+use linkage_common::attributes;
 use linkage_proto::v1::{self, registry_client::RegistryClient};
 use tonic::transport::Channel;
 
 use crate::tables::{AttributeRow, RunTables, SupersessionRow, Tables};
-
-/// Place name under which a node seals a record's attributes.
-pub const ATTRIBUTES_PLACE: Place<'static> = Place { table: "attributes", row: b"" };
 
 /// What an analyst needs to read what is meant for it.
 pub struct Keys {
@@ -79,8 +77,8 @@ async fn fetch(gate: &Gate, keys: &Keys, client: &mut RegistryClient<Channel>, r
         let records = pseudonyms(&keys.scalar, chunk.rows.iter().map(|r| r.record_point.as_ref()))?;
         for (row, (person, record)) in chunk.rows.iter().zip(persons.into_iter().zip(records)) {
             let key = attribute_keys.get(&row.party).ok_or_else(broken)?;
-            let plain = key.open(ATTRIBUTES_PLACE, &row.sealed_attributes).map_err(|e| ServiceError::invalid(e.to_string()))?;
-            let (household, values) = attributes(&plain, made.attribute_names.len()).ok_or_else(broken)?;
+            let plain = key.open(attributes::PLACE, &row.sealed_attributes).map_err(|e| ServiceError::invalid(e.to_string()))?;
+            let (household, values) = read_attributes(&plain, made.attribute_names.len()).ok_or_else(broken)?;
             made.links.push(LinkRow {
                 person,
                 party: row.party.parse().map_err(|_| broken())?,
@@ -107,7 +105,7 @@ fn pseudonyms<'p>(scalar: &AnalystScalar, points: impl Iterator<Item = &'p [u8]>
 }
 
 /// Reads what a node sealed: a JSON array of household and attribute values, padded with spaces.
-fn attributes(plain: &[u8], expected: usize) -> Option<(Option<String>, Vec<Option<String>>)> {
+fn read_attributes(plain: &[u8], expected: usize) -> Option<(Option<String>, Vec<Option<String>>)> {
     let mut values: Vec<Option<String>> = serde_json::from_slice(plain).ok()?;
     if values.len() != expected + 1 {
         return None;

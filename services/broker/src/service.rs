@@ -118,7 +118,7 @@ impl Broker {
                 Err(ServiceError::conflict("another batch is held under this sequence number"))
             };
         }
-        let limit = self.record_limit(party)?;
+        let limit = self.record_limit(party);
         let so_far: u64 = self.store.batches(&run, party).await?.iter().map(|b| b.records).sum();
         if so_far + held.records > limit {
             return Err(ServiceError::exhausted(format!("the agreement allows this party {limit} records in a run, decoys among them")));
@@ -127,11 +127,11 @@ impl Broker {
         self.store.insert_batch(&run, party, &held).await
     }
 
-    /// Records that a party may upload: its declared maximum, history included, and decoys.
-    fn record_limit(&self, party: &PartyId) -> Result<u64, ServiceError> {
+    /// Records that a party may upload to a run, decoys among them.
+    fn record_limit(&self, party: &PartyId) -> u64 {
         let agreement = self.gate.agreement();
-        let declared = agreement.party(party).ok_or_else(|| ServiceError::refused("not a party of the agreement"))?.max_records;
-        Ok(declared + declared * u64::from(agreement.encoding.decoys_percent) / 100 + 64)
+        let records = agreement.run_record_limit(party);
+        records + records * u64::from(agreement.encoding.decoys_percent) / 100
     }
 }
 

@@ -202,7 +202,7 @@ impl registry_server::Registry for Custodian {
                 return Err(ServiceError::invalid("the batch does not have the digest it declares; send it again").into());
             }
             let records = unpack_records(&batch.entries, analysts)?;
-            let limit = self.gate.agreement().party(&party).map_or(0, |p| p.max_records);
+            let limit = self.gate.agreement().run_record_limit(&party);
             let so_far: u64 = self.store.record_batches(&run, &party).await?.iter().filter(|b| b.sequence != batch.sequence).map(|b| b.records).sum();
             if so_far + records.len() as u64 > limit {
                 return Err(ServiceError::exhausted(format!("the agreement allows this party {limit} records in a run")).into());

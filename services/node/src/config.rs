@@ -1,0 +1,41 @@
+//! The node's configuration file.
+
+use std::path::PathBuf;
+
+use linkage_agreement::PartyId;
+use linkage_common::AgreementFiles;
+use linkage_common::config::SecretSource;
+use linkage_common::tls::TlsFiles;
+use serde::Deserialize;
+
+/// `node.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Which of the agreement's parties this is.
+    pub party: PartyId,
+    /// Folder of the encrypted state; created when missing, readable by the service only.
+    pub state_dir: PathBuf,
+    /// Folder that deliveries are put into, as `AAAA-MM/FILE`; read by `linkage node serve`.
+    #[serde(default)]
+    pub inbox_dir: Option<PathBuf>,
+    /// The column mapping that the operator confirmed.
+    pub mapping: PathBuf,
+    /// The broker's address, `https://host:port`.
+    pub broker_url: String,
+    /// The custodian's address, `https://host:port`.
+    pub custodian_url: String,
+    /// The signed agreement.
+    pub agreement: AgreementFiles,
+    /// Certificate, key, authority.
+    pub tls: TlsFiles,
+    /// Key of the state at rest, AES-256 (32 bytes, base64).
+    pub storage_key: SecretSource,
+    /// Ed25519 key that signs contributions (32 bytes, base64).
+    pub signing_key: SecretSource,
+    /// X25519 key that contributions are sealed to (32 bytes, base64).
+    pub sealing_key: SecretSource,
+    /// This party's contribution to the group key (32 bytes, base64), for those who draw it elsewhere; drawn here when absent.
+    #[serde(default)]
+    pub group_contribution: Option<SecretSource>,
+}

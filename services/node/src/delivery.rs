@@ -1,0 +1,146 @@
+//! A delivery from file to rows: read, set aside with reasons, normalised, minimised. Every line is accounted for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use linkage_agreement::{Agreement, Period};
+use linkage_encoding::{Identity, Normaliser};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::attributes::Minimiser;
+use crate::error::NodeError;
+use crate::intake::{Intake, IntakeLine, Mapping, RawRecord, SetAsideReport};
+
+/// Canonical column of a record's local identifier, and of its household's.
+const LOCAL_ID: &str = "local_id";
+const HOUSEHOLD: &str = "local_household_id";
+
+/// One record of a delivery. Holds a person's identity.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Row {
+    /// The party's own identifier.
+    pub local_id: String,
+    /// The party's own household identifier.
+    pub household: Option<String>,
+    /// Normalised identity.
+    pub identity: Identity,
+    /// Identity values as delivered, in the agreement's order: what tells a changed record from an unchanged one.
+    pub delivered: Vec<String>,
+    /// Minimised attributes, in the agreement's order.
+    pub attributes: Vec<Option<String>>,
+}
+
+/// What a delivery came to: counts only. `lines = records + set_aside`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliverySummary {
+    /// Month.
+    pub period: Period,
+    /// Rows after the header.
+    pub lines: u64,
+    /// Records that take part.
+    pub records: u64,
+    /// Lines set aside.
+    pub set_aside: u64,
+    /// Lines set aside, by reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Remarks on records that take part, by kind.
+    pub remarks: BTreeMap<String, u64>,
+    /// Attribute values left out because their rule has no word for them, by attribute.
+    pub attributes_left_out: BTreeMap<String, u64>,
+    /// SHA-256 of the file, hexadecimal.
+    pub digest: String,
+}
+
+/// A delivery that was read whole.
+pub struct Delivery {
+    /// Rows, in the file's order.
+    pub rows: Vec<Row>,
+    /// Counts.
+    pub summary: DeliverySummary,
+}
+
+/// Reads the delivery at `path`. Lines set aside, and attribute values left out, go to `report` by line and reason.
+///
+/// # Errors
+/// Whatever makes the whole delivery unusable; nothing of it may be kept then.
+pub fn read_delivery(
+    agreement: &Agreement,
+    mapping: &Mapping,
+    path: &Path,
+    period: Period,
+    report: &mut SetAsideReport,
+) -> Result<Delivery, NodeError> {
+    let mut intake = Intake::open(path, mapping)?;
+    let columns = intake.columns().to_vec();
+    let normaliser = Normaliser::new(&agreement.identity.field, &columns)?;
+    let minimiser = Minimiser::new(&agreement.attribute, &columns, period);
+    let position = |name: &str| columns.iter().position(|c| c == name);
+    let local_id = position(LOCAL_ID).ok_or_else(|| NodeError::NotReady("la correspondance ne dit pas quelle colonne est l'identifiant local (local_id) : complétez-la et confirmez-la".to_owned()))?;
+    let household = position(HOUSEHOLD);
+    let identity_columns: Vec<usize> = agreement
+        .identity
+        .field
+        .iter()
+        .flat_map(|f| [Some(&f.column), f.name_column.as_ref(), f.country_column.as_ref()])
+        .flatten()
+        .filter_map(|name| position(name))
+        .collect();
+
+    let mut rows = Vec::new();
+    let mut refused: BTreeMap<String, u64> = BTreeMap::new();
+    let mut remarks: BTreeMap<String, u64> = BTreeMap::new();
+    let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
+    for line in &mut intake {
+        match line? {
+            IntakeLine::SetAside { line, reason } => report.set_aside(line, reason)?,
+            IntakeLine::Record(record) => match normaliser.normalise(&record.values) {
+                Err(reason) => {
+                    report.row(record.line, &reason)?;
+                    *refused.entry(reason.to_string()).or_default() += 1;
+                }
+                Ok(identity) => {
+                    for remark in identity.remarks() {
+                        *remarks.entry(remark.to_string()).or_default() += 1;
+                    }
+                    let minimised = minimiser.minimise(&record);
+                    for attribute in minimised.outside {
+                        report.outside_rule(record.line, &attribute)?;
+                        *left_out.entry(attribute).or_default() += 1;
+                    }
+                    let value = |at: usize| record.values.get(at).map(|v| v.trim().to_owned()).unwrap_or_default();
+                    rows.push(Row {
+                        local_id: value(local_id),
+                        household: household.map(value).filter(|h| !h.is_empty()),
+                        identity,
+                        delivered: identity_columns.iter().map(|&at| value(at)).collect(),
+                        attributes: minimised.values,
+                    });
+                    wipe(record);
+                }
+            },
+        }
+    }
+    let counted = intake.finish()?;
+    let mut reasons: BTreeMap<String, u64> = counted.reasons.iter().map(|(reason, n)| (reason.to_string(), *n)).collect();
+    for (reason, n) in refused {
+        *reasons.entry(reason).or_default() += n;
+    }
+    let records = rows.len() as u64;
+    let summary = DeliverySummary {
+        period,
+        lines: counted.lines,
+        records,
+        set_aside: counted.lines - records,
+        reasons,
+        remarks,
+        attributes_left_out: left_out,
+        digest: hex::encode(counted.digest),
+    };
+    Ok(Delivery { rows, summary })
+}
+
+fn wipe(mut record: RawRecord) {
+    record.values.zeroize();
+}

@@ -1,0 +1,303 @@
+//! A node: its agreement, its encrypted state, and what it can be asked to do without the network.
+//!
+//! State files, all sealed: `refs` (keyed digest of a local id -> record reference), `archive/*`, `deliveries/AAAA-MM`
+//! (who was delivered, with minimised attributes), `names/AAAA-MM` (the file as delivered, until `delete_names`),
+//! `cache` (evaluations under keyed digests, until `delete_names`), `runs/RUN` (seed of an upload), `keys/*`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use linkage_agreement::{PartyId, Period, RecordRef};
+use linkage_common::clock::SystemClock;
+use linkage_common::error::ServiceError;
+use linkage_common::fsx;
+use linkage_common::gate::Gate;
+use linkage_crypto::derive::BlockSecret;
+use linkage_encoding::{Identity, PassSet};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::archive::Index;
+use crate::config::NodeConfig;
+use crate::delivery::{DeliverySummary, read_delivery};
+use crate::error::NodeError;
+use crate::intake::{Mapping, SetAsideReport};
+use crate::oprf::Evaluator;
+use crate::progress::Progress;
+use crate::stage_one::{self, EvaluationCache};
+use crate::vault::Vault;
+
+const REFS: &str = "refs";
+const CACHE: &str = "cache";
+/// Evaluations kept between two writes of the cache.
+const CACHE_FLUSH: usize = 64 * 1024;
+
+/// A party's node.
+pub struct Node {
+    /// Its configuration.
+    pub config: NodeConfig,
+    /// Agreement, terminations, clock.
+    pub gate: Arc<Gate>,
+    /// State at rest.
+    pub vault: Vault,
+}
+
+/// A delivered record as kept with its period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveredRecord {
+    /// Record reference, hexadecimal.
+    pub reference: String,
+    /// Household, under a keyed digest.
+    pub household: Option<String>,
+    /// Minimised attributes, in the agreement's order.
+    pub attributes: Vec<Option<String>>,
+}
+
+/// What is kept of a delivery once it is encoded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryState {
+    /// Counts.
+    pub summary: DeliverySummary,
+    /// Who was delivered.
+    pub records: Vec<DeliveredRecord>,
+    /// Level frequencies of the delivery (JSON).
+    pub level_frequencies: serde_json::Value,
+}
+
+fn delivery_name(period: Period) -> String {
+    format!("deliveries/{period}")
+}
+
+impl Node {
+    /// Opens a node: its agreement must be signed by all, its keys those that the agreement names.
+    pub fn open(config: NodeConfig) -> Result<Self, NodeError> {
+        let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
+        if gate.agreement().party(&config.party).is_none() {
+            return Err(NodeError::Configuration(format!("la convention ne nomme pas le partenaire {} : corrigez « party »", config.party)));
+        }
+        let key = config.storage_key.read_key().map_err(ServiceError::configuration)?;
+        let vault = Vault::open(&config.state_dir, &key)?;
+        Ok(Self { config, gate, vault })
+    }
+
+    /// The same state, for a thread of its own.
+    pub fn reopen(&self) -> Result<Vault, NodeError> {
+        let key = self.config.storage_key.read_key().map_err(ServiceError::configuration)?;
+        Vault::open(&self.config.state_dir, &key)
+    }
+
+    /// The party.
+    pub fn party(&self) -> &PartyId {
+        &self.config.party
+    }
+
+    /// The confirmed mapping.
+    pub fn mapping(&self) -> Result<Mapping, NodeError> {
+        Ok(Mapping::load(&self.config.mapping)?)
+    }
+
+    /// What is kept of the delivery for `period`.
+    pub fn delivery(&self, period: Period) -> Result<Option<DeliveryState>, NodeError> {
+        let name = delivery_name(period);
+        let Some(bytes) = self.vault.get(&name)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|_| NodeError::Damaged(name))
+    }
+
+    /// Periods delivered, in order.
+    pub fn periods(&self) -> Result<Vec<Period>, NodeError> {
+        let names = self.vault.list("deliveries")?;
+        Ok(names.iter().filter_map(|n| n.rsplit('/').next()?.parse().ok()).collect())
+    }
+
+    /// Where the list of lines set aside is written: line and reason, no value.
+    pub fn report_path(&self, period: Period) -> PathBuf {
+        self.vault.folder().join("reports").join(format!("{period}-ecartees.csv"))
+    }
+
+    /// Takes a delivery in: reads it, encodes what is new or changed, archives. A delivery taken in before changes
+    /// nothing; another file for the same period replaces who was delivered.
+    pub async fn ingest(&self, path: &Path, period: Period, evaluator: &mut Evaluator, progress: &Progress) -> Result<DeliverySummary, NodeError> {
+        self.gate.period(period)?;
+        let mapping = self.mapping()?;
+        let reports = self.report_path(period);
+        if let Some(parent) = reports.parent() {
+            fsx::create_private_dir(parent)?;
+        }
+        let mut report = SetAsideReport::create(&reports)?;
+        let agreement = self.gate.agreement();
+        let delivery = read_delivery(agreement, &mapping, path, period, &mut report)?;
+        report.finish()?;
+        progress.step("read").at(delivery.summary.lines, delivery.summary.lines);
+        if self.delivery(period)?.is_some_and(|known| known.summary.digest == delivery.summary.digest) {
+            return Ok(delivery.summary);
+        }
+        let limit = agreement.party(self.party()).map_or(0, |p| p.max_records);
+        if delivery.summary.records > limit {
+            return Err(NodeError::Refused(format!("la livraison compte {} fiches, la convention en prévoit {limit} au plus par mois : un avenant peut relever ce nombre", delivery.summary.records)));
+        }
+        // The file first: until its records are archived it can be encoded again.
+        self.vault.put(&format!("names/{period}"), &Zeroizing::new(fs::read(path)?))?;
+
+        let mut refs = Refs::load(&self.vault)?;
+        let mut index = Index::load(&self.vault)?;
+        let mut records = Vec::with_capacity(delivery.rows.len());
+        let mut changed: Vec<(RecordRef, Identity)> = Vec::new();
+        let mut contents: HashMap<RecordRef, [u8; 16]> = HashMap::new();
+        let mut all: Vec<Identity> = Vec::with_capacity(delivery.rows.len());
+        for row in &delivery.rows {
+            let reference = refs.of(&self.vault, &row.local_id);
+            let delivered: Vec<&[u8]> = row.delivered.iter().map(String::as_bytes).collect();
+            let content = self.vault.digest("content", &delivered);
+            if index.records.get(&reference).is_none_or(|known| known.content != content) {
+                contents.insert(reference, content);
+                changed.push((reference, row.identity.clone()));
+            } else {
+                index.seen(&reference, period);
+            }
+            all.push(row.identity.clone());
+            records.push(DeliveredRecord {
+                reference: reference.to_hex(),
+                household: row.household.as_ref().map(|h| hex::encode(self.vault.digest("household", &[h.as_bytes()]))),
+                attributes: row.attributes.clone(),
+            });
+        }
+        refs.save(&self.vault)?;
+
+        evaluator.declare(period, delivery.summary.records).await?;
+        let passes = PassSet::named(&agreement.encoding.pass_set)?;
+        let mut cache = Cache::load(&self.vault)?;
+        let encoded = stage_one::encode(agreement, &passes, &changed, period, evaluator, &mut cache, progress).await?;
+        cache.flush()?;
+        let seed = self.vault.secret("levels", &[period.to_string().as_bytes()]);
+        let identities: Vec<&Identity> = all.iter().collect();
+        let levels = stage_one::level_frequencies(&agreement.layout(), &identities, &seed)?;
+
+        let decoys: std::collections::HashSet<RecordRef> = encoded.decoys.iter().copied().collect();
+        index.append(&self.vault, period, &encoded.records, |r| (contents.get(r).copied().unwrap_or_default(), decoys.contains(r)))?;
+        index.save(&self.vault)?;
+        index.drop_unnamed(&self.vault)?;
+        let level_frequencies = serde_json::to_value(&levels).map_err(|_| NodeError::Configuration("fréquences de niveaux".to_owned()))?;
+        let state = DeliveryState { summary: delivery.summary.clone(), records, level_frequencies };
+        let bytes = serde_json::to_vec(&state).map_err(|_| NodeError::Configuration("livraison".to_owned()))?;
+        self.vault.put(&delivery_name(period), &bytes)?;
+        tracing::info!(period = %period, records = delivery.summary.records, set_aside = delivery.summary.set_aside, encoded = changed.len(), "delivery taken in");
+        Ok(delivery.summary)
+    }
+
+    /// Deletes all that holds or could give back a name: deliveries as received, evaluations under keyed digests of
+    /// block keys. The archive stays and serves later runs. Returns how many files were deleted.
+    pub fn delete_names(&self) -> Result<u64, NodeError> {
+        let mut deleted = 0;
+        for name in self.vault.list("names")? {
+            let known: Option<Period> = name.rsplit('/').next().and_then(|p| p.parse().ok());
+            if known.is_some_and(|period| !self.vault.has(&delivery_name(period))) {
+                return Err(NodeError::NotReady("une livraison n'est pas encore archivée : laissez finir la prise en charge, puis relancez".to_owned()));
+            }
+            self.vault.remove(&name)?;
+            deleted += 1;
+        }
+        if self.vault.has(CACHE) {
+            self.vault.remove(CACHE)?;
+            deleted += 1;
+        }
+        tracing::info!(files = deleted, "names deleted");
+        Ok(deleted)
+    }
+
+    /// The reference of a local id, when the node knows it: for the operator who holds the file.
+    pub fn reference_of(&self, local_id: &str) -> Result<Option<RecordRef>, NodeError> {
+        let refs = Refs::load(&self.vault)?;
+        Ok(refs.by_digest.get(&self.vault.digest("local-id", &[local_id.as_bytes()])).copied())
+    }
+}
+
+/// Record references by keyed digest of the local id.
+struct Refs {
+    by_digest: HashMap<[u8; 16], RecordRef>,
+    new: bool,
+}
+
+impl Refs {
+    fn load(vault: &Vault) -> Result<Self, NodeError> {
+        let mut refs = Self { by_digest: HashMap::new(), new: false };
+        for (digest, reference) in pairs::<16>(vault, REFS)? {
+            refs.by_digest.insert(digest, RecordRef(reference));
+        }
+        Ok(refs)
+    }
+
+    fn of(&mut self, vault: &Vault, local_id: &str) -> RecordRef {
+        let new = &mut self.new;
+        *self.by_digest.entry(vault.digest("local-id", &[local_id.as_bytes()])).or_insert_with(|| {
+            *new = true;
+            stage_one::random_ref(&mut linkage_common::rng())
+        })
+    }
+
+    fn save(&self, vault: &Vault) -> Result<(), NodeError> {
+        if !self.new {
+            return Ok(());
+        }
+        let mut sorted: Vec<_> = self.by_digest.iter().collect();
+        sorted.sort();
+        let bytes: Vec<u8> = sorted.into_iter().flat_map(|(digest, reference)| [*digest, reference.0].concat()).collect();
+        vault.put(REFS, &bytes)
+    }
+}
+
+/// Evaluations kept across deliveries and across a killed one.
+struct Cache<'v> {
+    vault: &'v Vault,
+    secrets: HashMap<[u8; 16], Zeroizing<[u8; 32]>>,
+    unsaved: usize,
+}
+
+impl<'v> Cache<'v> {
+    fn load(vault: &'v Vault) -> Result<Self, NodeError> {
+        let secrets = pairs::<32>(vault, CACHE)?.into_iter().map(|(digest, secret)| (digest, Zeroizing::new(secret))).collect();
+        Ok(Self { vault, secrets, unsaved: 0 })
+    }
+
+    fn flush(&mut self) -> Result<(), NodeError> {
+        if self.unsaved > 0 {
+            let mut bytes = Zeroizing::new(Vec::with_capacity(self.secrets.len() * 48));
+            for (digest, secret) in &self.secrets {
+                bytes.extend_from_slice(digest);
+                bytes.extend_from_slice(secret.as_slice());
+            }
+            self.vault.put(CACHE, &bytes)?;
+            self.unsaved = 0;
+        }
+        Ok(())
+    }
+}
+
+impl EvaluationCache for Cache<'_> {
+    fn get(&self, input: &[u8]) -> Option<BlockSecret> {
+        self.secrets.get(&self.vault.digest("evaluation", &[input])).map(|secret| BlockSecret::from_bytes(secret))
+    }
+    fn keep(&mut self, inputs: &[Vec<u8>], secrets: &[BlockSecret]) -> Result<(), NodeError> {
+        for (input, secret) in inputs.iter().zip(secrets) {
+            self.secrets.insert(self.vault.digest("evaluation", &[input]), Zeroizing::new(*secret.as_bytes()));
+        }
+        self.unsaved += inputs.len();
+        if self.unsaved >= CACHE_FLUSH { self.flush() } else { Ok(()) }
+    }
+}
+
+/// Reads a file of 16-byte keys and `N`-byte values.
+fn pairs<const N: usize>(vault: &Vault, name: &str) -> Result<Vec<([u8; 16], [u8; N])>, NodeError> {
+    let Some(bytes) = vault.get(name)? else { return Ok(Vec::new()) };
+    let damaged = || NodeError::Damaged(name.to_owned());
+    if bytes.len() % (16 + N) != 0 {
+        return Err(damaged());
+    }
+    bytes
+        .chunks_exact(16 + N)
+        .map(|pair| Ok((pair[..16].try_into().map_err(|_| damaged())?, pair[16..].try_into().map_err(|_| damaged())?)))
+        .collect()
+}

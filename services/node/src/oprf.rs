@@ -1,0 +1,116 @@
+//! Block secrets from block keys: obliviously at the custodian, or with keys at hand in a trial.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use linkage_agreement::Period;
+use linkage_common::gate::Gate;
+use linkage_crypto::derive::{BlockSecret, SharedKey};
+use linkage_crypto::oprf::{Blinder, ELEMENT_LEN, Evaluation, MAX_BATCH, PublicKey, ServerKey};
+use linkage_proto::v1::{self, oprf_client::OprfClient};
+use rayon::prelude::*;
+use tonic::transport::Channel;
+
+use crate::error::NodeError;
+use crate::progress::Progress;
+
+/// Inputs of one call: enough to spread its proof's cost, small enough to repeat.
+const BATCH: usize = 1024;
+/// Calls under way at a time.
+const CALLS: usize = 4;
+
+/// Where block secrets come from.
+pub enum Evaluator {
+    /// The custodian, over the network.
+    Custodian {
+        /// Its service.
+        client: OprfClient<Channel>,
+        /// Its public key, as in the agreement.
+        key: PublicKey,
+        /// What requests name.
+        agreement: v1::AgreementRef,
+    },
+    /// The custodian's key at hand: a trial does every step of the protocol in one process.
+    Local(Box<ServerKey>),
+    /// No custodian: a key that all parties share. Whoever holds it can try a dictionary on the encodings.
+    Shared(SharedKey),
+}
+
+impl Evaluator {
+    /// The custodian of the agreement.
+    pub fn custodian(gate: &Gate, channel: Channel) -> Result<Self, NodeError> {
+        let key = PublicKey::from_base64(&gate.agreement().custodian.oprf_public_key)?;
+        Ok(Self::Custodian { client: OprfClient::new(channel), key, agreement: gate.reference() })
+    }
+
+    /// Declares how many records will be encoded for `period`.
+    pub async fn declare(&mut self, period: Period, records: u64) -> Result<(), NodeError> {
+        if let Self::Custodian { client, agreement, .. } = self {
+            let request = v1::DeclareRequest { agreement: Some(agreement.clone()), period: period.to_string(), records };
+            client.declare(request).await.map_err(|s| NodeError::custodian(&s))?;
+        }
+        Ok(())
+    }
+
+    /// The block secrets of `inputs`, in order. `keep` receives each finished batch, so that work done is not lost.
+    pub async fn evaluate(
+        &mut self,
+        period: Period,
+        inputs: &[Vec<u8>],
+        progress: &Progress,
+        mut keep: impl FnMut(usize, &[BlockSecret]) -> Result<(), NodeError>,
+    ) -> Result<Vec<BlockSecret>, NodeError> {
+        const { assert!(BATCH <= MAX_BATCH) };
+        let mut secrets = Vec::with_capacity(inputs.len());
+        match self {
+            Self::Shared(key) => secrets = inputs.par_iter().map(|input| BlockSecret::shared(key, input)).collect(),
+            Self::Local(server) => {
+                for (round, batches) in inputs.chunks(8 * BATCH).enumerate() {
+                    let done: Vec<Vec<BlockSecret>> =
+                        batches.par_chunks(BATCH).map(|batch| evaluate_here(server, batch)).collect::<Result<_, _>>()?;
+                    secrets.extend(done.into_iter().flatten());
+                    progress.at((round * 8 * BATCH + batches.len()) as u64, inputs.len() as u64);
+                }
+            }
+            Self::Custodian { client, key, agreement } => {
+                let calls = inputs.chunks(BATCH).map(|batch| ask(client.clone(), key.clone(), agreement.clone(), period, batch.to_vec()));
+                let mut answers = stream::iter(calls).buffered(CALLS);
+                while let Some(batch) = answers.try_next().await? {
+                    keep(secrets.len(), &batch)?;
+                    secrets.extend(batch);
+                    progress.at(secrets.len() as u64, inputs.len() as u64);
+                }
+            }
+        }
+        Ok(secrets)
+    }
+}
+
+fn evaluate_here(server: &ServerKey, batch: &[Vec<u8>]) -> Result<Vec<BlockSecret>, NodeError> {
+    let mut rng = linkage_common::rng();
+    let (state, blinded) = Blinder::blind(batch, &mut rng)?;
+    let evaluation = server.evaluate(&blinded, &mut rng)?;
+    Ok(state.finalize(server.public_key(), &evaluation)?.iter().map(BlockSecret::from_oprf).collect())
+}
+
+async fn ask(
+    mut client: OprfClient<Channel>,
+    key: PublicKey,
+    agreement: v1::AgreementRef,
+    period: Period,
+    batch: Vec<Vec<u8>>,
+) -> Result<Vec<BlockSecret>, NodeError> {
+    let (state, blinded) = blocking(move || Ok(Blinder::blind(&batch, &mut linkage_common::rng())?)).await?;
+    debug_assert_eq!(blinded.len(), state.count() * ELEMENT_LEN);
+    let request = v1::EvaluateRequest { agreement: Some(agreement), period: period.to_string(), blinded: blinded.into() };
+    let answer = client.evaluate(request).await.map_err(|s| NodeError::custodian(&s))?.into_inner();
+    let proof: [u8; 64] = answer
+        .proof
+        .as_ref()
+        .try_into()
+        .map_err(|_| NodeError::Refused("le tiers de confiance a répondu sans preuve : prévenez-le, rien n'a été gardé".to_owned()))?;
+    let evaluation = Evaluation { elements: answer.evaluated.to_vec(), proof };
+    blocking(move || Ok(state.finalize(&key, &evaluation)?.iter().map(BlockSecret::from_oprf).collect())).await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, NodeError> + Send + 'static) -> Result<T, NodeError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| NodeError::Configuration("calcul interrompu".to_owned()))?
+}

@@ -1,0 +1,164 @@
+//! The node as a service: it contributes to the group key, takes deliveries from its inbox, and takes part in open runs.
+//!
+//! It only makes outbound connections. What goes wrong is logged and tried again; a delivery that cannot be read stays
+//! in the inbox until its operator has replaced it or completed the mapping.
+
+use std::collections::HashMap;
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use linkage_agreement::{Period, RunId};
+use linkage_common::error::ServiceError;
+use linkage_common::fsx;
+use linkage_proto::v1::{self, runs_client::RunsClient};
+use tonic::transport::Channel;
+
+use crate::config::NodeConfig;
+use crate::error::NodeError;
+use crate::node::Node;
+use crate::oprf::Evaluator;
+use crate::progress::Progress;
+
+/// Pause between two looks at inbox and broker.
+const POLL: Duration = Duration::from_millis(500);
+/// Longest pause after errors in a row.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// Lazily connected channels to the two peers of a node.
+pub struct Peers {
+    /// The broker.
+    pub broker: Channel,
+    /// The custodian.
+    pub custodian: Channel,
+}
+
+impl Node {
+    /// Channels to broker and custodian; connected when first used, again after a failure.
+    pub fn peers(&self) -> Result<Peers, NodeError> {
+        let agreement = self.gate.agreement();
+        let connect = |url: &str, identity: &str| {
+            linkage_common::tls::connect_lazy(url, &self.config.tls, identity).map_err(|e| NodeError::Configuration(e.to_string()))
+        };
+        Ok(Peers {
+            broker: connect(&self.config.broker_url, &agreement.broker.certificate_identity)?,
+            custodian: connect(&self.config.custodian_url, &agreement.custodian.certificate_identity)?,
+        })
+    }
+}
+
+/// Works until `shutdown` resolves.
+///
+/// # Errors
+/// What is wrong with configuration, keys or agreement, before any work is done.
+pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
+    let node = Arc::new(Node::open(config)?);
+    let peers = node.peers()?;
+    let status = StatusFile::new(node.vault.folder().join("status.json"));
+    let progress = status.progress();
+    let work = async {
+        let mut pause = POLL;
+        let mut reported: HashMap<String, String> = HashMap::new();
+        loop {
+            pause = match round(&node, &peers, &progress, &mut reported).await {
+                Ok(()) => POLL,
+                Err(error) => {
+                    tracing::warn!(%error, pause_s = pause.as_secs_f32(), "tried again later");
+                    (pause * 2).min(MAX_PAUSE)
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = shutdown => {}
+    }
+    Ok(())
+}
+
+/// One look at everything there may be to do.
+async fn round(node: &Node, peers: &Peers, progress: &Progress, reported: &mut HashMap<String, String>) -> Result<(), NodeError> {
+    node.gate.in_force()?;
+    node.advance_ceremony(peers.broker.clone()).await?;
+    for (period, file) in inbox(node)? {
+        let mut evaluator = Evaluator::custodian(&node.gate, peers.custodian.clone())?;
+        match node.ingest(&file, period, &mut evaluator, progress).await {
+            Ok(_) => {
+                // Archived, and kept sealed until names are deleted: the clear copy goes.
+                fs::remove_file(&file)?;
+                reported.remove(&period.to_string());
+            }
+            Err(error @ (NodeError::Peer { .. } | NodeError::DiskFull)) => return Err(error),
+            Err(error) => {
+                let text = error.to_string();
+                if reported.insert(period.to_string(), text.clone()).as_ref() != Some(&text) {
+                    tracing::error!(period = %period, error = text, "delivery not taken in; it stays in the inbox");
+                }
+            }
+        }
+    }
+    let request = v1::ListRunsRequest { agreement: Some(node.gate.reference()) };
+    let runs = RunsClient::new(peers.broker.clone()).list_runs(request).await.map_err(|s| NodeError::broker(&s))?.into_inner().runs;
+    for run in runs {
+        let me = node.party().as_str();
+        let awaited = run.state() == v1::RunState::Collecting && run.parties.iter().any(|p| p == me) && !run.committed.iter().any(|p| p == me);
+        let (Ok(id), Ok(period)) = (run.run_id.parse::<RunId>(), run.period.parse::<Period>()) else { continue };
+        if awaited && node.ready_for(period)? {
+            node.participate(&id, period, peers.broker.clone(), peers.custodian.clone(), progress).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Files in the inbox: one a period, in a folder named for it.
+fn inbox(node: &Node) -> Result<Vec<(Period, PathBuf)>, NodeError> {
+    let Some(folder) = &node.config.inbox_dir else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in entries(folder)? {
+        let Some(period) = entry.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<Period>().ok()) else { continue };
+        let files: Vec<PathBuf> = entries(&entry)?.into_iter().filter(|p| p.is_file() && !hidden(p)).collect();
+        match files.as_slice() {
+            [] => {}
+            [file] => found.push((period, file.clone())),
+            _ => tracing::error!(period = %period, files = files.len(), "several files in one period's inbox; leave one"),
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn hidden(path: &Path) -> bool {
+    path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(['.', '~']) || n.ends_with(".part"))
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, NodeError> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(entries.collect::<Result<Vec<_>, _>>()?.into_iter().map(|e| e.path()).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the node is doing, for whoever watches: step, done, total.
+#[derive(Clone)]
+struct StatusFile {
+    path: Arc<PathBuf>,
+}
+
+impl StatusFile {
+    fn new(path: PathBuf) -> Self {
+        Self { path: Arc::new(path) }
+    }
+    fn progress(&self) -> Progress {
+        let path = self.path.clone();
+        Progress::to(move |step, done, total| {
+            let text = serde_json::json!({ "step": step, "done": done, "total": total }).to_string();
+            if let Err(error) = fsx::write_atomic(&path, text.as_bytes()) {
+                tracing::debug!(error = %ServiceError::from(error), "status file not written");
+            }
+        })
+    }
+}
