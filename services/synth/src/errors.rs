@@ -108,11 +108,10 @@ impl Desk<'_> {
             person.first_given().to_owned()
         };
         for name in [&mut birth_name, &mut given] {
-            if person.origin != 0 && dice.chance(0.08 * (self.rate * 4.0).min(1.0)) {
-                if let Some(other) = self.names.other_spelling(name, dice) {
-                    *name = other;
-                    slips.add(Slip::Spelling);
-                }
+            let heard_otherwise = person.origin != 0 && dice.chance(0.08 * (self.rate * 4.0).min(1.0));
+            if heard_otherwise && let Some(other) = self.names.other_spelling(name, dice) {
+                *name = other;
+                slips.add(Slip::Spelling);
             }
         }
         Typed {
@@ -325,4 +324,39 @@ fn wrong_digit(date: Date, dice: &mut Dice) -> Date {
         }
     }
     date
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_changes_one_place_and_keeps_the_case() {
+        let mut dice = Dice::new(1, "test");
+        for slip in [Slip::Keyboard, Slip::Insertion, Slip::Deletion, Slip::Transposition, Slip::Doubling] {
+            for _ in 0..200 {
+                let Some(wrong) = misspell(slip, "LEFEBVRE", &mut dice) else { continue };
+                assert!(wrong.chars().all(|c| c.is_ascii_uppercase()) && wrong != "LEFEBVRE");
+                assert!(wrong.len().abs_diff(8) == usize::from(matches!(slip, Slip::Insertion | Slip::Deletion | Slip::Doubling)));
+            }
+        }
+        assert_eq!(misspell(Slip::Deletion, "LI", &mut dice), None);
+        assert_eq!(misspell(Slip::Keyboard, "", &mut dice), None);
+        assert_eq!(misspell(Slip::Phonetic, "É", &mut dice), None);
+    }
+
+    #[test]
+    fn particles() {
+        assert_eq!(particle("DE LA TOUR"), Some(("DE LA ", "TOUR")));
+        assert_eq!(particle("D'ALMEIDA"), Some(("D'", "ALMEIDA")));
+        assert_eq!(particle("BENALI"), None);
+        assert_eq!(particle("DE "), None);
+    }
+
+    #[test]
+    fn a_wrong_digit_is_still_a_date() {
+        let mut dice = Dice::new(2, "test");
+        let date = day_of(1988, 2, 29);
+        assert!((0..500).all(|_| wrong_digit(date, &mut dice) != date));
+    }
 }

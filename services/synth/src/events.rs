@@ -1,7 +1,8 @@
 //! What happens to people from month to month: moves, marriages, births, deaths, work, housing, a date put right.
 
 use super::months::Month;
-use super::population::{Maker, NEVER, Population, STATUSES, Tags, day_of};
+use super::population::{Maker, NEVER, Population, STATUSES, day_of};
+use super::tags::Tags;
 
 /// Births in a year per thousand persons of the whole simulation.
 const BIRTHS_PER_YEAR: u64 = 12;

@@ -29,6 +29,8 @@ mod origins;
 mod parties;
 mod places;
 mod population;
+mod tables;
+mod tags;
 mod text;
 mod truth;
 

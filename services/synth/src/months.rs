@@ -10,7 +10,8 @@ use jiff::civil::Date;
 use super::dice::Dice;
 use super::errors::{Desk, SlipSet, Typed};
 use super::parties::Party;
-use super::population::{Person, Population, Tags, day_of};
+use super::population::{Person, Population, day_of};
+use super::tags::Tags;
 
 /// Chance in a month that a record's slips are found and corrected.
 const CORRECTION: f64 = 0.012;
@@ -90,6 +91,7 @@ impl Register {
         };
         register.scale = register.scale_for(people, month);
         register.enrol(people, desk, month, 1.0, typings);
+        register.follow(people, desk, month, typings);
         register.sort();
         register
     }
@@ -128,7 +130,10 @@ impl Register {
     fn each_unit(&self, people: &Population, month: Month, mut visit: impl FnMut(u32, &[u32], f64)) {
         for (number, household) in people.households.iter().enumerate() {
             let person = |at: &u32| people.persons.get(*at as usize).filter(|person| person.lives(month.index));
-            let draw = |person: &Person| (self.party.draw)(person, household, person.age(month.first));
+            let draw = |person: &Person| match person.age(month.first) {
+                age if age < self.party.from_age => 0.0,
+                age => (self.party.draw)(person, household, age),
+            };
             if self.party.by_household {
                 if let Some(head) = household.members.iter().find_map(person) {
                     visit(number as u32, &household.members, draw(head));
@@ -163,7 +168,8 @@ impl Register {
             if self.known.get(at as usize).is_some_and(|known| *known) || dice.chance(0.02) {
                 continue;
             }
-            let entered = day.max(person.born);
+            // Nobody comes before birth, nor before the age from which the party takes people.
+            let entered = day.max(day_of(person.born.year() + self.party.from_age, person.born.month(), person.born.day()));
             let programme = dice.below(self.party.programmes.len()) as u8;
             let copies = 1 + usize::from(dice.chance(self.party.duplicates));
             for _ in 0..copies {
@@ -250,8 +256,9 @@ impl Register {
         for mut record in std::mem::take(&mut self.gone) {
             let lives = people.persons.get(record.person as usize).is_some_and(|person| person.lives(month.index));
             let here = self.present.get(record.person as usize).is_some_and(|count| *count > 0);
-            let left_before = record.left.is_some_and(|day| day < month.first);
-            if !lives || here || !left_before || !dice.chance(RETURN) {
+            // At least one delivery goes by without them.
+            let was_away = record.left.is_some_and(|day| (month.first - day).get_days() > 31);
+            if !lives || here || !was_away || !dice.chance(RETURN) {
                 staying.push(record);
                 continue;
             }

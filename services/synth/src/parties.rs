@@ -1,6 +1,7 @@
 //! The parties: whom each one knows, how its desks type, and what its register can hold.
 
-use super::population::{Household, Person, STATUSES, Tags};
+use super::population::{Household, Person, STATUSES};
+use super::tags::Tags;
 use jiff::civil::Date;
 
 /// How a register writes names.
@@ -22,6 +23,8 @@ pub(crate) struct Party {
     pub(crate) presence: f64,
     /// Whole households enrol together.
     pub(crate) by_household: bool,
+    /// Youngest age taken.
+    pub(crate) from_age: i16,
     /// Mean length of a stay, months.
     pub(crate) stay_months: f64,
     /// Corruptions per record, relative to the error rate asked for.
@@ -51,19 +54,19 @@ pub(crate) struct Party {
 /// All parties, in the order in which `--parties K` takes them.
 pub(crate) const PARTIES: [Party; 8] = [
     Party {
-        id: "ccas", presence: 0.26, by_household: true, stay_months: 15.0, errors: 1.2, duplicates: 0.025, update: 0.5, accents: 0.85, hyphens: 0.75,
+        id: "ccas", presence: 0.26, by_household: true, from_age: 0, stay_months: 15.0, errors: 1.2, duplicates: 0.025, update: 0.5, accents: 0.85, hyphens: 0.75,
         case: Case::Mixed, usage_as_birth: 0.45, all_given: 0.1, surname_length: 40, given_length: 30,
         programmes: &["ACCOMPAGNEMENT_SOCIAL_GLOBAL", "DOMICILIATION", "AIDE_ALIMENTAIRE", "AIDE_FACULTATIVE"],
         draw: |_, household, _| 0.4 + 1.8 * need(household) * need(household) + if household.members.len() == 1 { 0.2 } else { 0.0 },
     },
     Party {
-        id: "siao", presence: 0.12, by_household: true, stay_months: 9.0, errors: 1.6, duplicates: 0.05, update: 0.45, accents: 0.7, hyphens: 0.6,
+        id: "siao", presence: 0.12, by_household: true, from_age: 0, stay_months: 9.0, errors: 1.6, duplicates: 0.05, update: 0.45, accents: 0.7, hyphens: 0.6,
         case: Case::Mixed, usage_as_birth: 0.2, all_given: 0.06, surname_length: 60, given_length: 60,
         programmes: &["DEMANDE_115", "INSERTION", "IML", "LOGEMENT_ADAPTE"],
         draw: |person, household, _| 0.05 + 3.0 * need(household) * need(household) * if household.housing == 0 { 0.25 } else { 1.0 } + f64::from(u8::from(person.tags.has(Tags::NO_PAPERS))),
     },
     Party {
-        id: "departement", presence: 0.28, by_household: false, stay_months: 26.0, errors: 0.8, duplicates: 0.02, update: 0.6, accents: 0.0, hyphens: 0.85,
+        id: "departement", presence: 0.28, by_household: false, from_age: 0, stay_months: 26.0, errors: 0.8, duplicates: 0.02, update: 0.6, accents: 0.0, hyphens: 0.85,
         case: Case::Upper, usage_as_birth: 0.12, all_given: 0.3, surname_length: 25, given_length: 20,
         programmes: &["RSA", "ASLL_FSL", "APA", "PCH", "ASE"],
         draw: |person, household, age| match age {
@@ -73,36 +76,36 @@ pub(crate) const PARTIES: [Party; 8] = [
         },
     },
     Party {
-        id: "francetravail", presence: 0.27, by_household: false, stay_months: 14.0, errors: 0.55, duplicates: 0.008, update: 0.7, accents: 0.1, hyphens: 0.9,
+        id: "francetravail", presence: 0.27, by_household: false, from_age: 16, stay_months: 14.0, errors: 0.55, duplicates: 0.008, update: 0.7, accents: 0.1, hyphens: 0.9,
         case: Case::Upper, usage_as_birth: 0.08, all_given: 0.05, surname_length: 30, given_length: 15,
         programmes: &["GUIDE", "RENFORCE", "SUIVI", "GLOBAL"],
         draw: |person, household, age| match (age, STATUSES.get(usize::from(person.status))) {
-            (..=15 | 68.., _) => 0.0,
+            (68.., _) => 0.0,
             (_, Some(&"DEMANDEUR_EMPLOI")) => if person.tags.has(Tags::NO_PAPERS) { 0.2 } else { 1.6 },
             (_, Some(&"RETRAITE")) => 0.02,
             _ => 0.25 + 0.6 * need(household),
         },
     },
     Party {
-        id: "caf", presence: 0.55, by_household: true, stay_months: 50.0, errors: 0.4, duplicates: 0.006, update: 0.8, accents: 0.0, hyphens: 0.0,
+        id: "caf", presence: 0.55, by_household: true, from_age: 0, stay_months: 50.0, errors: 0.4, duplicates: 0.006, update: 0.8, accents: 0.0, hyphens: 0.0,
         case: Case::Upper, usage_as_birth: 0.05, all_given: 0.15, surname_length: 40, given_length: 30,
         programmes: &["AL", "AF", "ASF", "RSA", "AAH", "PPA"],
         draw: |person, household, age| (if household.members.len() > 2 { 1.3 } else { 0.7 } + 0.6 * need(household)) * if age > 67 { 0.4 } else { 1.0 } * if person.tags.has(Tags::NO_PAPERS) { 0.3 } else { 1.0 },
     },
     Party {
-        id: "mission-locale", presence: 0.05, by_household: false, stay_months: 12.0, errors: 1.1, duplicates: 0.02, update: 0.5, accents: 0.9, hyphens: 0.8,
+        id: "mission-locale", presence: 0.05, by_household: false, from_age: 16, stay_months: 12.0, errors: 1.1, duplicates: 0.02, update: 0.5, accents: 0.9, hyphens: 0.8,
         case: Case::Title, usage_as_birth: 0.15, all_given: 0.03, surname_length: 60, given_length: 60,
         programmes: &["PACEA", "CEJ", "ACCUEIL"],
-        draw: |_, household, age| if (16..=25).contains(&age) { 0.4 + 1.2 * need(household) } else { 0.0 },
+        draw: |_, household, age| if age <= 25 { 0.4 + 1.2 * need(household) } else { 0.0 },
     },
     Party {
-        id: "association", presence: 0.09, by_household: true, stay_months: 7.0, errors: 2.0, duplicates: 0.06, update: 0.3, accents: 0.6, hyphens: 0.5,
+        id: "association", presence: 0.09, by_household: true, from_age: 0, stay_months: 7.0, errors: 2.0, duplicates: 0.06, update: 0.3, accents: 0.6, hyphens: 0.5,
         case: Case::Mixed, usage_as_birth: 0.5, all_given: 0.02, surname_length: 60, given_length: 60,
         programmes: &["COLIS", "ACCUEIL_JOUR", "VESTIAIRE", "COURS_DE_FRANCAIS"],
         draw: |person, household, _| 0.1 + 2.4 * need(household) * need(household) + if person.birthplace.is_abroad() { 0.8 } else { 0.0 },
     },
     Party {
-        id: "hopital", presence: 0.06, by_household: false, stay_months: 4.0, errors: 1.0, duplicates: 0.04, update: 0.4, accents: 0.0, hyphens: 0.7,
+        id: "hopital", presence: 0.06, by_household: false, from_age: 0, stay_months: 4.0, errors: 1.0, duplicates: 0.04, update: 0.4, accents: 0.0, hyphens: 0.7,
         case: Case::Upper, usage_as_birth: 0.1, all_given: 0.2, surname_length: 30, given_length: 20,
         programmes: &["PASS", "URGENCES", "MEDECINE", "MATERNITE"],
         draw: |_, household, age| 0.4 + f64::from(age.max(0)) / 60.0 + 0.5 * need(household),
@@ -157,6 +160,21 @@ impl Party {
             "caf" => format!("{number:010}"),
             "association" => format!("M{number:010}"),
             _ => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::PARTIES;
+
+    #[test]
+    fn scattered_numbers_never_meet() {
+        for (party, seed) in PARTIES.iter().zip([0, 1, u64::MAX, 7, 1 << 40, 3, 4, 5]) {
+            let numbers: HashSet<u32> = (0..300_000).map(|serial| party.scatter(serial, seed, 1)).collect();
+            assert_eq!(numbers.len(), 300_000);
         }
     }
 }

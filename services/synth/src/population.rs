@@ -3,15 +3,13 @@
 //! A model of its own, kept simple: shares are round figures close to what French social services report, not
 //! estimates. No person is real; names are drawn word by word from frequency tables.
 
-use std::collections::HashMap;
-
 use jiff::civil::Date;
 
 use super::dice::Dice;
 use super::names::Names;
 use super::origins::{ORIGINS, Origin};
 use super::places::{Birthplace, Places, country};
-use super::text;
+use super::tags::Tags;
 
 /// Share of persons who are given the names of another one.
 pub(crate) const NAMESAKES: f64 = 0.03;
@@ -23,40 +21,6 @@ pub(crate) const TWIN_DELIVERIES: f64 = 0.016;
 pub(crate) const SAME_NAME_AS_PARENT: f64 = 0.02;
 /// A month that never comes.
 pub(crate) const NEVER: u16 = u16::MAX;
-
-macro_rules! tags {
-    ($($name:ident $bit:literal $word:literal)*) => {
-        /// Words of `truth_persons.csv`, column `tags`.
-        #[derive(Clone, Copy, Default, PartialEq, Eq)]
-        pub(crate) struct Tags(u32);
-        impl Tags {
-            $(pub(crate) const $name: Self = Self(1 << $bit);)*
-            const WORDS: &'static [(Self, &'static str)] = &[$((Self::$name, $word)),*];
-        }
-    };
-}
-tags! {
-    HOMONYM 0 "homonyme" HOMONYM_YEAR 1 "homonyme_meme_annee" HOMONYM_MONTH 2 "homonyme_meme_mois" HOMONYM_DATE 3 "homonyme_meme_ddn"
-    TWIN 4 "jumeau" LIKE_PARENT 5 "parent_enfant_meme_nom" SIBLING 6 "fratrie" DEFAULT_DATE 7 "date_defaut" SPELLINGS 8 "translitteration"
-    USAGE_NAME 9 "nom_usage" BORN_ABROAD 10 "ne_etranger" NO_PAPERS 11 "sans_papiers" PARTICLE 12 "particule" COMPOUND 13 "prenom_compose"
-}
-
-impl Tags {
-    pub(crate) fn set(&mut self, tag: Self) {
-        self.0 |= tag.0;
-    }
-    pub(crate) fn clear(&mut self, tag: Self) {
-        self.0 &= !tag.0;
-    }
-    pub(crate) fn has(self, tag: Self) -> bool {
-        self.0 & tag.0 != 0
-    }
-    /// The words, joined by `|`.
-    pub(crate) fn words(self) -> String {
-        let words: Vec<&str> = Self::WORDS.iter().filter(|(tag, _)| self.has(*tag)).map(|(_, word)| *word).collect();
-        words.join("|")
-    }
-}
 
 /// Situations (column `statut`).
 pub(crate) const STATUSES: [&str; 7] = ["ENFANT", "DEMANDEUR_EMPLOI", "SALARIE", "INACTIF", "RETRAITE", "AAH", "FORMATION"];
@@ -155,7 +119,7 @@ enum Kind {
     Shared,
 }
 const KINDS: [(Kind, u32); 7] =
-    [(Kind::Alone, 34), (Kind::LoneParent, 17), (Kind::Family, 24), (Kind::Couple, 9), (Kind::OldAlone, 8), (Kind::OldCouple, 4), (Kind::Shared, 4)];
+    [(Kind::Alone, 30), (Kind::LoneParent, 17), (Kind::Family, 28), (Kind::Couple, 9), (Kind::OldAlone, 8), (Kind::OldCouple, 4), (Kind::Shared, 4)];
 
 impl Maker<'_> {
     /// Exactly `count` persons in households.
@@ -178,7 +142,7 @@ impl Maker<'_> {
             Kind::Couple => (20, 68),
             Kind::OldAlone | Kind::OldCouple => (66, 98),
         };
-        let age = self.dice.between(low, high).min(self.dice.between(low, high + 8)).max(low);
+        let age = self.dice.between(low, high).min(self.dice.between(low, high + 20));
         let number = people.households.len() as u32;
         let need = self.dice.unit() as f32;
         let housing = self.housing(f64::from(need), ORIGINS[origin].born_abroad);
@@ -242,7 +206,7 @@ impl Maker<'_> {
         let mut year = mother_born + 18 + self.dice.between(0, 12) as i16;
         let wanted = [1, 2, 3, 4, 5][self.dice.weighted(&[36, 38, 17, 6, 3])];
         // Grown-up children have left.
-        year = year.max(this_year - 20).min(last);
+        year = year.max(this_year - 17).min(last);
         let mut made = 0;
         while made < wanted && year <= last && people.persons.len() < count {
             let twins = self.dice.chance(TWIN_DELIVERIES) && people.persons.len() + 1 < count;
@@ -336,7 +300,7 @@ impl Maker<'_> {
         let nationality = nationality(origin, birthplace, dice);
         let surname = self.names.surname(origin, origin_at, dice);
         let given = self.names.given_names(origin, woman, year, abroad, dice);
-        let without_papers = abroad && nationality == Nationality::Other && dice.chance(origin.without_papers * 1.4);
+        let without_papers = abroad && nationality == Nationality::Other && dice.chance(origin.without_papers * 1.9);
         let born = self.date_in(year.max(1925));
         let status = self.status(age);
         let mut person = Person {
@@ -496,55 +460,6 @@ impl Population {
         if children.len() > 1 {
             for at in children {
                 self.persons[at as usize].tags.set(Tags::SIBLING);
-            }
-        }
-    }
-
-    /// Sets every tag that follows from the final state: namesakes are all those who have the same birth name and first
-    /// given name, planned or not.
-    pub(crate) fn finish_tags(&mut self, names: &Names) {
-        let mut groups: HashMap<(String, String), Vec<u32>> = HashMap::new();
-        for (at, person) in self.persons.iter_mut().enumerate() {
-            for (tag, holds) in [
-                (Tags::USAGE_NAME, !person.usage_name.is_empty()),
-                (Tags::BORN_ABROAD, person.birthplace.is_abroad()),
-                (Tags::SPELLINGS, person.origin != 0 && (names.has_spellings(&person.birth_name) || names.has_spellings(person.given.split('|').next().unwrap_or("")))),
-                (Tags::PARTICLE, super::errors::particle(&person.birth_name).is_some()),
-                (Tags::COMPOUND, person.given.split('|').next().unwrap_or("").contains(['-', ' '])),
-            ] {
-                if holds {
-                    person.tags.set(tag);
-                } else {
-                    person.tags.clear(tag);
-                }
-            }
-            groups.entry((text::plain(&person.birth_name), text::plain(person.first_given()))).or_default().push(at as u32);
-        }
-        for group in groups.values_mut() {
-            for tag in [Tags::HOMONYM, Tags::HOMONYM_YEAR, Tags::HOMONYM_MONTH, Tags::HOMONYM_DATE] {
-                for at in group.iter() {
-                    self.persons[*at as usize].tags.clear(tag);
-                }
-            }
-            if group.len() < 2 {
-                continue;
-            }
-            let mut dated: Vec<(Date, u32)> = group.iter().map(|at| (self.persons[*at as usize].born, *at)).collect();
-            dated.sort_unstable();
-            for (_, at) in &dated {
-                self.persons[*at as usize].tags.set(Tags::HOMONYM);
-            }
-            for (one, other) in dated.iter().zip(dated.iter().skip(1)) {
-                let same_year = one.0.year() == other.0.year();
-                let same_month = same_year && one.0.month() == other.0.month();
-                for at in [one.1, other.1] {
-                    let tags = &mut self.persons[at as usize].tags;
-                    for (tag, holds) in [(Tags::HOMONYM_YEAR, same_year), (Tags::HOMONYM_MONTH, same_month), (Tags::HOMONYM_DATE, one.0 == other.0)] {
-                        if holds {
-                            tags.set(tag);
-                        }
-                    }
-                }
             }
         }
     }
