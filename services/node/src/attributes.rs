@@ -104,9 +104,9 @@ impl Minimiser {
 impl Compiled {
     fn apply(&self, text: &str, postcode: Option<&str>) -> Option<String> {
         match self {
-            Self::Month => year_month(text).map(|(year, month)| format!("{year:04}-{month:02}")),
-            Self::Year => year_month(text).map(|(year, _)| year).or_else(|| bare_year(text)).map(|year| format!("{year:04}")),
-            Self::Age { from, period } => age(text, *period).and_then(|years| band(from, years, years)),
+            Self::Month => year_month(text).filter(|(_, month)| *month > 0).map(|(year, month)| format!("{year:04}-{month:02}")),
+            Self::Year => year_month(text).map(|(year, _)| format!("{year:04}")),
+            Self::Age { from, period } => ages(text, *period).and_then(|(least, most)| band(from, least, most)),
             Self::Commune => commune(text, postcode),
             Self::Department => department(text, postcode),
             Self::Nationality => nationality_class(text).map(|class| class.as_str().to_owned()),
@@ -117,17 +117,16 @@ impl Compiled {
     }
 }
 
-fn bare_year(text: &str) -> Option<i16> {
-    text.parse().ok().filter(|year| text.len() == 4 && (1850..=2199).contains(year))
-}
-
-/// Whole years at the period's first day; none for a date to come or more than 130 years away.
-fn age(text: &str, period: Period) -> Option<i64> {
+/// Whole years at the period's first day, least and most when day or month are not known; none for a date to come or
+/// more than 130 years away.
+fn ages(text: &str, period: Period) -> Option<(i64, i64)> {
     let iso = iso_date(text)?;
     let part = |from: usize, to: usize| iso.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
-    let before_birthday = (i64::from(period.month()), 1) < (month, day);
-    Some(i64::from(period.year()) - year - i64::from(before_birthday)).filter(|age| (0..=130).contains(age))
+    let at = |birthday: (i64, i64)| i64::from(period.year()) - year - i64::from((i64::from(period.month()), 1) < birthday);
+    let or = |value: i64, unknown: i64| if value == 0 { unknown } else { value };
+    let (least, most) = (at((or(month, 12), or(day, 31))), at((or(month, 1), or(day, 1))));
+    (least >= 0 && most <= 130).then_some((least, most))
 }
 
 /// The band that holds every value of `low..=high`; none when two bands share it, or without bounds.
@@ -203,6 +202,8 @@ mod tests {
         is(Rule::Year, "04/05/1987", "1987");
         is(Rule::Year, "1987", "1987");
         is(Rule::Year, "inconnue", "");
+        is(Rule::Month, "1987-00-00", "");
+        is(Rule::Year, "1987-00-00", "1987");
     }
 
     #[test]
@@ -214,6 +215,8 @@ mod tests {
         is(bands(), "2024-03-02", "");
         is(bands(), "1880-01-01", "");
         is(bands(), "1987", "");
+        is(bands(), "1987-00-00", "25-64");
+        is(bands(), "2006-00-00", "");
         is(Rule::AgeBand { from_years: vec![18] }, "2020-01-01", "<18");
     }
 

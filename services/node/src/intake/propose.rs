@@ -303,13 +303,13 @@ fn map_column(column: &ProposedColumn, values: &[&str]) -> ColumnMapping {
     }
 }
 
-/// The format that reads most values; none when it reads less than half.
+/// The format that reads most values; none when it reads fewer than half.
 fn date_format(values: &[&str]) -> Option<DateFormat> {
     let reads = |format: DateFormat| values.iter().filter(|v| format.to_iso(v).is_some()).count();
     let mut best = None;
     for format in DateFormat::ALL {
         let count = reads(format);
-        if count * 2 > values.len() && best.is_none_or(|(most, _)| count > most) {
+        if count > 0 && count * 2 >= values.len() && best.is_none_or(|(most, _)| count > most) {
             best = Some((count, format));
         }
     }

@@ -31,12 +31,13 @@ impl DateFormat {
     /// Every format, in the order in which they are tried.
     pub const ALL: [Self; 5] = [Self::DayMonthYear, Self::Iso, Self::CompactDayFirst, Self::CompactYearFirst, Self::ExcelSerial];
 
-    /// The date in this format, `AAAA-MM-JJ`; `None` when the text is not a day of the calendar in 1850..=2199.
+    /// The date in this format, `AAAA-MM-JJ`, an unknown day or month as `00`; `None` when the text is not a day of the
+    /// calendar in 1850..=2199.
     pub fn to_iso(self, text: &str) -> Option<String> {
-        let date = match self {
+        match self {
             Self::ExcelSerial => {
                 let days: i32 = text.parse().ok().filter(|d| (61..=109_574).contains(d))?;
-                jiff::civil::date(1899, 12, 30).checked_add(jiff::Span::new().days(days)).ok()?
+                jiff::civil::date(1899, 12, 30).checked_add(jiff::Span::new().days(days)).ok().map(|date| date.to_string())
             }
             Self::DayMonthYear | Self::Iso => {
                 // A time of day after the date is left out.
@@ -47,7 +48,7 @@ impl DateFormat {
                 if year.len() != 4 || month.len() > 2 || day.len() > 2 {
                     return None;
                 }
-                civil(year, month, day)?
+                iso(year, month, day)
             }
             Self::CompactDayFirst | Self::CompactYearFirst => {
                 // A spreadsheet takes the leading zero of a day away.
@@ -56,21 +57,21 @@ impl DateFormat {
                     return None;
                 }
                 let part = |from: usize, to: usize| padded.get(from..to);
-                if self == Self::CompactDayFirst {
-                    civil(part(4, 8)?, part(2, 4)?, part(0, 2)?)?
-                } else {
-                    civil(part(0, 4)?, part(4, 6)?, part(6, 8)?)?
-                }
+                if self == Self::CompactDayFirst { iso(part(4, 8)?, part(2, 4)?, part(0, 2)?) } else { iso(part(0, 4)?, part(4, 6)?, part(6, 8)?) }
             }
-        };
-        Some(date.to_string())
+        }
     }
 }
 
-fn civil(year: &str, month: &str, day: &str) -> Option<jiff::civil::Date> {
+/// A day of the calendar, or a month or year of it when the rest is `0`.
+fn iso(year: &str, month: &str, day: &str) -> Option<String> {
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<i16>().ok()).flatten();
-    let year = number(year).filter(|y| (1850..=2199).contains(y))?;
-    jiff::civil::Date::new(year, i8::try_from(number(month)?).ok()?, i8::try_from(number(day)?).ok()?).ok()
+    let (year, month, day) = (number(year).filter(|y| (1850..=2199).contains(y))?, number(month)?, number(day)?);
+    if month == 0 && day > 0 {
+        return None;
+    }
+    jiff::civil::Date::new(year, i8::try_from(month.max(1)).ok()?, i8::try_from(day.max(1)).ok()?).ok()?;
+    Some(format!("{year:04}-{month:02}-{day:02}"))
 }
 
 /// A date in whichever format reads it. Four digits are a year, not a number of days.
@@ -78,19 +79,16 @@ pub(crate) fn iso_date(text: &str) -> Option<String> {
     DateFormat::ALL.iter().filter(|format| **format != DateFormat::ExcelSerial || text.len() >= 5).find_map(|format| format.to_iso(text))
 }
 
-/// Year and month of a date in any format, with or without a day (`00`); for rules that need no more.
+/// Year and month (0 when not known) of a date in any format, with or without a day.
 pub(crate) fn year_month(text: &str) -> Option<(i16, u8)> {
-    if let Some(iso) = iso_date(text) {
-        return Some((iso.get(..4)?.parse().ok()?, iso.get(5..7)?.parse().ok()?));
-    }
     let parts: Vec<&str> = text.split(['/', '-', '.']).collect();
-    let (year, month) = match parts.as_slice() {
-        [y, m] | [y, m, "00" | "0"] if y.len() == 4 => (*y, *m),
-        [m, y] | ["00" | "0", m, y] if y.len() == 4 => (*y, *m),
-        _ => return None,
-    };
-    let date = civil(year, month, "1")?;
-    Some((date.year(), date.month().unsigned_abs()))
+    let date = iso_date(text).or_else(|| match parts.as_slice() {
+        [year, month] if year.len() == 4 => iso(year, month, "0"),
+        [month, year] if year.len() == 4 => iso(year, month, "0"),
+        [year] if year.len() == 4 => iso(year, "0", "0"),
+        _ => None,
+    })?;
+    Some((date.get(..4)?.parse().ok()?, date.get(5..7)?.parse().ok()?))
 }
 
 /// 1 for a man, 2 for a woman, blank for what says that it is not known; `None` for what cannot be read.
@@ -145,10 +143,7 @@ pub(crate) fn amount(text: &str) -> String {
 /// `Ville (PAYS)`, `(PAYS)` or `Ville (69)` to place and country; a place without country is in France, as the files that
 /// write countries so mean it.
 pub(crate) fn birth_place(text: &str) -> (String, String) {
-    let (place, inside) = match text.strip_suffix(')').and_then(|t| t.rsplit_once('(')) {
-        Some((place, inside)) => (place.trim(), inside.trim()),
-        None => (text.trim(), ""),
-    };
+    let (place, inside) = last_bracket(text.trim()).unwrap_or((text.trim(), ""));
     let department = !inside.is_empty() && inside.len() <= 3 && inside.starts_with(|c: char| c.is_ascii_digit());
     let country = if place.is_empty() && inside.is_empty() {
         ""
@@ -158,6 +153,22 @@ pub(crate) fn birth_place(text: &str) -> (String, String) {
         inside
     };
     (place.to_owned(), country.to_owned())
+}
+
+/// What stands before and inside the bracket that ends the text; country names may hold brackets of their own.
+fn last_bracket(text: &str) -> Option<(&str, &str)> {
+    let inner = text.strip_suffix(')')?;
+    let mut depth = 1u32;
+    let open = inner.char_indices().rev().find_map(|(at, letter)| {
+        depth = match letter {
+            ')' => depth + 1,
+            '(' => depth - 1,
+            _ => depth,
+        };
+        (depth == 0).then_some(at)
+    })?;
+    let inside = inner.get(open + 1..)?;
+    Some((text.get(..open)?.trim(), inside.trim()))
 }
 
 /// A five-character code; spreadsheets take the leading zero away.
@@ -182,7 +193,8 @@ mod tests {
         assert_eq!(DateFormat::DayMonthYear.to_iso("04/05/1987").as_deref(), Some("1987-05-04"));
         assert_eq!(DateFormat::DayMonthYear.to_iso("4.5.1987").as_deref(), Some("1987-05-04"));
         assert_eq!(DateFormat::DayMonthYear.to_iso("31/02/1987"), None);
-        assert_eq!(DateFormat::DayMonthYear.to_iso("00/05/1987"), None);
+        assert_eq!(DateFormat::DayMonthYear.to_iso("00/05/1987").as_deref(), Some("1987-05-00"));
+        assert_eq!(DateFormat::DayMonthYear.to_iso("01/00/1987"), None);
         assert_eq!(DateFormat::Iso.to_iso("1987-05-04 00:00:00").as_deref(), Some("1987-05-04"));
         assert_eq!(DateFormat::CompactDayFirst.to_iso("4051987").as_deref(), Some("1987-05-04"));
         assert_eq!(DateFormat::CompactYearFirst.to_iso("19870504").as_deref(), Some("1987-05-04"));
@@ -198,6 +210,7 @@ mod tests {
         assert_eq!(year_month("1987-05"), Some((1987, 5)));
         assert_eq!(year_month("05/1987"), Some((1987, 5)));
         assert_eq!(year_month("1987-13-00"), None);
+        assert_eq!(year_month("1987"), Some((1987, 0)));
         assert_eq!(year_month("mai 1987"), None);
     }
 
@@ -224,6 +237,9 @@ mod tests {
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(birth_place("(MALI)"), pair("", "MALI"));
         assert_eq!(birth_place("Oran (ALGERIE)"), pair("Oran", "ALGERIE"));
+        assert_eq!(birth_place("Goma (CONGO (REP. DEM.))"), pair("Goma", "CONGO (REP. DEM.)"));
+        assert_eq!(birth_place("Goma) ("), pair("Goma) (", "FRANCE"));
+        assert_eq!(birth_place("Goma)"), pair("Goma)", "FRANCE"));
         assert_eq!(birth_place("Lyon (69)"), pair("Lyon", "FRANCE"));
         assert_eq!(birth_place("Agde"), pair("Agde", "FRANCE"));
         assert_eq!(birth_place(""), pair("", ""));
