@@ -1,8 +1,9 @@
 //! Dates of birth in every spelling that services use, with how far each can be trusted.
 //!
 //! A mapping may fix the format of a column; otherwise each value is recognised by itself. Years outside 1880..=2100
-//! are not believed, which settles JJMMAAAA against AAAAMMJJ. A default date (1 January, 31 December, any day of 1900)
-//! stands for an unknown one in most files: it keeps its year but gives no day or month to block keys.
+//! are not believed, which settles JJMMAAAA against AAAAMMJJ. A default date (1 January, 31 December)
+//! stands for an unknown one in most files: it keeps its year but gives no day or month to block keys. Those of 1900
+//! tell nothing at all.
 
 use std::fmt;
 
@@ -87,7 +88,6 @@ impl BirthDate {
             return Err(DateError::Impossible);
         }
         let quality = match (month, day) {
-            _ if year == 1900 => DateQuality::Default,
             (0, _) | (_, 0) => DateQuality::Partial,
             (1, 1) | (12, 31) => DateQuality::Default,
             _ => DateQuality::Full,
@@ -99,7 +99,7 @@ impl BirthDate {
 
     /// Whether the year is more than a placeholder.
     pub fn year_known(&self) -> bool {
-        self.year != 1900
+        !(self.year == 1900 && self.quality == DateQuality::Default)
     }
     /// Month and day when both are known and neither stands for an unknown one.
     pub fn trusted_month_day(&self) -> Option<(u8, u8)> {
@@ -313,6 +313,7 @@ mod tests {
         assert_eq!(read("31/12/1987").3, DateQuality::Default);
         assert_eq!(read("1900-01-01").3, DateQuality::Default);
         assert!(!parse("1900-01-01", None).unwrap().unwrap().year_known());
+        assert!(parse("1900-03-01", None).unwrap().unwrap().year_known());
         for empty in ["", "  ", "00/00/0000", "-", "0000-00-00"] {
             assert_eq!(parse(empty, None), Ok(None));
         }

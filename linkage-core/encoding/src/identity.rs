@@ -48,7 +48,7 @@ pub enum Remark {
     #[error("date de naissance illisible, ignorée : écrire JJ/MM/AAAA ou AAAA-MM-JJ, ou préciser le format de la colonne")]
     UnreadableDate,
     /// The date stands for an unknown one.
-    #[error("date de naissance par défaut (01/01, 31/12 ou 1900) : jour et mois non utilisés pour rapprocher")]
+    #[error("date de naissance par défaut (01/01 ou 31/12) : jour et mois non utilisés pour rapprocher")]
     DefaultDate,
     /// No given name.
     #[error("prénom vide : le rapprochement sera moins sûr")]
@@ -282,7 +282,13 @@ impl Normaliser {
         }
         let surnames = identity.words(FieldKind::BirthName).chain(identity.words(FieldKind::UsageName)).count();
         let given = identity.words(FieldKind::GivenNames).count();
+        let elsewhere = identity.fields().any(|(_, value)| match value {
+            FieldValue::Category(code) => code.is_some(),
+            FieldValue::Text(words) => !words.is_empty(),
+            _ => false,
+        });
         match (surnames + given, identity.birth_date()) {
+            (1, None) if elsewhere => {}
             (0, _) if foreign => return Err(SetAside::UnreadableName),
             (0, _) => return Err(SetAside::EmptyName),
             (1, None) if identity.remarks.contains(&Remark::ImpossibleDate) => return Err(SetAside::ImpossibleDate),

@@ -20,12 +20,14 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::date::BirthDate;
 use crate::identity::{FieldValue, Identity};
 use crate::phonetic::sound;
-use crate::tables::{self, View};
+use crate::tables::{self, Frequencies, View};
 
 /// Bits of a year of birth, a month and a day: births of the living spread over about 64 years, 11.7 months, 29 days.
 const YEAR_BITS: f32 = 6.0;
 const MONTH_BITS: f32 = 3.55;
 const DAY_BITS: f32 = 4.85;
+/// Bits that two surnames tell less than independent names: brothers and sisters share both.
+const FAMILY_BITS: f32 = 5.0;
 
 /// Words of surnames and of given names that enter the pool.
 const MOST_SURNAMES: usize = 4;
@@ -336,7 +338,7 @@ pub(crate) fn scored_keys(identity: &Identity, set: &PassSet, expected_records: 
                 [view] => {
                     for a in 0..pool.words.len() {
                         let part = pool.part(a, view);
-                        let (bits, text) = (part.bits, part.text.clone());
+                        let (bits, text) = (tables::names().surprisal(part.frequencies), part.text.clone());
                         add([Some(a), None], pool.rank(a), bits, text);
                     }
                 }
@@ -347,10 +349,11 @@ pub(crate) fn scored_keys(identity: &Identity, set: &PassSet, expected_records: 
                                 continue;
                             }
                             let one = pool.part(a, first).clone();
-                            let other = pool.part(b, second);
-                            let (one, other) = if first == second && other.text < one.text { (other, &one) } else { (&one, other) };
+                            let other = pool.part(b, second).clone();
+                            let (one, other) = if first == second && other.text < one.text { (other, one) } else { (one, other) };
                             let text = format!("{}\u{1f}{}", one.text, other.text);
-                            let bits = one.bits + other.bits;
+                            let family = if pool.are_surnames(a, b) { FAMILY_BITS } else { 0.0 };
+                            let bits = tables::names().surprisal(one.frequencies.and(other.frequencies)) - family;
                             let words = [Some(a), Some(b)];
                             add(words, pool.pair_rank(a, b), bits, text);
                         }
@@ -429,11 +432,11 @@ impl Drop for Candidate {
     }
 }
 
-/// A view of a word and what it tells.
+/// A view of a word and how frequent it is.
 #[derive(Clone)]
 struct Part {
     text: String,
-    bits: f32,
+    frequencies: Frequencies,
 }
 
 /// The name words of an identity, with views made when first asked for.
@@ -473,11 +476,14 @@ impl Pool {
         let slot = &mut word.views[view as usize];
         slot.get_or_insert_with(|| {
             let text = view.of(&word.word);
-            let bits = tables::names().bits(view, &text).min(cap);
-            Part { text, bits }
+            let frequencies = tables::names().frequencies(view, &text).at_least(cap);
+            Part { text, frequencies }
         })
     }
 
+    fn are_surnames(&self, a: usize, b: usize) -> bool {
+        [a, b].into_iter().all(|i| self.words.get(i).is_some_and(|w| w.surname))
+    }
     /// 0 for the first surname and the first given name.
     fn rank(&self, a: usize) -> f32 {
         self.words.get(a).map_or(0.0, |w| w.index as f32)

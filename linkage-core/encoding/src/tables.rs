@@ -2,9 +2,13 @@
 //!
 //! Frequencies are public, the same at every node, and say how much a shared name tells: its *surprisal*, -log2 of the
 //! share of people who bear it. They decide which block keys are fine enough (see [`crate::passes`]) and a name's
-//! rarity class. Surnames: births 1891-2000, edition 2008; given names: births since 1930, edition 2022. The tables
-//! cover births in France: names from elsewhere are underestimated, so surprisals are capped by the pass set.
-//! Built by `tests/tools/name_tables.py`, which describes the format; decoded once, on first use.
+//! rarity class. Surnames: births 1891-2000, edition 2008; given names: births since 1930, edition 2022. Built by
+//! `tests/tools/name_tables.py`, which describes the format; decoded once, on first use.
+//!
+//! INSEE's tables cover births in France, and services meet many people born elsewhere. The people served are therefore
+//! taken as a mixture of origins (`data/origins.txt`), and names as independent within one origin only: a pair of names
+//! tells -log2 of the sum over origins of share x first name's frequency x second name's. Without that, common West
+//! African pairs of names were taken to be a hundred times rarer than they are and met without need.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -18,6 +22,38 @@ use crate::text::{NameKind, name_words};
 
 static SURNAMES: &[u8] = include_bytes!("../data/surnames.bin.gz");
 static GIVEN_NAMES: &[u8] = include_bytes!("../data/given_names.bin.gz");
+static ORIGINS: &str = include_str!("../data/origins.txt");
+
+/// The most origins that the tables hold; the first is France.
+const MOST_ORIGINS: usize = 9;
+/// Share of an origin's people who bear a listed name, and one that is marked as very common.
+const LISTED: f32 = 0.004;
+const VERY_COMMON: f32 = 0.015;
+
+/// How frequent something is among the people of each origin.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Frequencies([f32; MOST_ORIGINS]);
+
+impl Frequencies {
+    /// At least `2^-bits` everywhere: what is taken for a name that was never seen.
+    #[must_use]
+    pub fn at_least(self, bits: f32) -> Self {
+        let least = (-bits).exp2();
+        Self(self.0.map(|f| f.max(least)))
+    }
+    /// Both together, independent within each origin.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let mut both = self.0;
+        both.iter_mut().zip(other.0).for_each(|(a, b)| *a *= b);
+        Self(both)
+    }
+    fn add(&mut self, origin: usize, share: f32) {
+        if let Some(f) = self.0.get_mut(origin) {
+            *f += share;
+        }
+    }
+}
 
 /// What a block key may take of a name word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,17 +121,22 @@ fn letter_set(word: &str) -> String {
     std::iter::once(first).filter(|b| *b != 0).chain(letters.into_iter().take(4)).map(char::from).collect()
 }
 
-/// The share of people who bear a word, as surname and as given name.
+/// A word of the tables.
 #[derive(Debug, Clone, Copy, Default)]
-struct Share {
+struct Word {
+    /// Share of people who bear it as a surname, and as a given name.
     surname: f32,
     given: f32,
+    /// Either, by origin.
+    by_origin: Frequencies,
 }
 
 /// The decoded tables.
 pub struct NameTables {
-    words: HashMap<Box<str>, Share>,
-    views: [OnceLock<HashMap<Box<str>, f32>>; View::COUNT],
+    words: HashMap<Box<str>, Word>,
+    views: [OnceLock<HashMap<Box<str>, Frequencies>>; View::COUNT],
+    /// Share of each origin among the people served.
+    origins: [f32; MOST_ORIGINS],
     /// Given names written in one word that are mostly written in two (JEANPIERRE).
     compounds: HashMap<Box<str>, (Box<str>, Box<str>)>,
 }
@@ -103,54 +144,95 @@ pub struct NameTables {
 /// The tables, decoded on first use.
 pub fn names() -> &'static NameTables {
     static TABLES: OnceLock<NameTables> = OnceLock::new();
-    TABLES.get_or_init(|| NameTables::decode(SURNAMES, GIVEN_NAMES))
+    TABLES.get_or_init(|| NameTables::decode(SURNAMES, GIVEN_NAMES, ORIGINS))
 }
 
 impl NameTables {
-    /// Decodes two tables. A damaged one yields the names before the damage; the embedded ones are checked by a test.
-    fn decode(surnames: &[u8], given: &[u8]) -> Self {
-        let mut words: HashMap<Box<str>, Share> = HashMap::with_capacity(230_000);
+    /// Decodes the tables. A damaged one yields the names before the damage; the embedded ones are checked by a test.
+    fn decode(surnames: &[u8], given: &[u8], origins: &str) -> Self {
+        let mut tables = Self {
+            words: HashMap::with_capacity(230_000),
+            views: [const { OnceLock::new() }; View::COUNT],
+            origins: [0.0; MOST_ORIGINS],
+            compounds: HashMap::new(),
+        };
+        let lists = tables.read_origins(origins);
         let mut compounds = Vec::new();
-        let entries = unpack(surnames);
-        let total: f32 = entries.iter().map(|(_, count)| count).sum();
-        for (name, count) in &entries {
-            for word in name_words(name, NameKind::Surname) {
-                words.entry(word.into()).or_default().surname += count / total;
+        for (kind, packed) in [(NameKind::Surname, surnames), (NameKind::Given, given)] {
+            let entries = unpack(packed);
+            let total: f32 = entries.iter().map(|(_, count)| count).sum();
+            for (name, count) in &entries {
+                let parts = name_words(name, kind);
+                if let (NameKind::Given, [first, second]) = (kind, parts.as_slice()) {
+                    compounds.push((format!("{first}{second}"), first.as_str().into(), second.as_str().into(), count / total));
+                }
+                parts.into_iter().for_each(|word| tables.add(kind, word, 0, count / total));
             }
         }
-        let entries = unpack(given);
-        let total: f32 = entries.iter().map(|(_, count)| count).sum();
-        for (name, count) in &entries {
-            let parts = name_words(name, NameKind::Given);
-            if let [first, second] = parts.as_slice() {
-                compounds.push((format!("{first}{second}"), first.as_str().into(), second.as_str().into(), count / total));
-            }
-            for word in parts {
-                words.entry(word.into()).or_default().given += count / total;
-            }
+        for (origin, kind, word, share) in lists {
+            tables.add(kind, word, origin, share);
         }
-        let compounds = compounds
+        let more_frequent = |joined: &str, share: f32| tables.words.get(joined).is_none_or(|own| own.given < share && own.surname < share);
+        tables.compounds = compounds
             .into_iter()
-            .filter(|(joined, _, _, share)| words.get(joined.as_str()).is_none_or(|own| own.given < *share && own.surname < *share))
+            .filter(|(joined, _, _, share)| more_frequent(joined, *share))
             .map(|(joined, first, second, _)| (joined.into(), (first, second)))
             .collect();
-        Self { words, views: [const { OnceLock::new() }; View::COUNT], compounds }
+        tables
     }
 
-    /// Surprisal in bits of a view of a name word, whether surname or given name; infinite when never seen.
-    pub fn bits(&self, view: View, part: &str) -> f32 {
-        let share = match view {
-            View::Word => self.words.get(part).map_or(0.0, |s| s.surname + s.given),
-            _ => self.view(view).get(part).copied().unwrap_or(0.0),
-        };
+    fn add(&mut self, kind: NameKind, word: String, origin: usize, share: f32) {
+        let of_people = share * self.origins.get(origin).copied().unwrap_or(0.0);
+        let word = self.words.entry(word.into()).or_default();
+        match kind {
+            NameKind::Surname => word.surname += of_people,
+            NameKind::Given => word.given += of_people,
+        }
+        word.by_origin.add(origin, share);
+    }
+
+    /// Takes the shares of the origins and returns their names: origin, kind, word, share.
+    fn read_origins(&mut self, text: &str) -> Vec<(usize, NameKind, String, f32)> {
+        let mut lists = Vec::new();
+        let mut count = 0;
+        for line in text.lines() {
+            let mut items = line.split_whitespace();
+            let kind = match items.next() {
+                Some("origin") => {
+                    if let (Some(share), Some(permille)) = (self.origins.get_mut(count), items.nth(1)) {
+                        *share = permille.parse().unwrap_or(0.0) / 1000.0;
+                    }
+                    count += 1;
+                    continue;
+                }
+                Some("surnames") => NameKind::Surname,
+                Some("given") => NameKind::Given,
+                _ => continue,
+            };
+            for item in items {
+                let (name, share) = item.strip_prefix('*').map_or((item, LISTED), |name| (name, VERY_COMMON));
+                lists.extend(name_words(name, kind).into_iter().map(|word| (count - 1, kind, word, share)));
+            }
+        }
+        lists
+    }
+
+    /// How frequent a view of a name word is, whether surname or given name, by origin; zero where never seen.
+    pub fn frequencies(&self, view: View, part: &str) -> Frequencies {
+        self.view(view).get(part).copied().unwrap_or_default()
+    }
+
+    /// Surprisal in bits: -log2 of the share of the people served; infinite for what was never seen.
+    pub fn surprisal(&self, frequencies: Frequencies) -> f32 {
+        let share: f32 = self.origins.iter().zip(frequencies.0).map(|(origin, f)| origin * f).sum();
         -share.min(1.0).log2()
     }
 
     /// Rarity class of a surname or given name: 1 very common (more than 1 in 500 people) to 5 rare (less than 1 in
     /// 50,000, or never seen). A misspelt name looks rare: two names that agree have the class of the commoner.
     pub fn rarity(&self, kind: NameKind, word: &str) -> u8 {
-        let share = self.words.get(word).copied().unwrap_or_default();
-        let share = if kind == NameKind::Surname { share.surname } else { share.given };
+        let found = self.words.get(word).copied().unwrap_or_default();
+        let share = if kind == NameKind::Surname { found.surname } else { found.given };
         match share {
             s if s > 2e-3 => 1,
             s if s > 5e-4 => 2,
@@ -160,9 +242,10 @@ impl NameTables {
         }
     }
 
-    /// Shares of a word as (surname, given name).
-    pub fn shares(&self, word: &str) -> (f32, f32) {
-        self.words.get(word).map_or((0.0, 0.0), |s| (s.surname, s.given))
+    /// Every word that is borne as a surname or as a given name, with the share of people.
+    #[cfg(test)]
+    pub(crate) fn shares(&self, kind: NameKind) -> impl Iterator<Item = (&str, f32)> {
+        self.words.iter().map(move |(word, share)| (word.as_ref(), if kind == NameKind::Surname { share.surname } else { share.given }))
     }
 
     /// The two names of a compound given name that was written in one word.
@@ -170,13 +253,14 @@ impl NameTables {
         self.compounds.get(word).map(|(first, second)| (first.as_ref(), second.as_ref()))
     }
 
-    fn view(&self, view: View) -> &HashMap<Box<str>, f32> {
+    fn view(&self, view: View) -> &HashMap<Box<str>, Frequencies> {
         self.views[view as usize].get_or_init(|| {
-            let mut shares: HashMap<Box<str>, f32> = HashMap::new();
-            for (word, share) in &self.words {
-                *shares.entry(view.of(word).into()).or_default() += share.surname + share.given;
+            let mut parts: HashMap<Box<str>, Frequencies> = HashMap::new();
+            for (word, found) in &self.words {
+                let part = parts.entry(view.of(word).into()).or_default();
+                part.0.iter_mut().zip(found.by_origin.0).for_each(|(sum, f)| *sum += f);
             }
-            shares
+            parts
         })
     }
 }
@@ -217,15 +301,28 @@ mod tests {
     #[test]
     fn common_names_tell_less_than_rare_ones() {
         let tables = names();
-        assert!(tables.bits(View::Word, "MARTIN") < tables.bits(View::Word, "QUEMET"));
-        assert!(tables.bits(View::Word, "QQQ").is_infinite());
-        assert!((7.0..10.0).contains(&tables.bits(View::Word, "MARTIN")));
+        let bits = |view: View, word: &str| tables.surprisal(tables.frequencies(view, &view.of(word)));
+        assert!(bits(View::Word, "MARTIN") < bits(View::Word, "QUEMET"));
+        assert!(bits(View::Word, "QQQ").is_infinite());
+        assert!((7.0..10.0).contains(&bits(View::Word, "MARTIN")));
         assert_eq!(tables.rarity(NameKind::Surname, "MARTIN"), 1);
         assert_eq!(tables.rarity(NameKind::Given, "MARIE"), 1);
         assert_eq!(tables.rarity(NameKind::Surname, "QQQ"), 5);
         for view in [View::Sound, View::Letters, View::Prefix3, View::Initial, View::Ending2] {
-            assert!(tables.bits(view, &view.of("MARTIN")) <= tables.bits(View::Word, "MARTIN"), "{view:?}");
+            assert!(bits(view, "MARTIN") <= bits(View::Word, "MARTIN") + 1e-3, "{view:?}");
         }
+    }
+
+    #[test]
+    fn names_of_one_origin_come_together() {
+        let tables = names();
+        assert_eq!(tables.origins.iter().filter(|share| **share > 0.0).count(), MOST_ORIGINS);
+        assert!((0.9..1.1).contains(&tables.origins.iter().sum::<f32>()));
+        let of = |word: &str| tables.frequencies(View::Word, word);
+        let together = tables.surprisal(of("DIALLO").and(of("MAMADOU")));
+        let apart = tables.surprisal(of("DIALLO")) + tables.surprisal(of("MAMADOU"));
+        assert!(together + 2.0 < apart, "{together} {apart}");
+        assert_eq!(Frequencies::default().at_least(13.0), Frequencies([(-13.0f32).exp2(); MOST_ORIGINS]));
     }
 
     #[test]
