@@ -146,7 +146,7 @@ impl Desk<'_> {
             }
             Slip::Swapped => std::mem::swap(&mut typed.birth_name, &mut typed.given),
             Slip::DayMonth => typed.born = typed.born.map(|date| Date::new(date.year(), date.day(), date.month()).unwrap_or(date)),
-            Slip::Digit => typed.born = typed.born.map(|date| wrong_digit(date, dice)),
+            Slip::Digit => typed.born = typed.born.map(|date| wrong_digit(date, self.today, dice)),
             Slip::Year => {
                 let shift = *dice.pick(&[-10, -1, -1, -1, 1, 1, 1, 10]);
                 typed.born = typed.born.map(|date| day_of(date.year() + shift, date.month(), date.day())).map(|date| if date > self.today { person.born } else { date });
@@ -307,10 +307,10 @@ fn replace_one(word: &str, pairs: &[(&str, &str)], dice: &mut Dice) -> Option<St
     Some(format!("{}{to}{}", word.get(..at)?, word.get(at + from.len()..)?))
 }
 
-/// One digit of day, month or year typed wrong, the date still possible.
-fn wrong_digit(date: Date, dice: &mut Dice) -> Date {
+/// One digit of day, month or year typed wrong, the date still possible and, as forms check that, not after `latest`.
+fn wrong_digit(date: Date, latest: Date, dice: &mut Dice) -> Date {
     let (year, month, day) = (date.year(), date.month(), date.day());
-    for _ in 0..8 {
+    for _ in 0..40 {
         let digit = dice.below(10) as i16;
         let wrong = match dice.below(4) {
             0 => Date::new(year - year % 10 + digit, month, day),
@@ -319,7 +319,7 @@ fn wrong_digit(date: Date, dice: &mut Dice) -> Date {
             _ => Date::new(year, month, day % 10 + 10 * (digit as i8 % 4)),
         };
         match wrong {
-            Ok(wrong) if wrong != date => return wrong,
+            Ok(wrong) if wrong != date && wrong <= latest => return wrong,
             _ => {}
         }
     }
@@ -354,9 +354,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_digit_is_still_a_date() {
+    fn a_wrong_digit_is_still_a_date_of_the_past() {
         let mut dice = Dice::new(2, "test");
-        let date = day_of(1988, 2, 29);
-        assert!((0..500).all(|_| wrong_digit(date, &mut dice) != date));
+        for date in [day_of(1988, 2, 29), day_of(2023, 12, 31)] {
+            for _ in 0..500 {
+                let wrong = wrong_digit(date, day_of(2024, 1, 1), &mut dice);
+                assert!(wrong != date && wrong <= day_of(2024, 1, 1));
+            }
+        }
     }
 }
