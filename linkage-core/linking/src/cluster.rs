@@ -105,7 +105,7 @@ pub fn cluster(records: &Records<'_>, decided: &[Decided]) -> Clusters {
             clustered.insert(record, number);
         }
         let members = group.members.iter().map(|&record| Member { record, class: MatchClass::Probable, probability: 0.0 });
-        out.clusters.push(Cluster { members: members.collect(), probability: group.probability });
+        out.clusters.push(Cluster { members: members.collect(), probability: group.probability() });
     }
     let mut contrary = BTreeSet::new();
     for pair in decided {
@@ -145,9 +145,20 @@ struct Group {
     /// Duplicate-free parties that have a record in it.
     taken: BTreeSet<usize>,
     near: BTreeMap<usize, Between>,
-    probability: f64,
+    /// Heaviest link of every join made.
+    joins: Vec<i32>,
     /// Raised whenever the group changes: older joins of the queue are void.
     version: u32,
+}
+
+impl Group {
+    /// Probability that every join is right, each taken by its heaviest link. Multiplied in order of weight, so that
+    /// the order of joins leaves no trace in the last bit.
+    fn probability(&self) -> f64 {
+        let mut joins = self.joins.clone();
+        joins.sort_unstable();
+        joins.into_iter().map(probability).product()
+    }
 }
 
 struct Groups {
@@ -174,7 +185,7 @@ impl Groups {
                 members: vec![record],
                 taken: records.duplicate_free(party).then_some(party).into_iter().collect(),
                 near: BTreeMap::new(),
-                probability: 1.0,
+                joins: Vec::new(),
                 version: 0,
             });
         }
@@ -268,7 +279,7 @@ impl Groups {
         let members = std::mem::take(&mut source.members);
         let near = std::mem::take(&mut source.near);
         let taken = std::mem::take(&mut source.taken);
-        let source_probability = source.probability;
+        let joins = std::mem::take(&mut source.joins);
         source.version += 1;
         for (&other, &between) in near.iter().filter(|&(&other, _)| other != into) {
             if let Some(group) = self.groups.get_mut(other) {
@@ -287,7 +298,8 @@ impl Groups {
             group.members.extend(members);
             group.members.sort_unstable();
             group.taken.extend(taken);
-            group.probability *= source_probability * probability(link);
+            group.joins.extend(joins);
+            group.joins.push(link);
             group.version += 1;
         }
     }
@@ -373,5 +385,77 @@ impl Clusters {
         }
         input.finish()?;
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use linkage_agreement::{FieldKind, Layout};
+
+    use super::*;
+    use crate::PartyInput;
+
+    type Open = (u32, u32, Reason);
+
+    /// Clusters and abstained pairs of `parties` with two records each, given pairs and their bits. Pairs of 4 bits and
+    /// more are links.
+    fn clusters(duplicate_free: bool, parties: usize, pairs: &[(u32, u32, i32)]) -> (Vec<Vec<u32>>, Vec<Open>) {
+        let layout = Layout::new(&[FieldKind::BirthName, FieldKind::BirthDate], 64, 2, 4);
+        let bytes = vec![0; 2 * layout.record_len()];
+        let input: Vec<_> = (0..parties).map(|_| PartyInput { duplicate_free, batches: vec![&bytes[..]] }).collect();
+        let records = Records::new(&layout, &input).unwrap();
+        let decided: Vec<Decided> = pairs
+            .iter()
+            .map(|&(a, b, bits)| {
+                let outcome = if bits >= 4 { Outcome::Link } else { Outcome::Refuse };
+                Decided { a, b, millibits: bits * 1000, outcome }
+            })
+            .collect();
+        let out = cluster(&records, &decided);
+        assert_eq!(Clusters::from_bytes(&out.to_bytes()).unwrap(), out);
+        let packed = out.to_bytes();
+        assert_eq!(Clusters::from_bytes(&packed[..packed.len() - 1]), Err(LinkError::Packed("truncated")));
+        let members = |c: &Cluster| c.members.iter().map(|m| m.record).collect();
+        (out.clusters.iter().map(members).collect(), out.abstained.iter().map(|p| (p.a, p.b, p.reason)).collect())
+    }
+
+    #[test]
+    fn joins_a_person_across_parties() {
+        let (groups, open) = clusters(true, 3, &[(0, 2, 10), (2, 4, 9), (0, 4, 8), (1, 3, 6)]);
+        assert_eq!(groups, [vec![0, 2, 4], vec![1, 3]]);
+        assert_eq!(open, []);
+    }
+
+    #[test]
+    fn refuses_two_records_of_a_duplicate_free_party() {
+        let pairs = [(0, 2, 12), (1, 2, 9)];
+        assert_eq!(clusters(true, 2, &pairs), (vec![vec![0, 2]], vec![(1, 2, Reason::DuplicateFreeParty)]));
+        assert_eq!(clusters(false, 2, &[(0, 2, 12), (1, 2, 9), (0, 1, 7)]).0, [vec![0, 1, 2]]);
+    }
+
+    #[test]
+    fn cuts_a_chain_through_one_weak_edge() {
+        // Two groups of three, joined by one pair only: the eight pairs that did not meet outweigh it.
+        let strong = [(0, 2, 15), (0, 4, 15), (2, 4, 15), (1, 3, 15), (1, 5, 15), (3, 5, 15)];
+        let chain: Vec<_> = strong.into_iter().chain([(0, 3, 5)]).collect();
+        assert_eq!(clusters(false, 3, &chain), (vec![vec![0, 2, 4], vec![1, 3, 5]], vec![(0, 3, Reason::Contradicted)]));
+        // One strong pair between two records of a person each is enough, though the others did not meet.
+        assert_eq!(clusters(false, 2, &[(0, 2, 15), (1, 3, 15), (0, 1, 14)]).0, [vec![0, 1, 2, 3]]);
+    }
+
+    #[test]
+    fn heeds_contrary_evidence() {
+        let pairs = [(0, 2, 12), (2, 4, 5), (0, 4, -20)];
+        assert_eq!(clusters(true, 3, &pairs), (vec![vec![0, 2]], vec![(2, 4, Reason::Contradicted)]));
+    }
+
+    #[test]
+    fn takes_equal_weights_together() {
+        // 0 fits 2 and 3 of one party equally well: neither, whichever comes first.
+        let (groups, open) = clusters(true, 2, &[(0, 2, 9), (0, 3, 9)]);
+        assert!(groups.is_empty());
+        assert_eq!(open, [(0, 2, Reason::Tie), (0, 3, Reason::Tie)]);
+        // Equal weights that exclude nothing are all taken.
+        assert_eq!(clusters(true, 3, &[(0, 2, 9), (2, 4, 9), (0, 4, 9)]).0, [vec![0, 2, 4]]);
     }
 }

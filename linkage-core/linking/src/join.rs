@@ -216,13 +216,13 @@ mod tests {
     use super::*;
     use crate::PartyInput;
 
-    fn packed(layout: &Layout, tokens: &[&[u8]]) -> Vec<u8> {
+    fn packed(layout: &Layout, side: u8, tokens: &[&[u8]]) -> Vec<u8> {
         let mut out = Vec::new();
         for (n, record) in tokens.iter().enumerate() {
             let mut bytes = vec![n as u8; layout.record_len()];
             for entry in 0..layout.tokens_per_record {
                 let at = Layout::PREFIX_LEN + entry * layout.entry_len();
-                let token = record.get(entry).map_or([n as u8 ^ 0x80, entry as u8, 9, 9], |&t| [t, t, t, t]);
+                let token = record.get(entry).map_or([n as u8 ^ 0x80, entry as u8, side, 9], |&t| [t, t, t, t]);
                 bytes[at..at + 16].copy_from_slice(&token.repeat(4));
             }
             out.extend(bytes);
@@ -237,8 +237,8 @@ mod tests {
     #[test]
     fn joins_partitions_and_prefilter_alike() {
         let layout = Layout::new(&[FieldKind::BirthName], 64, 2, 3);
-        let left = packed(&layout, &[&[1, 2], &[3, 3], &[4]]);
-        let right = packed(&layout, &[&[2, 1], &[3], &[4], &[4]]);
+        let left = packed(&layout, 0, &[&[1, 2], &[3, 3], &[4]]);
+        let right = packed(&layout, 1, &[&[2, 1], &[3], &[4], &[4]]);
         for duplicate_free in [true, false] {
             let parties =
                 [PartyInput { duplicate_free, batches: vec![&left] }, PartyInput { duplicate_free, batches: vec![&right] }];
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn refuses_what_is_not_whole() {
         let layout = Layout::new(&[FieldKind::BirthName], 64, 2, 3);
-        let bytes = packed(&layout, &[&[1]]);
+        let bytes = packed(&layout, 0, &[&[1]]);
         let short = PartyInput { duplicate_free: true, batches: vec![&bytes[1..]] };
         let error = LinkError::BatchLength { party: 0, len: bytes.len() - 1, record_len: bytes.len() };
         assert_eq!(Records::new(&layout, &[short]).map(|_| ()), Err(error));
