@@ -68,7 +68,9 @@ impl Minimiser {
             rule: match &attribute.rule {
                 Rule::Month => Compiled::Month,
                 Rule::Year => Compiled::Year,
-                Rule::AgeBand { from_years } => Compiled::Age { from: from_years.iter().map(|y| i64::from(*y)).collect(), period },
+                Rule::AgeBand { from_years } => {
+                    Compiled::Age { from: from_years.iter().map(|y| i64::from(*y)).collect(), period }
+                }
                 Rule::Commune => Compiled::Commune,
                 Rule::Department => Compiled::Department,
                 Rule::NationalityClass => Compiled::Nationality,

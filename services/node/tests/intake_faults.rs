@@ -6,7 +6,10 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use linkage_agreement::ids::PartyId;
-use linkage_node::intake::{Charset, Intake, IntakeError, IntakeLine, IntakeSummary, Mapping, MappingError, SetAsideReason, SetAsideReport, WorkbookError, propose};
+use linkage_node::intake::{
+    Charset, Intake, IntakeError, IntakeLine, IntakeSummary, Mapping, MappingError, SetAsideReason, SetAsideReport,
+    WorkbookError, propose,
+};
 
 const HEADER: &str = "N° dossier;Nom;Prénom;Date de naissance;Civilité\n";
 
@@ -161,9 +164,15 @@ fn a_wrong_declared_encoding_is_refused_and_the_right_one_suggested() {
 #[test]
 fn a_header_in_another_encoding_is_refused_at_once() {
     let western = encoding_rs::WINDOWS_1252.encode(HEADER).0.into_owned();
-    assert_eq!(refused(&western), IntakeError::WrongCharset { declared: Charset::Utf8, suggested: Some(Charset::Windows1252), records: 0 });
+    assert_eq!(
+        refused(&western),
+        IntakeError::WrongCharset { declared: Charset::Utf8, suggested: Some(Charset::Windows1252), records: 0 }
+    );
     let utf16: Vec<u8> = std::iter::once(0xFEFF).chain(HEADER.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    assert_eq!(refused(&utf16), IntakeError::WrongCharset { declared: Charset::Utf8, suggested: Some(Charset::Utf16), records: 0 });
+    assert_eq!(
+        refused(&utf16),
+        IntakeError::WrongCharset { declared: Charset::Utf8, suggested: Some(Charset::Utf16), records: 0 }
+    );
 }
 
 #[test]
@@ -234,7 +243,11 @@ impl Read for Flood {
 
 #[test]
 fn a_line_of_one_gigabyte_is_one_line_set_aside() {
-    let flood = Flood { before: io::Cursor::new(format!("{HEADER}D1;Aaa;Bbb;;\n").into_bytes()), left: 1 << 30, after: io::Cursor::new(b"\nD2;Ccc;Ddd;;\n".to_vec()) };
+    let flood = Flood {
+        before: io::Cursor::new(format!("{HEADER}D1;Aaa;Bbb;;\n").into_bytes()),
+        left: 1 << 30,
+        after: io::Cursor::new(b"\nD2;Ccc;Ddd;;\n".to_vec()),
+    };
     let (records, aside, summary) = drain(Intake::from_reader(flood, &mapping()).unwrap());
     assert_eq!((records, aside), (vec![2, 4], vec![(3, SetAsideReason::TooLong)]));
     assert_eq!(summary.unwrap().lines, 3);

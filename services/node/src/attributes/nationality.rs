@@ -36,13 +36,29 @@ pub fn nationality_class(text: &str) -> Option<NationalityClass> {
         "ue" | "e" | "c" | "2" | "eu" | "unioneuropeenne" | "communautaire" | "ressortissantue" | "europeenne" => {
             return Some(NationalityClass::EuropeanUnion);
         }
-        "hue" | "a" | "3" | "horsue" | "horsunioneuropeenne" | "autre" | "etrangerehorsue" | "horsce" | "nonue" | "extracommunautaire" | "apatride" | "refugie" | "paystiers" => {
+        "hue"
+        | "a"
+        | "3"
+        | "horsue"
+        | "horsunioneuropeenne"
+        | "autre"
+        | "etrangerehorsue"
+        | "horsce"
+        | "nonue"
+        | "extracommunautaire"
+        | "apatride"
+        | "refugie"
+        | "paystiers" => {
             return Some(NationalityClass::Elsewhere);
         }
         _ => {}
     }
     // Adjectives are listed in the feminine, which "nationalité" takes; the masculine of most lacks an "e" or "ne".
-    let listed = |list: &str| list.split_ascii_whitespace().any(|word| word == key || (key.len() > 5 && (word.strip_suffix("ne") == Some(key) || word.strip_suffix('e') == Some(key))));
+    let listed = |list: &str| {
+        list.split_ascii_whitespace().any(|word| {
+            word == key || (key.len() > 5 && (word.strip_suffix("ne") == Some(key) || word.strip_suffix('e') == Some(key)))
+        })
+    };
     if listed(UNION) {
         Some(NationalityClass::EuropeanUnion)
     } else if listed(ELSEWHERE) || key.len() == 2 && listed(ISO_2) || key.len() == 3 && listed(ISO_3) {
@@ -94,8 +110,41 @@ mod tests {
     fn labels_codes_and_adjectives() {
         for (class, texts) in [
             ("FR", &["Française", "FRANCAISE", "F", "FR", "1", "France", "FRA"][..]),
-            ("UE", &["U.E.", "UE", "C", "E", "2", "Union européenne", "DE", "PRT", "Portugais", "Italienne", "italien", "99134", "belge"][..]),
-            ("HUE", &["Hors U.E.", "HORS UE", "A", "3", "Hors Union européenne", "DZ", "MAR", "Algérien", "Ivoirienne", "turc(que)", "Apatride", "Côte d'Ivoire"][..]),
+            (
+                "UE",
+                &[
+                    "U.E.",
+                    "UE",
+                    "C",
+                    "E",
+                    "2",
+                    "Union européenne",
+                    "DE",
+                    "PRT",
+                    "Portugais",
+                    "Italienne",
+                    "italien",
+                    "99134",
+                    "belge",
+                ][..],
+            ),
+            (
+                "HUE",
+                &[
+                    "Hors U.E.",
+                    "HORS UE",
+                    "A",
+                    "3",
+                    "Hors Union européenne",
+                    "DZ",
+                    "MAR",
+                    "Algérien",
+                    "Ivoirienne",
+                    "turc(que)",
+                    "Apatride",
+                    "Côte d'Ivoire",
+                ][..],
+            ),
         ] {
             for text in texts {
                 let expected = if *text == "turc(que)" { None } else { Some(class) };

@@ -124,7 +124,8 @@ fn differing_letters(bytes: &[u8]) -> usize {
     (0..bytes.len())
         .filter(|&i| {
             let before = i.checked_sub(1).and_then(|j| bytes.get(j));
-            matches!(bytes.get(i), Some(0xA6 | 0xA8 | 0xB4 | 0xB8 | 0xBC | 0xBD | 0xBE)) && (letter(before) || letter(bytes.get(i + 1)))
+            matches!(bytes.get(i), Some(0xA6 | 0xA8 | 0xB4 | 0xB8 | 0xBC | 0xBD | 0xBE))
+                && (letter(before) || letter(bytes.get(i + 1)))
         })
         .count()
 }

@@ -29,7 +29,9 @@ pub enum IntakeError {
         line: u64,
     },
     /// A workbook where the mapping says text, or the reverse.
-    #[error("le fichier n'est pas du type déclaré (texte ou classeur) : livrer le même type que d'habitude ou proposer une nouvelle correspondance")]
+    #[error(
+        "le fichier n'est pas du type déclaré (texte ou classeur) : livrer le même type que d'habitude ou proposer une nouvelle correspondance"
+    )]
     OtherKind,
     /// The header differs from the confirmed mapping.
     #[error("l'en-tête diffère de la correspondance confirmée : colonnes absentes [{}], colonnes nouvelles [{}] ; corriger l'extraction ou proposer une nouvelle correspondance", .missing.join(", "), .new.join(", "))]
@@ -98,7 +100,9 @@ pub enum WorkbookError {
         limit: &'static str,
     },
     /// The sheet of the mapping is not in the workbook.
-    #[error("la feuille « {sheet} » de la correspondance est absente du classeur : la rétablir ou proposer une nouvelle correspondance")]
+    #[error(
+        "la feuille « {sheet} » de la correspondance est absente du classeur : la rétablir ou proposer une nouvelle correspondance"
+    )]
     SheetMissing {
         /// Name of the sheet in the mapping.
         sheet: String,

@@ -40,78 +40,372 @@ pub const FULL_NAME: &str = "nom_complet";
 
 /// Names known as a whole, folded.
 const KNOWN: &[(&str, &[&str])] = &[
-    ("local_id", &[
-        "localid", "id", "ndossier", "nodossier", "numdossier", "numerodossier", "numerodedossier", "iddossier", "idpersonne", "numpersonne",
-        "numeropersonne", "identifiantpersonne", "matricule", "matriculecaf", "matriculeallocataire", "identifiant", "identifiantlocal",
-        "identifiantde", "idde", "numerode", "numallocataire", "numeroallocataire", "nallocataire", "recid", "recordid", "idusager",
-        "numusager", "idbeneficiaire", "numbeneficiaire", "numerobeneficiaire", "idindividu", "numindividu", "codepersonne", "iddemandeur",
-        "reference", "refpersonne", "ref", "idinterne", "numerointerne", "iddossierpersonne", "nip", "ipp",
-    ]),
-    ("local_household_id", &[
-        "localhouseholdid", "nfoyer", "nofoyer", "numfoyer", "numerofoyer", "idfoyer", "idmenage", "menage", "nmenage", "nummenage",
-        "numeromenage", "matriculefoyer", "foyer", "idfamille", "numfamille", "numerofamille", "codefoyer", "codemenage", "codefamille",
-        "identifiantfoyer", "identifiantmenage", "dossierfamille", "dossierfoyer", "refmenage", "reffoyer",
-    ]),
-    ("nom_naissance", &[
-        "nomnaissance", "nomdenaissance", "nomnais", "nomnaiss", "nompatronymique", "patronyme", "nomfamille", "nomdefamille", "surname",
-        "lastname", "familyname", "nomjeunefille", "nomdejeunefille", "nomjf",
-    ]),
-    ("nom_usage", &[
-        "nomusage", "nomdusage", "nomusuel", "nommarital", "nomepouse", "nomdepouse", "nomepoux", "nomdepoux", "nommariage", "nommarie", "usage",
-    ]),
-    ("prenoms", &["prenoms", "prenom", "prenomusuel", "premierprenom", "prenom1", "listeprenoms", "givenname", "givennames", "firstname", "forename"]),
-    (FULL_NAME, &[
-        "nomcomplet", "nomprenom", "nomprenoms", "nometprenom", "nometprenoms", "nomsetprenoms", "prenomnom", "prenometnom", "fullname",
-        "identite", "identitecomplete", "nomprenomusager", "nomprenombeneficiaire",
-    ]),
+    (
+        "local_id",
+        &[
+            "localid",
+            "id",
+            "ndossier",
+            "nodossier",
+            "numdossier",
+            "numerodossier",
+            "numerodedossier",
+            "iddossier",
+            "idpersonne",
+            "numpersonne",
+            "numeropersonne",
+            "identifiantpersonne",
+            "matricule",
+            "matriculecaf",
+            "matriculeallocataire",
+            "identifiant",
+            "identifiantlocal",
+            "identifiantde",
+            "idde",
+            "numerode",
+            "numallocataire",
+            "numeroallocataire",
+            "nallocataire",
+            "recid",
+            "recordid",
+            "idusager",
+            "numusager",
+            "idbeneficiaire",
+            "numbeneficiaire",
+            "numerobeneficiaire",
+            "idindividu",
+            "numindividu",
+            "codepersonne",
+            "iddemandeur",
+            "reference",
+            "refpersonne",
+            "ref",
+            "idinterne",
+            "numerointerne",
+            "iddossierpersonne",
+            "nip",
+            "ipp",
+        ],
+    ),
+    (
+        "local_household_id",
+        &[
+            "localhouseholdid",
+            "nfoyer",
+            "nofoyer",
+            "numfoyer",
+            "numerofoyer",
+            "idfoyer",
+            "idmenage",
+            "menage",
+            "nmenage",
+            "nummenage",
+            "numeromenage",
+            "matriculefoyer",
+            "foyer",
+            "idfamille",
+            "numfamille",
+            "numerofamille",
+            "codefoyer",
+            "codemenage",
+            "codefamille",
+            "identifiantfoyer",
+            "identifiantmenage",
+            "dossierfamille",
+            "dossierfoyer",
+            "refmenage",
+            "reffoyer",
+        ],
+    ),
+    (
+        "nom_naissance",
+        &[
+            "nomnaissance",
+            "nomdenaissance",
+            "nomnais",
+            "nomnaiss",
+            "nompatronymique",
+            "patronyme",
+            "nomfamille",
+            "nomdefamille",
+            "surname",
+            "lastname",
+            "familyname",
+            "nomjeunefille",
+            "nomdejeunefille",
+            "nomjf",
+        ],
+    ),
+    (
+        "nom_usage",
+        &[
+            "nomusage",
+            "nomdusage",
+            "nomusuel",
+            "nommarital",
+            "nomepouse",
+            "nomdepouse",
+            "nomepoux",
+            "nomdepoux",
+            "nommariage",
+            "nommarie",
+            "usage",
+        ],
+    ),
+    (
+        "prenoms",
+        &[
+            "prenoms",
+            "prenom",
+            "prenomusuel",
+            "premierprenom",
+            "prenom1",
+            "listeprenoms",
+            "givenname",
+            "givennames",
+            "firstname",
+            "forename",
+        ],
+    ),
+    (
+        FULL_NAME,
+        &[
+            "nomcomplet",
+            "nomprenom",
+            "nomprenoms",
+            "nometprenom",
+            "nometprenoms",
+            "nomsetprenoms",
+            "prenomnom",
+            "prenometnom",
+            "fullname",
+            "identite",
+            "identitecomplete",
+            "nomprenomusager",
+            "nomprenombeneficiaire",
+        ],
+    ),
     ("sexe", &["sexe", "codesexe", "cdsexe", "sex", "gender", "genre", "civilite", "civ", "codecivilite", "titre"]),
-    ("date_naissance", &[
-        "datenaissance", "datedenaissance", "ddn", "dtnais", "dtnaiss", "dtnaissance", "datenais", "datenaiss", "datnais", "datnaiss", "dnais",
-        "naissance", "neele", "nele", "dateofbirth", "dob", "birthdate", "datedenaiss",
-    ]),
-    ("code_lieu_naissance", &[
-        "codelieunaissance", "codecommunenaiss", "codecommunenaissance", "codeinseenaissance", "inseenaissance", "inseenais", "inseenaiss",
-        "codenaissance", "codelieunais", "codegeonais", "codeinseelieunaissance", "cdcomnais", "codcomnais",
-    ]),
-    ("lieu_naissance", &[
-        "lieunaissance", "lieudenaissance", "lieunais", "lieunaiss", "villenaissance", "villedenaissance", "communenaissance",
-        "communedenaissance", "communenaiss", "libcomnais", "libellelieunaissance", "placeofbirth", "birthplace",
-    ]),
-    ("pays_naissance", &["paysnaissance", "paysdenaissance", "paysnais", "paysnaiss", "libpaysnais", "countryofbirth", "birthcountry"]),
-    ("commune_residence", &[
-        "communeresidence", "communederesidence", "commune", "communeinsee", "inseeresid", "inseeresidence", "communeresid", "codeinseeresidence",
-        "codecommuneresidence", "codeinsee", "codecommune", "insee", "ville", "villeresidence", "residence", "depcom", "communeactuelle",
-        "communedomicile", "communededomiciliation", "communerattachement",
-    ]),
+    (
+        "date_naissance",
+        &[
+            "datenaissance",
+            "datedenaissance",
+            "ddn",
+            "dtnais",
+            "dtnaiss",
+            "dtnaissance",
+            "datenais",
+            "datenaiss",
+            "datnais",
+            "datnaiss",
+            "dnais",
+            "naissance",
+            "neele",
+            "nele",
+            "dateofbirth",
+            "dob",
+            "birthdate",
+            "datedenaiss",
+        ],
+    ),
+    (
+        "code_lieu_naissance",
+        &[
+            "codelieunaissance",
+            "codecommunenaiss",
+            "codecommunenaissance",
+            "codeinseenaissance",
+            "inseenaissance",
+            "inseenais",
+            "inseenaiss",
+            "codenaissance",
+            "codelieunais",
+            "codegeonais",
+            "codeinseelieunaissance",
+            "cdcomnais",
+            "codcomnais",
+        ],
+    ),
+    (
+        "lieu_naissance",
+        &[
+            "lieunaissance",
+            "lieudenaissance",
+            "lieunais",
+            "lieunaiss",
+            "villenaissance",
+            "villedenaissance",
+            "communenaissance",
+            "communedenaissance",
+            "communenaiss",
+            "libcomnais",
+            "libellelieunaissance",
+            "placeofbirth",
+            "birthplace",
+        ],
+    ),
+    (
+        "pays_naissance",
+        &["paysnaissance", "paysdenaissance", "paysnais", "paysnaiss", "libpaysnais", "countryofbirth", "birthcountry"],
+    ),
+    (
+        "commune_residence",
+        &[
+            "communeresidence",
+            "communederesidence",
+            "commune",
+            "communeinsee",
+            "inseeresid",
+            "inseeresidence",
+            "communeresid",
+            "codeinseeresidence",
+            "codecommuneresidence",
+            "codeinsee",
+            "codecommune",
+            "insee",
+            "ville",
+            "villeresidence",
+            "residence",
+            "depcom",
+            "communeactuelle",
+            "communedomicile",
+            "communededomiciliation",
+            "communerattachement",
+        ],
+    ),
     ("code_postal", &["codepostal", "cp", "codpostal", "cdpostal", "cpostal"]),
-    ("nationalite", &["nationalite", "nat", "nation", "codenationalite", "cdnat", "libnationalite", "groupenationalite", "nationality"]),
-    ("composition", &[
-        "composition", "situationfamiliale", "sitfam", "sitfamiliale", "compositionmenage", "compositionfamiliale", "compositionfoyer",
-        "typemenage", "typologiemenage", "typologie",
-    ]),
-    ("nb_personnes", &[
-        "nbpersonnes", "nbpersonnesaufoyer", "nbpersonnesfoyer", "nbpersonnesmenage", "nbpers", "nbpersfoyer", "nombrepersonnes",
-        "nombredepersonnes", "nombredepersonnesaufoyer", "taillemenage", "taillefoyer",
-    ]),
-    ("nb_enfants", &["nbenfants", "nbenf", "nombreenfants", "nombredenfants", "enfants", "enfantsacharge", "nbenfantsacharge", "nombredenfantsacharge"]),
+    (
+        "nationalite",
+        &["nationalite", "nat", "nation", "codenationalite", "cdnat", "libnationalite", "groupenationalite", "nationality"],
+    ),
+    (
+        "composition",
+        &[
+            "composition",
+            "situationfamiliale",
+            "sitfam",
+            "sitfamiliale",
+            "compositionmenage",
+            "compositionfamiliale",
+            "compositionfoyer",
+            "typemenage",
+            "typologiemenage",
+            "typologie",
+        ],
+    ),
+    (
+        "nb_personnes",
+        &[
+            "nbpersonnes",
+            "nbpersonnesaufoyer",
+            "nbpersonnesfoyer",
+            "nbpersonnesmenage",
+            "nbpers",
+            "nbpersfoyer",
+            "nombrepersonnes",
+            "nombredepersonnes",
+            "nombredepersonnesaufoyer",
+            "taillemenage",
+            "taillefoyer",
+        ],
+    ),
+    (
+        "nb_enfants",
+        &[
+            "nbenfants",
+            "nbenf",
+            "nombreenfants",
+            "nombredenfants",
+            "enfants",
+            "enfantsacharge",
+            "nbenfantsacharge",
+            "nombredenfantsacharge",
+        ],
+    ),
     ("statut", &["statut", "statutprofessionnel", "situationprofessionnelle", "sitpro", "statutemploi", "situationemploi"]),
-    ("hebergement", &[
-        "hebergement", "logement", "situationhebergement", "situationlogement", "typelogement", "typehebergement", "modehebergement",
-        "situationresidentielle", "statutlogement", "conditionlogement",
-    ]),
-    ("ressources", &[
-        "ressources", "ressourcesmensuelles", "ressmens", "ressourcestranche", "trancheressources", "revenus", "revenu", "revenusmensuels",
-        "montantressources", "totalressources",
-    ]),
-    ("type_accompagnement", &[
-        "typeaccompagnement", "typedaccompagnement", "typedaide", "typeaide", "typedemande", "typededemande", "dispositif", "prestation",
-        "modalitesuivi", "accompagnement", "mesure", "typemesure", "typeprestation", "aide",
-    ]),
-    ("date_entree", &[
-        "dateentree", "datedentree", "dateouverture", "datedouverture", "datedebut", "datededebut", "dtdebut", "dtentree", "dtouv",
-        "dateinscription", "datedinscription", "dateadmission",
-    ]),
-    ("date_sortie", &["datesortie", "datedesortie", "datefermeture", "datedefermeture", "datefin", "datedefin", "dtfin", "dtsortie", "dtferm", "datecessation", "dateradiation"]),
+    (
+        "hebergement",
+        &[
+            "hebergement",
+            "logement",
+            "situationhebergement",
+            "situationlogement",
+            "typelogement",
+            "typehebergement",
+            "modehebergement",
+            "situationresidentielle",
+            "statutlogement",
+            "conditionlogement",
+        ],
+    ),
+    (
+        "ressources",
+        &[
+            "ressources",
+            "ressourcesmensuelles",
+            "ressmens",
+            "ressourcestranche",
+            "trancheressources",
+            "revenus",
+            "revenu",
+            "revenusmensuels",
+            "montantressources",
+            "totalressources",
+        ],
+    ),
+    (
+        "type_accompagnement",
+        &[
+            "typeaccompagnement",
+            "typedaccompagnement",
+            "typedaide",
+            "typeaide",
+            "typedemande",
+            "typededemande",
+            "dispositif",
+            "prestation",
+            "modalitesuivi",
+            "accompagnement",
+            "mesure",
+            "typemesure",
+            "typeprestation",
+            "aide",
+        ],
+    ),
+    (
+        "date_entree",
+        &[
+            "dateentree",
+            "datedentree",
+            "dateouverture",
+            "datedouverture",
+            "datedebut",
+            "datededebut",
+            "dtdebut",
+            "dtentree",
+            "dtouv",
+            "dateinscription",
+            "datedinscription",
+            "dateadmission",
+        ],
+    ),
+    (
+        "date_sortie",
+        &[
+            "datesortie",
+            "datedesortie",
+            "datefermeture",
+            "datedefermeture",
+            "datefin",
+            "datedefin",
+            "dtfin",
+            "dtsortie",
+            "dtferm",
+            "datecessation",
+            "dateradiation",
+        ],
+    ),
     ("street_number", &["streetnumber"]),
     ("address_1", &["address1"]),
     ("address_2", &["address2"]),
@@ -135,10 +429,13 @@ const WORDS: &[(&str, &[&[&str]])] = &[
     ("date_entree", &[&["date", "dat", "dt"], &["entr", "debut", "ouvert", "inscri", "admis", "arriv"]]),
     ("date_sortie", &[&["date", "dat", "dt"], &["sort", "fin", "ferm", "cess", "clot", "depart"]]),
     ("local_household_id", &[&["id", "ident", "num", "no", "n", "matricule", "code", "ref"], &["menage", "foyer", "famil"]]),
-    ("local_id", &[
-        &["id", "ident", "num", "no", "n", "matricule", "code", "ref"],
-        &["personne", "dossier", "usager", "benef", "alloc", "individu", "demandeur", "interne", "fiche", "patient"],
-    ]),
+    (
+        "local_id",
+        &[
+            &["id", "ident", "num", "no", "n", "matricule", "code", "ref"],
+            &["personne", "dossier", "usager", "benef", "alloc", "individu", "demandeur", "interne", "fiche", "patient"],
+        ],
+    ),
     ("sexe", &[&["sexe", "civil"]]),
     ("nationalite", &[&["nationalit"]]),
     ("code_postal", &[&["code", "cod"], &["postal"]]),
@@ -151,7 +448,21 @@ const WORDS: &[(&str, &[&[&str]])] = &[
 ];
 
 /// Columns never taken, whatever they are called.
-const FORBIDDEN: &[&str] = &["nir", "numsecu", "numerosecu", "securitesociale", "socsec", "numss", "nss", "telephone", "portable", "mail", "courriel", "email", "iban"];
+const FORBIDDEN: &[&str] = &[
+    "nir",
+    "numsecu",
+    "numerosecu",
+    "securitesociale",
+    "socsec",
+    "numss",
+    "nss",
+    "telephone",
+    "portable",
+    "mail",
+    "courriel",
+    "email",
+    "iban",
+];
 
 /// Accents, ligatures and case taken off; everything but letters and digits left out.
 pub(crate) fn squash(text: &str) -> String {
@@ -192,7 +503,8 @@ pub(crate) fn candidates(header: &str) -> Vec<(&'static str, u8)> {
     }
     // A title tells the sex less well than a column of its own.
     let worth = if key.starts_with("civ") || key == "titre" { 90 } else { 95 };
-    let known: Vec<_> = KNOWN.iter().filter(|(_, names)| names.contains(&key.as_str())).map(|(target, _)| (*target, worth)).collect();
+    let known: Vec<_> =
+        KNOWN.iter().filter(|(_, names)| names.contains(&key.as_str())).map(|(target, _)| (*target, worth)).collect();
     if !known.is_empty() {
         return known;
     }
@@ -204,7 +516,9 @@ pub(crate) fn candidates(header: &str) -> Vec<(&'static str, u8)> {
     }
     let folded = fold(header);
     let words: Vec<&str> = folded.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
-    let holds = |group: &&[&str]| words.iter().any(|word| group.iter().any(|start| if start.len() < 3 { word == start } else { word.starts_with(start) }));
+    let holds = |group: &&[&str]| {
+        words.iter().any(|word| group.iter().any(|start| if start.len() < 3 { word == start } else { word.starts_with(start) }))
+    };
     WORDS.iter().filter(|(_, groups)| groups.iter().all(holds)).map(|(target, _)| (*target, 60)).take(2).collect()
 }
 
@@ -246,7 +560,9 @@ mod tests {
 
     #[test]
     fn other_headers_find_none() {
-        for header in ["ROLE", "", "12/03/1980", "Observations", "NIR", "soc_sec_id", "N° de sécurité sociale", "Téléphone de la personne"] {
+        for header in
+            ["ROLE", "", "12/03/1980", "Observations", "NIR", "soc_sec_id", "N° de sécurité sociale", "Téléphone de la personne"]
+        {
             assert_eq!(candidates(header), [], "{header}");
         }
     }

@@ -273,7 +273,11 @@ mod tests {
             if read == RowRead::End {
                 return all;
             }
-            let fields = if read == RowRead::Row { row.fields().map(|f| String::from_utf8_lossy(f).into_owned()).collect() } else { Vec::new() };
+            let fields = if read == RowRead::Row {
+                row.fields().map(|f| String::from_utf8_lossy(f).into_owned()).collect()
+            } else {
+                Vec::new()
+            };
             all.push((row.line, read, fields));
         }
     }

@@ -197,7 +197,10 @@ impl Mapping {
     fn validate_column(&self, column: &ColumnMapping, index: usize) -> Result<(), MappingError> {
         let wrong = || MappingError::Conversion(column.source.clone());
         let Some(target) = column.target.as_deref() else {
-            let bare = column.date_format.is_none() && column.convert.is_none() && column.name_order.is_none() && column.values.is_empty();
+            let bare = column.date_format.is_none()
+                && column.convert.is_none()
+                && column.name_order.is_none()
+                && column.values.is_empty();
             return if bare { Ok(()) } else { Err(wrong()) };
         };
         if target != FULL_NAME && !CANONICAL.contains(&target) {
@@ -210,7 +213,9 @@ impl Mapping {
         let fits = match column.convert {
             None => true,
             Some(Conversion::UsageOrBirthName) => target == "nom_usage",
-            Some(Conversion::PlaceAndCountry) => target == "lieu_naissance" && !self.column.iter().any(|c| c.target.as_deref() == Some("pays_naissance")),
+            Some(Conversion::PlaceAndCountry) => {
+                target == "lieu_naissance" && !self.column.iter().any(|c| c.target.as_deref() == Some("pays_naissance"))
+            }
             Some(Conversion::CommuneName) => target == "commune_residence",
         };
         let dated = column.date_format.is_none() || target.starts_with("date_");
@@ -270,7 +275,8 @@ impl Mapping {
                 line("name_order", word(toml::Value::try_from(order)));
             }
             if !column.values.is_empty() {
-                let pairs: Vec<String> = column.values.iter().map(|(from, to)| format!("{} = {}", quote(from), quote(to))).collect();
+                let pairs: Vec<String> =
+                    column.values.iter().map(|(from, to)| format!("{} = {}", quote(from), quote(to))).collect();
                 line("values", format!("{{ {} }}", pairs.join(", ")));
             }
         }

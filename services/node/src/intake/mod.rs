@@ -44,7 +44,7 @@ pub use values::DateFormat;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -136,7 +136,7 @@ impl Intake<File> {
         if workbook::is_workbook(start) != (mapping.file.kind == FileKind::Workbook) {
             return Err(IntakeError::OtherKind);
         }
-        let mut file = File::open(path)?;
+        file.rewind()?;
         let mut intake = match mapping.file.kind {
             FileKind::Text => Self::from_text(file, mapping)?,
             FileKind::Workbook => {
@@ -165,7 +165,9 @@ impl<R: Read> Intake<R> {
     }
 
     fn from_text(reader: R, mapping: &Mapping) -> Result<Self, IntakeError> {
-        let (Some(charset), Some(separator)) = (mapping.file.encoding, mapping.file.separator) else { return Err(MappingError::Format.into()) };
+        let (Some(charset), Some(separator)) = (mapping.file.encoding, mapping.file.separator) else {
+            return Err(MappingError::Format.into());
+        };
         let mut rows = RowReader::new(ByteSource::new(reader, charset == Charset::Utf16), separator.byte());
         let mut row = Row::default();
         let mut check = CharsetCheck::default();
@@ -221,7 +223,15 @@ impl<R: Read> Intake<R> {
         }
         let doubtful_encoding = if self.charset == Charset::Windows1252 { self.check.looks_8859_15() } else { 0 };
         let unread = self.plan.unread();
-        Ok(IntakeSummary { lines, records: self.records, set_aside, reasons: self.reasons, unread, doubtful_encoding, digest: read.digest })
+        Ok(IntakeSummary {
+            lines,
+            records: self.records,
+            set_aside,
+            reasons: self.reasons,
+            unread,
+            doubtful_encoding,
+            digest: read.digest,
+        })
     }
 
     fn next_line(&mut self) -> Result<Option<IntakeLine>, IntakeError> {
@@ -300,7 +310,12 @@ fn check_mapping(mapping: &Mapping) -> Result<(), IntakeError> {
 }
 
 /// The first row that is not blank, decoded.
-fn read_header<R: Read>(rows: &mut RowReader<R>, row: &mut Row, charset: Charset, check: &mut CharsetCheck) -> Result<Vec<String>, IntakeError> {
+fn read_header<R: Read>(
+    rows: &mut RowReader<R>,
+    row: &mut Row,
+    charset: Charset,
+    check: &mut CharsetCheck,
+) -> Result<Vec<String>, IntakeError> {
     loop {
         match rows.next_row(row)? {
             RowRead::End => return Err(IntakeError::Empty),
@@ -309,7 +324,10 @@ fn read_header<R: Read>(rows: &mut RowReader<R>, row: &mut Row, charset: Charset
             RowRead::Row => break,
         }
     }
-    if let Some(mark) = rows.mark() && mark != charset && charset != Charset::Utf16 {
+    if let Some(mark) = rows.mark()
+        && mark != charset
+        && charset != Charset::Utf16
+    {
         return Err(IntakeError::WrongCharset { declared: charset, suggested: Some(mark), records: 0 });
     }
     if row.bytes().contains(&b'\r') {

@@ -77,7 +77,8 @@ fn split_words(words: &[&str], order: NameOrder, is_given: &dyn Fn(&str) -> bool
 fn by_capitals(words: &[&str], capital: &[bool]) -> (String, String) {
     let (mut surname, mut given) = (Vec::new(), Vec::new());
     for (i, word) in words.iter().enumerate() {
-        let leads = is_particle(word) && capital.iter().zip(words).skip(i + 1).find(|(c, w)| **c || !is_particle(w)).is_some_and(|(c, _)| *c);
+        let leads = is_particle(word)
+            && capital.iter().zip(words).skip(i + 1).find(|(c, w)| **c || !is_particle(w)).is_some_and(|(c, _)| *c);
         if capital.get(i).copied().unwrap_or_default() || leads {
             surname.push(*word);
         } else {
@@ -97,7 +98,29 @@ fn is_capital(word: &str) -> bool {
 }
 
 fn is_particle(word: &str) -> bool {
-    matches!(fold(word).as_str(), "de" | "du" | "des" | "d'" | "la" | "le" | "les" | "da" | "dos" | "do" | "di" | "del" | "van" | "von" | "ben" | "bin" | "el" | "al" | "ould" | "ait" | "abou")
+    matches!(
+        fold(word).as_str(),
+        "de" | "du"
+            | "des"
+            | "d'"
+            | "la"
+            | "le"
+            | "les"
+            | "da"
+            | "dos"
+            | "do"
+            | "di"
+            | "del"
+            | "van"
+            | "von"
+            | "ben"
+            | "bin"
+            | "el"
+            | "al"
+            | "ould"
+            | "ait"
+            | "abou"
+    )
 }
 
 fn is_title(word: &str) -> bool {

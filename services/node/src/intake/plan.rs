@@ -86,8 +86,12 @@ impl Plan {
                     given: slot("prenoms").unwrap_or(slot_at),
                     order: column.name_order.unwrap_or(NameOrder::SurnameFirst),
                 },
-                "lieu_naissance" if column.convert == Some(Conversion::PlaceAndCountry) => Reading::PlaceAndCountry { country: slot("pays_naissance").unwrap_or(slot_at) },
-                "commune_residence" if column.convert == Some(Conversion::CommuneName) => Reading::Commune { postcode: source_of("code_postal") },
+                "lieu_naissance" if column.convert == Some(Conversion::PlaceAndCountry) => {
+                    Reading::PlaceAndCountry { country: slot("pays_naissance").unwrap_or(slot_at) }
+                }
+                "commune_residence" if column.convert == Some(Conversion::CommuneName) => {
+                    Reading::Commune { postcode: source_of("code_postal") }
+                }
                 "prenoms" => Reading::Joined,
                 "sexe" => Reading::Sex,
                 "nationalite" => Reading::Nationality,
@@ -133,7 +137,9 @@ impl Plan {
                     *place = value;
                 }
             };
-            if !step.values.is_empty() && let Some(value) = step.values.get(&value_key(text)) {
+            if !step.values.is_empty()
+                && let Some(value) = step.values.get(&value_key(text))
+            {
                 put(step.slot, value.clone());
                 continue;
             }
@@ -153,7 +159,9 @@ impl Plan {
                         _ if values::says_unknown(text) => Some(""),
                         _ => nationality_class(text).map(|class| class.as_str()),
                     };
-                    if read.is_none() && let Some(count) = self.unread.get_mut(step.slot) {
+                    if read.is_none()
+                        && let Some(count) = self.unread.get_mut(step.slot)
+                    {
                         *count += 1;
                     }
                     put(step.slot, read.unwrap_or_default().to_owned());
@@ -180,7 +188,9 @@ impl Plan {
                 }
             }
         }
-        if let Some((birth, usage)) = self.swap && record.get(birth).is_some_and(String::is_empty) {
+        if let Some((birth, usage)) = self.swap
+            && record.get(birth).is_some_and(String::is_empty)
+        {
             record.swap(birth, usage);
         }
         record
@@ -191,8 +201,12 @@ impl Plan {
 fn gives(mapping: &Mapping, canonical: &str) -> bool {
     mapping.column.iter().any(|column| match column.target.as_deref() {
         Some(FULL_NAME) => matches!(canonical, "nom_naissance" | "nom_usage" | "prenoms"),
-        Some("lieu_naissance") if column.convert == Some(Conversion::PlaceAndCountry) => matches!(canonical, "lieu_naissance" | "pays_naissance"),
-        Some("nom_usage") if column.convert == Some(Conversion::UsageOrBirthName) => matches!(canonical, "nom_naissance" | "nom_usage"),
+        Some("lieu_naissance") if column.convert == Some(Conversion::PlaceAndCountry) => {
+            matches!(canonical, "lieu_naissance" | "pays_naissance")
+        }
+        Some("nom_usage") if column.convert == Some(Conversion::UsageOrBirthName) => {
+            matches!(canonical, "nom_naissance" | "nom_usage")
+        }
         Some(target) => target == canonical,
         None => false,
     })

@@ -134,7 +134,9 @@ fn text_table(path: &Path) -> Result<(FileFormat, Option<CharsetGuess>, Table), 
     let guess = scan.guess();
     let mut sample = Vec::new();
     ByteSource::new(File::open(path)?, guess.charset == Charset::Utf16).take(SAMPLE_BYTES).read_to_end(&mut sample)?;
-    if sample.len() as u64 == SAMPLE_BYTES && let Some(end) = sample.iter().rposition(|b| *b == b'\n') {
+    if sample.len() as u64 == SAMPLE_BYTES
+        && let Some(end) = sample.iter().rposition(|b| *b == b'\n')
+    {
         sample.truncate(end);
     }
     if !sample.contains(&b'\n') && sample.contains(&b'\r') {
@@ -196,14 +198,23 @@ fn assign(names: &[String], table: &Table) -> Vec<ProposedColumn> {
     for (confidence, i, target, reason) in offers {
         let Some(column) = columns.get_mut(i) else { continue };
         if confidence >= 30 && column.target.is_none() && taken.insert(target) {
-            *column = ProposedColumn { source: column.source.clone(), target: Some(target.to_owned()), confidence, reason: reason.to_owned() };
+            *column = ProposedColumn {
+                source: column.source.clone(),
+                target: Some(target.to_owned()),
+                confidence,
+                reason: reason.to_owned(),
+            };
         }
     }
     columns
 }
 
 fn untaken(source: &str) -> ProposedColumn {
-    let reason = if headers::forbidden(source) { "donnée que nulle convention ne peut demander" } else { "en-tête inconnu ou colonne déjà pourvue" };
+    let reason = if headers::forbidden(source) {
+        "donnée que nulle convention ne peut demander"
+    } else {
+        "en-tête inconnu ou colonne déjà pourvue"
+    };
     ProposedColumn { source: source.to_owned(), target: None, confidence: 0, reason: reason.to_owned() }
 }
 
@@ -228,7 +239,9 @@ fn confirm(target: &'static str, worth: u8, values: &[&str]) -> (&'static str, u
         "code_postal" => share(&|v| values::is_insee(v)),
         "nb_personnes" | "nb_enfants" => share(&number),
         "ressources" => share(&|v| v.starts_with(|c: char| c.is_ascii_digit() || c == '-')),
-        "nom_naissance" | "nom_usage" | "prenoms" | FULL_NAME => share(&|v| v.chars().filter(|c| c.is_ascii_digit()).count() * 2 < v.chars().count()),
+        "nom_naissance" | "nom_usage" | "prenoms" | FULL_NAME => {
+            share(&|v| v.chars().filter(|c| c.is_ascii_digit()).count() * 2 < v.chars().count())
+        }
         "local_id" => values.iter().collect::<BTreeSet<_>>().len() * 100 / values.len(),
         _ => return (target, worth, "en-tête reconnu"),
     };
@@ -287,12 +300,15 @@ fn map_column(column: &ProposedColumn, values: &[&str]) -> ColumnMapping {
     let most = |fits: &dyn Fn(&str) -> bool| values.iter().filter(|v| fits(v)).count() * 2 > values.len();
     let convert = match target {
         Some("nom_usage") if matches!(squash(&column.source).as_str(), "nom" | "name") => Some(Conversion::UsageOrBirthName),
-        Some("lieu_naissance") if values.iter().any(|v| v.ends_with(')') && values::birth_place(v).1 != "FRANCE") => Some(Conversion::PlaceAndCountry),
+        Some("lieu_naissance") if values.iter().any(|v| v.ends_with(')') && values::birth_place(v).1 != "FRANCE") => {
+            Some(Conversion::PlaceAndCountry)
+        }
         Some("commune_residence") if !values.is_empty() && !most(&values::is_insee) => Some(Conversion::CommuneName),
         _ => None,
     };
     let dated = target.is_some_and(|t| t.starts_with("date_"));
-    let name_order = (target == Some(FULL_NAME)).then(|| if squash(&column.source).starts_with("prenom") { NameOrder::GivenFirst } else { NameOrder::SurnameFirst });
+    let name_order = (target == Some(FULL_NAME))
+        .then(|| if squash(&column.source).starts_with("prenom") { NameOrder::GivenFirst } else { NameOrder::SurnameFirst });
     ColumnMapping {
         source: column.source.clone(),
         target: column.target.clone(),

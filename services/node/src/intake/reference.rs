@@ -33,7 +33,11 @@ fn communes() -> &'static HashMap<String, Vec<Commune>> {
         for line in text.lines() {
             let columns: Vec<&str> = line.split('\t').collect();
             let [code, name, postcode, _, inhabitants] = columns.as_slice() else { continue };
-            let commune = Commune { code: (*code).to_owned(), postcode: (*postcode).to_owned(), inhabitants: inhabitants.parse().unwrap_or(0) };
+            let commune = Commune {
+                code: (*code).to_owned(),
+                postcode: (*postcode).to_owned(),
+                inhabitants: inhabitants.parse().unwrap_or(0),
+            };
             table.entry(commune_key(name)).or_default().push(commune);
         }
         for list in table.values_mut() {
@@ -48,7 +52,8 @@ pub(crate) fn commune_code(name: &str, postcode: Option<&str>) -> Option<String>
     let list = communes().get(&commune_key(name))?;
     if let Some(postcode) = postcode.filter(|p| p.len() == 5) {
         let department = postcode.get(..2);
-        let near: Vec<&Commune> = list.iter().filter(|c| c.postcode.get(..2) == department || c.code.get(..2) == department).collect();
+        let near: Vec<&Commune> =
+            list.iter().filter(|c| c.postcode.get(..2) == department || c.code.get(..2) == department).collect();
         let exact = near.iter().find(|c| c.postcode == postcode);
         return match (exact, near.as_slice()) {
             (Some(commune), _) => Some(commune.code.clone()),

@@ -44,7 +44,11 @@ impl SetAsideReport {
     pub fn row(&mut self, line: u64, reason: &dyn Display) -> io::Result<()> {
         self.rows += 1;
         let text = reason.to_string();
-        if text.contains([';', '"', '\n', '\r']) { write!(self.out, "{line};\"{}\"\r\n", text.replace('"', "\"\"")) } else { write!(self.out, "{line};{text}\r\n") }
+        if text.contains([';', '"', '\n', '\r']) {
+            write!(self.out, "{line};\"{}\"\r\n", text.replace('"', "\"\""))
+        } else {
+            write!(self.out, "{line};{text}\r\n")
+        }
     }
 
     /// Completes the list and gives it its name; returns the number of its rows.

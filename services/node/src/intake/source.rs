@@ -123,7 +123,9 @@ impl Utf16 {
                 return;
             }
             (None, _) => char::from_u32(u32::from(unit)),
-            (Some(high), 0xDC00..=0xDFFF) => char::from_u32(0x1_0000 + ((u32::from(high) - 0xD800) << 10) + (u32::from(unit) - 0xDC00)),
+            (Some(high), 0xDC00..=0xDFFF) => {
+                char::from_u32(0x1_0000 + ((u32::from(high) - 0xD800) << 10) + (u32::from(unit) - 0xDC00))
+            }
             (Some(_), _) => {
                 self.out.push(0xFF);
                 return self.unit(unit);

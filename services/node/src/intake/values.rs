@@ -57,7 +57,11 @@ impl DateFormat {
                     return None;
                 }
                 let part = |from: usize, to: usize| padded.get(from..to);
-                if self == Self::CompactDayFirst { iso(part(4, 8)?, part(2, 4)?, part(0, 2)?) } else { iso(part(0, 4)?, part(4, 6)?, part(6, 8)?) }
+                if self == Self::CompactDayFirst {
+                    iso(part(4, 8)?, part(2, 4)?, part(0, 2)?)
+                } else {
+                    iso(part(0, 4)?, part(4, 6)?, part(6, 8)?)
+                }
             }
         }
     }
@@ -76,7 +80,10 @@ fn iso(year: &str, month: &str, day: &str) -> Option<String> {
 
 /// A date in whichever format reads it. Four digits are a year, not a number of days.
 pub(crate) fn iso_date(text: &str) -> Option<String> {
-    DateFormat::ALL.iter().filter(|format| **format != DateFormat::ExcelSerial || text.len() >= 5).find_map(|format| format.to_iso(text))
+    DateFormat::ALL
+        .iter()
+        .filter(|format| **format != DateFormat::ExcelSerial || text.len() >= 5)
+        .find_map(|format| format.to_iso(text))
 }
 
 /// Year and month (0 when not known) of a date in any format, with or without a day.
@@ -95,25 +102,44 @@ pub(crate) fn year_month(text: &str) -> Option<(i16, u8)> {
 pub(crate) fn sex(text: &str) -> Option<&'static str> {
     match squash(text).as_str() {
         "1" | "h" | "m" | "mr" | "homme" | "masculin" | "masc" | "male" | "monsieur" | "garcon" => Some("1"),
-        "2" | "f" | "femme" | "feminin" | "fem" | "female" | "mme" | "mlle" | "mmemlle" | "mmeoumlle" | "madame" | "mademoiselle" | "fille" => Some("2"),
-        "" | "0" | "9" | "nr" | "nd" | "nc" | "nonrenseigne" | "nonprecise" | "inconnu" | "inconnue" | "indetermine" | "autre" => Some(""),
+        "2" | "f" | "femme" | "feminin" | "fem" | "female" | "mme" | "mlle" | "mmemlle" | "mmeoumlle" | "madame"
+        | "mademoiselle" | "fille" => Some("2"),
+        "" | "0" | "9" | "nr" | "nd" | "nc" | "nonrenseigne" | "nonprecise" | "inconnu" | "inconnue" | "indetermine"
+        | "autre" => Some(""),
         _ => None,
     }
 }
 
 /// Whether a value says that it is not known, in any column.
 pub(crate) fn says_unknown(text: &str) -> bool {
-    matches!(squash(text).as_str(), "nr" | "nd" | "nonrenseigne" | "nonrenseignee" | "nonprecise" | "inconnu" | "inconnue" | "null")
+    matches!(
+        squash(text).as_str(),
+        "nr" | "nd" | "nonrenseigne" | "nonrenseignee" | "nonprecise" | "inconnu" | "inconnue" | "null"
+    )
 }
 
 /// Housing situations under the code of the sample's reference list; `None` for other words.
 pub(crate) fn housing(text: &str) -> Option<&'static str> {
     Some(match squash(text).as_str() {
-        "logementautonome" | "locataire" | "proprietaire" | "locatairehlm" | "locataireparcprive" | "accedantalapropriete" => "LOGEMENT_AUTONOME",
-        "hebergetiers" | "hebergechezuntiers" | "hebergechezdestiers" | "hebergeparuntiers" | "chezuntiers" | "hebergeparlafamille" => "HEBERGE_TIERS",
-        "hebergementurgence" | "hebergementdurgence" | "centredurgence" | "centredhebergementdurgence" | "chu" => "HEBERGEMENT_URGENCE",
+        "logementautonome" | "locataire" | "proprietaire" | "locatairehlm" | "locataireparcprive" | "accedantalapropriete" => {
+            "LOGEMENT_AUTONOME"
+        }
+        "hebergetiers"
+        | "hebergechezuntiers"
+        | "hebergechezdestiers"
+        | "hebergeparuntiers"
+        | "chezuntiers"
+        | "hebergeparlafamille" => "HEBERGE_TIERS",
+        "hebergementurgence" | "hebergementdurgence" | "centredurgence" | "centredhebergementdurgence" | "chu" => {
+            "HEBERGEMENT_URGENCE"
+        }
         "hotel" | "hotelsocial" | "nuiteeshotelieres" => "HOTEL",
-        "logementadapte" | "residencesociale" | "pensiondefamille" | "foyerdejeunestravailleurs" | "fjt" | "intermediationlocative" => "LOGEMENT_ADAPTE",
+        "logementadapte"
+        | "residencesociale"
+        | "pensiondefamille"
+        | "foyerdejeunestravailleurs"
+        | "fjt"
+        | "intermediationlocative" => "LOGEMENT_ADAPTE",
         "rue" | "sansabri" | "alarue" | "sdf" | "sansdomicilefixe" => "RUE",
         "chrs" => "CHRS",
         "campementsquat" | "squatcampement" | "squat" | "campement" | "bidonville" => "CAMPEMENT_SQUAT",
@@ -216,7 +242,17 @@ mod tests {
 
     #[test]
     fn sexes_and_titles() {
-        for (text, code) in [("1", "1"), ("H", "1"), ("M.", "1"), ("Homme", "1"), ("F", "2"), ("MLLE", "2"), ("Mme", "2"), ("Féminin", "2"), ("Non renseigné", "")] {
+        for (text, code) in [
+            ("1", "1"),
+            ("H", "1"),
+            ("M.", "1"),
+            ("Homme", "1"),
+            ("F", "2"),
+            ("MLLE", "2"),
+            ("Mme", "2"),
+            ("Féminin", "2"),
+            ("Non renseigné", ""),
+        ] {
             assert_eq!(sex(text), Some(code), "{text}");
         }
         assert_eq!(sex("Docteur"), None);
@@ -224,7 +260,14 @@ mod tests {
 
     #[test]
     fn amounts() {
-        for (text, number) in [("1840,00", "1840"), ("1 840,50 €", "1840.50"), ("1.840,00", "1840"), ("1840.00", "1840"), ("0", "0"), ("-12,00", "-12")] {
+        for (text, number) in [
+            ("1840,00", "1840"),
+            ("1 840,50 €", "1840.50"),
+            ("1.840,00", "1840"),
+            ("1840.00", "1840"),
+            ("0", "0"),
+            ("-12,00", "-12"),
+        ] {
             assert_eq!(amount(text), number, "{text}");
         }
         for text in ["501-1000", "1500+", "", "-", "néant"] {

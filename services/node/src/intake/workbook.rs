@@ -75,9 +75,9 @@ pub(crate) fn read_sheet(file: Vec<u8>, sheet: Option<&str>) -> Result<SheetRows
 
 fn opening_error(error: &calamine::Error) -> WorkbookError {
     match error {
-        calamine::Error::Xlsx(calamine::XlsxError::Password) | calamine::Error::Xls(calamine::XlsError::Password) | calamine::Error::Ods(calamine::OdsError::Password) => {
-            WorkbookError::Protected
-        }
+        calamine::Error::Xlsx(calamine::XlsxError::Password)
+        | calamine::Error::Xls(calamine::XlsError::Password)
+        | calamine::Error::Ods(calamine::OdsError::Password) => WorkbookError::Protected,
         _ => WorkbookError::Unreadable,
     }
 }
