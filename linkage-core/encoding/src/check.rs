@@ -13,7 +13,8 @@ use linkage_agreement::FieldKind;
 use serde::Serialize;
 
 use crate::identity::Identity;
-use crate::passes::{BlockKey, PassSet, scored_keys};
+use crate::keys::{BlockKey, scored_keys};
+use crate::passes::PassSet;
 use crate::phonetic::sound;
 
 /// Least collision entropy of a pass that nothing gates, in bits.

@@ -199,3 +199,7 @@ fn place_slots(place: &Place) -> [(u8, Option<u64>); 3] {
     out[place_slot::COMMUNE] = (slot_domain::COMMUNE, value(&place.commune));
     out
 }
+
+#[cfg(test)]
+#[path = "fields_tests.rs"]
+mod tests;

@@ -21,6 +21,7 @@ pub mod check;
 pub mod date;
 pub mod fields;
 pub mod identity;
+mod keys;
 pub mod passes;
 pub mod phonetic;
 pub mod place;

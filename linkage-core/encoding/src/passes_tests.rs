@@ -1,5 +1,9 @@
+use linkage_agreement::FieldKind;
+
 use super::*;
 use crate::date;
+use crate::identity::{FieldValue, Identity};
+use crate::keys::scored_keys;
 
 fn identity(surnames: &[&str], given: &[&str], birth: &str) -> Identity {
     let words = |list: &[&str]| FieldValue::Name(list.iter().map(|w| (*w).to_owned()).collect());
@@ -93,7 +97,7 @@ fn default_dates_give_no_day_or_month() {
 
 #[test]
 fn the_oprf_input_separates_agreement_epoch_pass_and_parts() {
-    let key = BlockKey { pass: "s2".into(), parts: "A\u{1f}B".into() };
+    let key = BlockKey::of_parts("s2", "A\u{1f}B");
     assert_eq!(key.oprf_input("demo", 3), b"linkage/block-scoped/1/input\0demo\x003\0s2\0A\x1fB");
     assert_eq!(format!("{key:?}"), "BlockKey(s2, ..)");
 }

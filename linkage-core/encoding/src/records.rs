@@ -81,3 +81,75 @@ fn shuffle<T, R: CryptoRng + ?Sized>(list: &mut [T], rng: &mut R) {
         list.swap(i, j);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use linkage_agreement::FieldKind;
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+    use crate::fields::encode_payload;
+    use crate::identity::FieldValue;
+
+    fn layout() -> Layout {
+        Layout::new(&[FieldKind::BirthName, FieldKind::GivenNames, FieldKind::BirthDate], 128, 4, 12)
+    }
+    fn identity() -> Identity {
+        Identity::from_values(vec![
+            (FieldKind::BirthName, FieldValue::Name(vec!["QUEMET".into()])),
+            (FieldKind::GivenNames, FieldValue::Name(vec!["CAROLINE".into()])),
+            (FieldKind::BirthDate, FieldValue::Date(None)),
+        ])
+    }
+    fn rng(seed: u64) -> ChaCha20Rng {
+        ChaCha20Rng::seed_from_u64(seed)
+    }
+    fn real(count: u8) -> Vec<BlockSecret> {
+        (0..count).map(|i| BlockSecret::from_bytes(&[i; 32])).collect()
+    }
+
+    #[test]
+    fn every_record_has_as_many_entries_and_padding_looks_real() {
+        let layout = layout();
+        for count in [0, 5, 12, 30] {
+            let record = encode_record(&layout, &identity(), &real(count), &mut rng(1)).unwrap();
+            assert_eq!(record.entries.len(), 12);
+            let kept = record.entries.iter().filter(|e| real(count).contains(&e.secret)).count();
+            assert_eq!(kept, usize::from(count).min(12));
+            for entry in &record.entries {
+                assert_eq!(entry.payload, encode_payload(&layout, &identity(), &entry.secret).unwrap());
+            }
+            let distinct: HashSet<[u8; 32]> = record.entries.iter().map(|e| *e.secret.as_bytes()).collect();
+            assert_eq!(distinct.len(), 12);
+        }
+    }
+
+    #[test]
+    fn the_order_tells_nothing_and_one_seed_gives_one_record() {
+        let places = |seed| {
+            let record = encode_record(&layout(), &identity(), &real(4), &mut rng(seed)).unwrap();
+            record.entries.iter().map(|e| real(4).contains(&e.secret)).collect::<Vec<_>>()
+        };
+        assert_eq!(places(1), places(1));
+        let first: usize = (0..400).filter(|seed| places(*seed)[0]).count();
+        assert!((90..180).contains(&first), "{first} of 400, a third expected");
+    }
+
+    #[test]
+    fn a_decoy_shares_the_header_and_no_block() {
+        let decoy = encode_decoy(&layout(), &identity(), &mut rng(1)).unwrap();
+        let record = encode_record(&layout(), &identity(), &real(12), &mut rng(2)).unwrap();
+        assert_eq!((decoy.header, decoy.entries.len()), (record.header, 12));
+        assert!(decoy.entries.iter().all(|d| record.entries.iter().all(|e| e.secret != d.secret)));
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        let record = encode_record(&layout(), &identity(), &real(1), &mut rng(1)).unwrap();
+        assert!(format!("{record:?}").starts_with("StageOneRecord { header: "));
+        assert!(format!("{:?}", record.entries[0]) == "StageOneEntry(..)");
+    }
+}

@@ -1,0 +1,273 @@
+//! The block keys of one identity: candidates of every pass, those that tell enough, none implied by another.
+//!
+//! Contract and rules in [`crate::passes`]. Keys hold name parts: they are zeroised on drop and their `Debug` shows the
+//! pass only. This runs once per record and epoch, before the OPRF, which costs far more.
+
+use std::fmt;
+use std::sync::Arc;
+
+use linkage_agreement::{DateQuality, FieldKind};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::identity::{FieldValue, Identity};
+use crate::passes::{Extra, Pass, PassSet, When};
+use crate::phonetic::sound;
+use crate::tables::{self, Frequencies, View};
+
+/// Bits that two surnames tell less than independent names: brothers and sisters share both.
+const FAMILY_BITS: f32 = 5.0;
+/// Words of surnames and of given names that enter the pool.
+const MOST_SURNAMES: usize = 4;
+const MOST_GIVEN: usize = 3;
+/// Separates the parts of a key.
+const SEPARATOR: &str = "\u{1f}";
+
+/// What names one block: a pass and its parts. Zeroised on drop; `Debug` shows the pass only.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Zeroize, ZeroizeOnDrop)]
+pub struct BlockKey {
+    #[zeroize(skip)]
+    pass: Arc<str>,
+    parts: String,
+}
+
+impl BlockKey {
+    /// The pass.
+    pub fn pass(&self) -> &str {
+        &self.pass
+    }
+    /// The input of the key's OPRF evaluation: `linkage/block-scoped/1/input`, agreement, epoch in decimal, pass and
+    /// parts, separated by 0x00, the parts among themselves by 0x1f. It tells names: erase it after use.
+    pub fn oprf_input(&self, agreement_id: &str, epoch: u32) -> Vec<u8> {
+        let epoch = epoch.to_string();
+        let pieces: [&[u8]; 5] =
+            [b"linkage/block-scoped/1/input", agreement_id.as_bytes(), epoch.as_bytes(), self.pass.as_bytes(), self.parts.as_bytes()];
+        pieces.join(&0)
+    }
+    #[cfg(test)]
+    pub(crate) fn of_parts(pass: &str, parts: &str) -> Self {
+        Self { pass: pass.into(), parts: parts.to_owned() }
+    }
+}
+
+impl fmt::Debug for BlockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlockKey({}, ..)", self.pass)
+    }
+}
+
+/// The block keys of an identity, the most useful first, at most `max`, for an agreement of `expected_records`.
+pub fn block_keys(identity: &Identity, set: &PassSet, expected_records: u64, max: usize) -> Vec<BlockKey> {
+    scored_keys(identity, set, expected_records, max).into_iter().map(|k| k.key).collect()
+}
+
+/// A block key with what it is taken to tell.
+pub(crate) struct ScoredKey {
+    pub(crate) key: BlockKey,
+    /// Index of the pass.
+    pub(crate) pass: usize,
+    /// Surprisal in bits.
+    pub(crate) bits: f32,
+}
+
+pub(crate) fn scored_keys(identity: &Identity, set: &PassSet, expected_records: u64, max: usize) -> Vec<ScoredKey> {
+    let pool = Pool::new(identity, set);
+    let candidates = candidates(identity, set, &pool, expected_records);
+    let is_implied = |(i, tight): (usize, &Candidate)| {
+        let by = |(j, loose): (usize, &Candidate)| i != j && tight.implied_by(loose, set) && (j < i || !loose.implied_by(tight, set));
+        candidates.iter().enumerate().any(by)
+    };
+    let mut kept: Vec<(f32, ScoredKey)> = Vec::with_capacity(candidates.len());
+    for (i, candidate) in candidates.iter().enumerate() {
+        if is_implied((i, candidate)) {
+            continue;
+        }
+        if let Some(key) = candidate.key(identity, set, &pool) {
+            kept.push((candidate.score, ScoredKey { key, pass: candidate.pass, bits: candidate.bits }));
+        }
+    }
+    kept.sort_by(|(a, x), (b, y)| a.total_cmp(b).then_with(|| x.key.cmp(&y.key)));
+    let mut keys: Vec<ScoredKey> = Vec::with_capacity(max.min(kept.len()));
+    for (_, scored) in kept {
+        if keys.len() == max {
+            break;
+        }
+        if !keys.iter().any(|k| k.key == scored.key) {
+            keys.push(scored);
+        }
+    }
+    keys
+}
+
+/// The keys that tell enough, of every pass that the identity has the parts for.
+fn candidates(identity: &Identity, set: &PassSet, pool: &Pool, expected_records: u64) -> Vec<Candidate> {
+    let doubtful = identity.date_quality() != DateQuality::Full;
+    let date = identity.birth_date();
+    let mut found = Vec::with_capacity(64);
+    for (index, pass) in set.pass.iter().enumerate() {
+        if pass.when == When::DoubtfulDate && !doubtful || pass.date.of(date).is_none() {
+            continue;
+        }
+        let given = pass.date.bits() + pass.extra_bits;
+        let least = set.threshold(pass, expected_records) - given;
+        for extra in extra_fields(identity, pass.extra) {
+            let mut add = |words: [Option<usize>; 2], rank: f32, bits: f32| {
+                if bits >= least {
+                    found.push(Candidate { pass: index, words, extra, score: index as f32 + rank * set.rank_weight, bits: bits + given });
+                }
+            };
+            match *pass.names.as_slice() {
+                [] => add([None, None], 0.0, 0.0),
+                [view] => (0..pool.words.len()).for_each(|a| add([Some(a), None], pool.rank(a), pool.bits(a, view))),
+                [first, second] => {
+                    for (a, b) in (0..pool.words.len()).flat_map(|a| (0..pool.words.len()).map(move |b| (a, b))) {
+                        // Two words in one view are unordered, in two views ordered.
+                        if a < b || a > b && first != second {
+                            add([Some(a), Some(b)], pool.pair_rank(a, b), pool.pair_bits(a, first, b, second));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// The fields that the further part of a pass can be taken from; a lone `None` when it has no further part.
+fn extra_fields(identity: &Identity, extra: Option<Extra>) -> Vec<Option<usize>> {
+    let Some(extra) = extra else { return vec![None] };
+    (0..identity.fields().len()).filter(|i| extra_text(identity, extra, *i).is_some()).map(Some).collect()
+}
+
+/// The further part that a field gives, with the field's number, so that two fields share no block.
+fn extra_text(identity: &Identity, extra: Extra, field: usize) -> Option<String> {
+    match (extra, identity.fields().nth(field)?.1) {
+        (Extra::Category, FieldValue::Category(Some(code))) => Some(format!("{field}:{code}")),
+        (Extra::Text, FieldValue::Text(words)) if !words.is_empty() => Some(format!("{field}:{}", sound(&words.concat()))),
+        _ => None,
+    }
+}
+
+/// A key that tells enough, its parts named but not yet written out.
+struct Candidate {
+    pass: usize,
+    words: [Option<usize>; 2],
+    extra: Option<usize>,
+    score: f32,
+    bits: f32,
+}
+
+impl Candidate {
+    /// Whether every record that has this key has the other one as well.
+    fn implied_by(&self, loose: &Self, set: &PassSet) -> bool {
+        let may = set.implies.get(self.pass).and_then(|row| row.get(loose.pass)).copied().unwrap_or(false);
+        if !may || loose.extra.is_some() && loose.extra != self.extra {
+            return false;
+        }
+        let (Some(tight_pass), Some(loose_pass)) = (set.pass.get(self.pass), set.pass.get(loose.pass)) else { return false };
+        let has = |(word, view): (&Option<usize>, &View)| self.words.iter().zip(&tight_pass.names).any(|(w, v)| w == word && v.refines(*view));
+        loose.words.iter().zip(&loose_pass.names).all(has)
+    }
+
+    fn key(&self, identity: &Identity, set: &PassSet, pool: &Pool) -> Option<BlockKey> {
+        let pass: &Pass = set.pass.get(self.pass)?;
+        let mut names: Vec<&str> = self.words.iter().flatten().zip(&pass.names).filter_map(|(w, view)| Some(pool.part(*w, *view)?.text.as_str())).collect();
+        if let [first, second] = *pass.names.as_slice() {
+            if first == second {
+                names.sort_unstable();
+            }
+        }
+        let mut date = pass.date.of(identity.birth_date())?;
+        let mut extra = match (pass.extra, self.extra) {
+            (Some(extra), Some(field)) => extra_text(identity, extra, field)?,
+            _ => String::new(),
+        };
+        let all = names.into_iter().chain([date.as_str(), extra.as_str()]).filter(|p| !p.is_empty());
+        let parts = all.collect::<Vec<_>>().join(SEPARATOR);
+        date.zeroize();
+        extra.zeroize();
+        Some(BlockKey { pass: Arc::clone(set.ids.get(self.pass)?), parts })
+    }
+}
+
+/// A view of a word and how frequent it is.
+struct Part {
+    view: View,
+    text: String,
+    frequencies: Frequencies,
+    bits: f32,
+}
+
+/// The name words of an identity in every view that the pass set takes.
+struct Pool {
+    words: Vec<PoolWord>,
+}
+
+struct PoolWord {
+    word: String,
+    surname: bool,
+    index: usize,
+    views: Vec<Part>,
+}
+
+impl Pool {
+    fn new(identity: &Identity, set: &PassSet) -> Self {
+        let mut words: Vec<PoolWord> = Vec::with_capacity(MOST_SURNAMES + MOST_GIVEN);
+        let mut add = |word: &str, surname, index| {
+            if words.iter().any(|w| w.word == word) {
+                return;
+            }
+            let views = set.views.iter().map(|&view| {
+                let text = view.of(word);
+                let frequencies = tables::names().frequencies(view, &text).at_least(set.name_cap_bits);
+                Part { view, text, frequencies, bits: tables::names().surprisal(frequencies) }
+            });
+            words.push(PoolWord { word: word.to_owned(), surname, index, views: views.collect() });
+        };
+        let surnames = identity.words(FieldKind::BirthName).chain(identity.words(FieldKind::UsageName));
+        for (index, word) in surnames.take(MOST_SURNAMES).enumerate() {
+            add(word, true, index);
+        }
+        for (index, word) in identity.words(FieldKind::GivenNames).take(MOST_GIVEN).enumerate() {
+            add(word, false, index);
+        }
+        Self { words }
+    }
+
+    fn part(&self, index: usize, view: View) -> Option<&Part> {
+        self.words.get(index)?.views.iter().find(|p| p.view == view)
+    }
+    /// Surprisal of one word.
+    fn bits(&self, a: usize, view: View) -> f32 {
+        self.part(a, view).map_or(0.0, |p| p.bits)
+    }
+    /// Surprisal of two words together.
+    fn pair_bits(&self, a: usize, first: View, b: usize, second: View) -> f32 {
+        let (Some(one), Some(other)) = (self.part(a, first), self.part(b, second)) else { return 0.0 };
+        let surnames = [a, b].into_iter().all(|i| self.words.get(i).is_some_and(|w| w.surname));
+        tables::names().surprisal(one.frequencies.and(other.frequencies)) - if surnames { FAMILY_BITS } else { 0.0 }
+    }
+    /// 0 for the first surname and the first given name.
+    fn rank(&self, a: usize) -> f32 {
+        self.words.get(a).map_or(0.0, |w| w.index as f32)
+    }
+    /// 0 for the first surname with the first given name; pairs of one kind come later.
+    fn pair_rank(&self, a: usize, b: usize) -> f32 {
+        let same = match (self.words.get(a), self.words.get(b)) {
+            (Some(a), Some(b)) => a.surname == b.surname,
+            _ => true,
+        };
+        self.rank(a) + self.rank(b) + if same { 1.0 } else { 0.0 }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for word in &mut self.words {
+            word.word.zeroize();
+            for part in &mut word.views {
+                part.text.zeroize();
+            }
+        }
+    }
+}
