@@ -29,7 +29,9 @@ fn main() {
         }
     }
     let name = &arguments[0];
-    let mut set = if name.ends_with(".toml") { PassSet::from_toml(&std::fs::read_to_string(name).unwrap()) } else { PassSet::named(name) }.unwrap();
+    let mut set =
+        if name.ends_with(".toml") { PassSet::from_toml(&std::fs::read_to_string(name).unwrap()) } else { PassSet::named(name) }
+            .unwrap();
     let number = |key: &str, default: usize| options.get(key).map_or(default, |v| v.parse().unwrap());
     if let Some(margin) = options.get("margin") {
         set.margin_bits = margin.parse().unwrap();
@@ -43,7 +45,11 @@ fn main() {
     let truth: HashMap<(String, String), String> = options.get("truth").map_or_else(HashMap::new, |path| {
         let period = options["period"];
         let mut rows = csv::Reader::from_path(path).unwrap();
-        rows.records().map(Result::unwrap).filter(|r| &r[1] == period).map(|r| ((r[0].to_owned(), r[2].to_owned()), r[3].to_owned())).collect()
+        rows.records()
+            .map(Result::unwrap)
+            .filter(|r| &r[1] == period)
+            .map(|r| ((r[0].to_owned(), r[2].to_owned()), r[3].to_owned()))
+            .collect()
     });
 
     let mut records: Vec<(usize, String, Identity)> = Vec::new();
@@ -71,7 +77,8 @@ fn main() {
         let normaliser = Normaliser::new(&fields, &columns).unwrap();
         for row in reader.records() {
             let row: Vec<String> = row.unwrap().iter().map(str::to_owned).collect();
-            let person = truth.get(&((*name).to_owned(), row[0].clone())).cloned().unwrap_or_else(|| row[0].split('-').take(2).collect());
+            let person =
+                truth.get(&((*name).to_owned(), row[0].clone())).cloned().unwrap_or_else(|| row[0].split('-').take(2).collect());
             match normaliser.normalise(&row) {
                 Ok(identity) => records.push((party, person, identity)),
                 Err(_) => {
@@ -85,7 +92,8 @@ fn main() {
     let n = records.len();
     let (expected, tokens, cap) = (number("records", n), number("tokens", 20), number("cap", 12));
     let started = std::time::Instant::now();
-    let keys: Vec<Vec<BlockKey>> = records.iter().map(|(_, _, identity)| block_keys(identity, &set, expected as u64, tokens)).collect();
+    let keys: Vec<Vec<BlockKey>> =
+        records.iter().map(|(_, _, identity)| block_keys(identity, &set, expected as u64, tokens)).collect();
     let elapsed = started.elapsed().as_secs_f64();
 
     let mut people: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -99,7 +107,9 @@ fn main() {
         pairs.filter(|&(a, b)| records[a].0 != records[b].0).collect()
     };
     let matches: HashSet<(usize, usize)> = people.values().flat_map(|list| cross(list)).collect();
-    let mut by_pass: BTreeMap<&str, (usize, HashSet<(usize, usize)>)> = BTreeMap::new();
+    // Keys emitted and pairs met.
+    type Met = (usize, HashSet<(usize, usize)>);
+    let mut by_pass: BTreeMap<&str, Met> = BTreeMap::new();
     let (mut dropped, mut dropped_matches) = (0, HashSet::new());
     for (key, list) in &blocks {
         let pass = by_pass.entry(key.pass()).or_default();
@@ -155,6 +165,9 @@ fn main() {
     if options.contains_key("period") {
         let of_first: Vec<Identity> = records.iter().filter(|r| r.0 == 0).map(|r| r.2.clone()).collect();
         let check = check_passes(&of_first, &set, expected as u64, tokens, cap);
-        println!("check of the first party: accepted {}, meetings {:.3}, faults {:?}", check.accepted, check.meetings_per_record, check.faults);
+        println!(
+            "check of the first party: accepted {}, meetings {:.3}, faults {:?}",
+            check.accepted, check.meetings_per_record, check.faults
+        );
     }
 }

@@ -184,10 +184,14 @@ fn verdict(passes: &[PassFigures], meetings: f64, surely: f64, records: usize, w
             "{meetings:.2} rencontres attendues par enregistrement avec d'autres personnes, {MOST_MEETINGS:.0} au plus : augmenter margin_bits ou retirer des passes"
         ));
     } else if meetings > TARGET_MEETINGS {
-        warnings.push(format!("{meetings:.2} rencontres attendues par enregistrement avec d'autres personnes ; viser {TARGET_MEETINGS}"));
+        warnings.push(format!(
+            "{meetings:.2} rencontres attendues par enregistrement avec d'autres personnes ; viser {TARGET_MEETINGS}"
+        ));
     }
     if without > 0 {
-        warnings.push(format!("{without} enregistrements sans aucune clé de bloc : ils ne seront pas rapprochés ; compléter noms et dates"));
+        warnings.push(format!(
+            "{without} enregistrements sans aucune clé de bloc : ils ne seront pas rapprochés ; compléter noms et dates"
+        ));
     }
     (faults, warnings)
 }
@@ -240,7 +244,13 @@ mod tests {
             let mut shares: Vec<(&str, f32)> = names().shares(kind).filter(|(_, share)| *share > 0.0).collect();
             shares.sort_unstable_by_key(|(word, _)| *word);
             let mut sum = 0.0;
-            shares.iter().map(|(word, share)| { sum += share; (*word, sum) }).collect::<Vec<_>>()
+            shares
+                .iter()
+                .map(|(word, share)| {
+                    sum += share;
+                    (*word, sum)
+                })
+                .collect::<Vec<_>>()
         };
         let (surnames, given) = (sorted(NameKind::Surname), sorted(NameKind::Given));
         let pick = |list: &[(&str, f32)], at: u64| {

@@ -79,7 +79,7 @@ impl BirthDate {
         let length = match month {
             0 => 31,
             4 | 6 | 9 | 11 => 30,
-            2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+            2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
             2 => 28,
             1..=12 => 31,
             _ => return Err(DateError::Impossible),
@@ -247,7 +247,9 @@ fn four_digits((year, digits): (u32, usize)) -> Result<u32, DateError> {
 fn serial(days: u32) -> Result<BirthDate, DateError> {
     let epoch = jiff::civil::date(1899, 12, 30);
     let days = if days < 61 { days + 1 } else { days };
-    let day = epoch.checked_add(jiff::Span::new().try_days(days).map_err(|_| DateError::Impossible)?).map_err(|_| DateError::Impossible)?;
+    let day = epoch
+        .checked_add(jiff::Span::new().try_days(days).map_err(|_| DateError::Impossible)?)
+        .map_err(|_| DateError::Impossible)?;
     match (u16::try_from(day.year()), u8::try_from(day.month()), u8::try_from(day.day())) {
         (Ok(year), Ok(month), Ok(day)) => BirthDate::new(year, month, day),
         _ => Err(DateError::Impossible),
@@ -267,8 +269,24 @@ mod tests {
     #[test]
     fn every_spelling_of_one_date() {
         for text in [
-            "25/12/1987", "25-12-1987", "25.12.1987", "25 12 1987", "1987-12-25", "1987/12/25", "25121987", "19871225", "25/12/87", "1987-12-25T00:00:00",
-            "1987-12-25 00:00:00", "25/12/1987 00:00", "1987-12-25T00:00:00+01:00", "32136", "32136.0", " 25/12/1987 ", "1987-25-12", "12/25/1987",
+            "25/12/1987",
+            "25-12-1987",
+            "25.12.1987",
+            "25 12 1987",
+            "1987-12-25",
+            "1987/12/25",
+            "25121987",
+            "19871225",
+            "25/12/87",
+            "1987-12-25T00:00:00",
+            "1987-12-25 00:00:00",
+            "25/12/1987 00:00",
+            "1987-12-25T00:00:00+01:00",
+            "32136",
+            "32136.0",
+            " 25/12/1987 ",
+            "1987-25-12",
+            "12/25/1987",
         ] {
             assert_eq!(read(text), (1987, Some(12), Some(25), DateQuality::Full), "{text}");
         }
@@ -280,7 +298,8 @@ mod tests {
     #[test]
     fn a_given_format_is_strict() {
         use DateFormat::*;
-        let is = |text: &str, format| parse(text, Some(format)).map(|d| d.map(|d| (d.year, d.month.unwrap_or(0), d.day.unwrap_or(0))));
+        let is =
+            |text: &str, format| parse(text, Some(format)).map(|d| d.map(|d| (d.year, d.month.unwrap_or(0), d.day.unwrap_or(0))));
         assert_eq!(is("03/04/1990", DayMonthYear), Ok(Some((1990, 4, 3))));
         assert_eq!(is("03/04/1990", MonthDayYear), Ok(Some((1990, 3, 4))));
         assert_eq!(is("20121999", CompactDayMonthYear), Ok(Some((1999, 12, 20))));
@@ -321,7 +340,9 @@ mod tests {
 
     #[test]
     fn impossible_and_unreadable_dates() {
-        for text in ["31/02/1987", "29/02/1987", "32/01/1987", "1987-13-32", "19871332", "01/01/1750", "99999", "31/04/2001", "19399222"] {
+        for text in
+            ["31/02/1987", "29/02/1987", "32/01/1987", "1987-13-32", "19871332", "01/01/1750", "99999", "31/04/2001", "19399222"]
+        {
             assert_eq!(parse(text, None), Err(DateError::Impossible), "{text}");
         }
         for text in ["inconnue", "12", "25/12", "le 25 décembre 1987", "1/2/3/4", "123456", "999999999999"] {

@@ -58,7 +58,8 @@ impl Prepared {
         if !kinds.eq(layout.fields.iter().map(|f| f.kind)) {
             return Err(EncodeError::OtherFields);
         }
-        let mut prepared = Self { filters: Vec::new(), slots: Vec::with_capacity(layout.slot_count()), header: header(layout, identity) };
+        let mut prepared =
+            Self { filters: Vec::new(), slots: Vec::with_capacity(layout.slot_count()), header: header(layout, identity) };
         let mut texts = 0;
         for (index, (kind, value)) in identity.fields().enumerate() {
             match value {

@@ -98,7 +98,9 @@ fn missing_values_are_zero() {
     assert!((0..9).all(|i| slot(&layout, &payload, 3, i) == 0));
     assert_ne!(slot(&layout, &payload, 0, 0), 0);
     let partial = date_slots(Some(BirthDate::new(1987, 0, 0).unwrap()));
-    assert!(partial[date_slot::YEAR].1.is_some() && partial[date_slot::DAY].1.is_none() && partial[date_slot::DAY_TENS].1.is_none());
+    assert!(
+        partial[date_slot::YEAR].1.is_some() && partial[date_slot::DAY].1.is_none() && partial[date_slot::DAY_TENS].1.is_none()
+    );
     let placeholder = date_slots(Some(BirthDate::new(1900, 1, 1).unwrap()));
     assert!(placeholder.iter().all(|(_, value)| value.is_none()));
 }
@@ -124,7 +126,10 @@ fn blinding_keeps_comparisons_and_changes_with_the_run() {
     assert_ne!(blind_entry(&layout, &run(2), &secret(1), &mut later).unwrap(), token);
     assert_ne!(a, plain);
     assert_ne!(a, later);
-    assert_eq!(dice(filter(&layout, &a, 0), filter(&layout, &b, 0)), dice(filter(&layout, &plain, 0), filter(&layout, &similar, 0)));
+    assert_eq!(
+        dice(filter(&layout, &a, 0), filter(&layout, &b, 0)),
+        dice(filter(&layout, &plain, 0), filter(&layout, &similar, 0))
+    );
     assert_eq!(slot(&layout, &a, 3, 0), slot(&layout, &b, 3, 0));
 }
 

@@ -83,7 +83,9 @@ impl Sex {
     pub fn read(text: &str) -> Option<Self> {
         match plain_words(text).concat().as_str() {
             "1" | "M" | "H" | "MR" | "HOMME" | "MASCULIN" | "MALE" | "MONSIEUR" | "GARCON" => Some(Self::Man),
-            "2" | "F" | "MME" | "MLLE" | "FEMME" | "FEMININ" | "FEMALE" | "MADAME" | "MADEMOISELLE" | "FILLE" => Some(Self::Woman),
+            "2" | "F" | "MME" | "MLLE" | "FEMME" | "FEMININ" | "FEMALE" | "MADAME" | "MADEMOISELLE" | "FILLE" => {
+                Some(Self::Woman)
+            }
             _ => None,
         }
     }
@@ -152,10 +154,13 @@ impl Identity {
     }
     /// The words of all fields of one name kind.
     pub fn words(&self, kind: FieldKind) -> impl Iterator<Item = &str> {
-        self.fields().filter(move |(k, _)| *k == kind).flat_map(|(_, value)| match value {
-            FieldValue::Name(words) => words.as_slice(),
-            _ => &[],
-        }).map(String::as_str)
+        self.fields()
+            .filter(move |(k, _)| *k == kind)
+            .flat_map(|(_, value)| match value {
+                FieldValue::Name(words) => words.as_slice(),
+                _ => &[],
+            })
+            .map(String::as_str)
     }
     /// The date of birth.
     pub fn birth_date(&self) -> Option<BirthDate> {
@@ -338,8 +343,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const COLUMNS: [&str; 8] =
-        ["nom_naissance", "nom_usage", "prenoms", "sexe", "date_naissance", "code_lieu_naissance", "lieu_naissance", "pays_naissance"];
+    const COLUMNS: [&str; 8] = [
+        "nom_naissance",
+        "nom_usage",
+        "prenoms",
+        "sexe",
+        "date_naissance",
+        "code_lieu_naissance",
+        "lieu_naissance",
+        "pays_naissance",
+    ];
 
     fn normaliser() -> Normaliser {
         let field = |kind, column: &str| IdentityField { kind, column: column.into(), name_column: None, country_column: None };

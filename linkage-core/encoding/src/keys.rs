@@ -39,8 +39,13 @@ impl BlockKey {
     /// parts, separated by 0x00, the parts among themselves by 0x1f. It tells names: erase it after use.
     pub fn oprf_input(&self, agreement_id: &str, epoch: u32) -> Vec<u8> {
         let epoch = epoch.to_string();
-        let pieces: [&[u8]; 5] =
-            [b"linkage/block-scoped/1/input", agreement_id.as_bytes(), epoch.as_bytes(), self.pass.as_bytes(), self.parts.as_bytes()];
+        let pieces: [&[u8]; 5] = [
+            b"linkage/block-scoped/1/input",
+            agreement_id.as_bytes(),
+            epoch.as_bytes(),
+            self.pass.as_bytes(),
+            self.parts.as_bytes(),
+        ];
         pieces.join(&0)
     }
     #[cfg(test)]
@@ -73,7 +78,8 @@ pub(crate) fn scored_keys(identity: &Identity, set: &PassSet, expected_records: 
     let pool = Pool::new(identity, set);
     let candidates = candidates(identity, set, &pool, expected_records);
     let is_implied = |(i, tight): (usize, &Candidate)| {
-        let by = |(j, loose): (usize, &Candidate)| i != j && tight.implied_by(loose, set) && (j < i || !loose.implied_by(tight, set));
+        let by =
+            |(j, loose): (usize, &Candidate)| i != j && tight.implied_by(loose, set) && (j < i || !loose.implied_by(tight, set));
         candidates.iter().enumerate().any(by)
     };
     let mut kept: Vec<(f32, ScoredKey)> = Vec::with_capacity(candidates.len());
@@ -112,7 +118,13 @@ fn candidates(identity: &Identity, set: &PassSet, pool: &Pool, expected_records:
         for extra in extra_fields(identity, pass.extra) {
             let mut add = |words: [Option<usize>; 2], rank: f32, bits: f32| {
                 if bits >= least {
-                    found.push(Candidate { pass: index, words, extra, score: index as f32 + rank * set.rank_weight, bits: bits + given });
+                    found.push(Candidate {
+                        pass: index,
+                        words,
+                        extra,
+                        score: index as f32 + rank * set.rank_weight,
+                        bits: bits + given,
+                    });
                 }
             };
             match *pass.names.as_slice() {
@@ -165,17 +177,25 @@ impl Candidate {
             return false;
         }
         let (Some(tight_pass), Some(loose_pass)) = (set.pass.get(self.pass), set.pass.get(loose.pass)) else { return false };
-        let has = |(word, view): (&Option<usize>, &View)| self.words.iter().zip(&tight_pass.names).any(|(w, v)| w == word && v.refines(*view));
+        let has = |(word, view): (&Option<usize>, &View)| {
+            self.words.iter().zip(&tight_pass.names).any(|(w, v)| w == word && v.refines(*view))
+        };
         loose.words.iter().zip(&loose_pass.names).all(has)
     }
 
     fn key(&self, identity: &Identity, set: &PassSet, pool: &Pool) -> Option<BlockKey> {
         let pass: &Pass = set.pass.get(self.pass)?;
-        let mut names: Vec<&str> = self.words.iter().flatten().zip(&pass.names).filter_map(|(w, view)| Some(pool.part(*w, *view)?.text.as_str())).collect();
-        if let [first, second] = *pass.names.as_slice() {
-            if first == second {
-                names.sort_unstable();
-            }
+        let mut names: Vec<&str> = self
+            .words
+            .iter()
+            .flatten()
+            .zip(&pass.names)
+            .filter_map(|(w, view)| Some(pool.part(*w, *view)?.text.as_str()))
+            .collect();
+        if let [first, second] = *pass.names.as_slice()
+            && first == second
+        {
+            names.sort_unstable();
         }
         let mut date = pass.date.of(identity.birth_date())?;
         let mut extra = match (pass.extra, self.extra) {

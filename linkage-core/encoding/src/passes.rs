@@ -244,7 +244,8 @@ impl PassSet {
         let mut set: Self = toml::from_str(text).map_err(|e| PassSetError::Toml(e.to_string()))?;
         let broken = |pass: &str, rule| Err(PassSetError::Rule { pass: pass.to_owned(), rule });
         let is_slug = |id: &str| {
-            (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.'))
+            (1..=32).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.'))
         };
         let bits = |value: f32| (0.0..=64.0).contains(&value);
         if !is_slug(&set.id) || !(1..=64).contains(&set.pass.len()) {
@@ -275,7 +276,11 @@ impl PassSet {
 
     /// Surprisal, in bits, that a key of `pass` must reach among `expected_records`; minus infinity when not gated.
     pub fn threshold(&self, pass: &Pass, expected_records: u64) -> f32 {
-        if pass.gated { (expected_records.max(2) as f32).log2() + pass.margin_bits.unwrap_or(self.margin_bits) } else { f32::NEG_INFINITY }
+        if pass.gated {
+            (expected_records.max(2) as f32).log2() + pass.margin_bits.unwrap_or(self.margin_bits)
+        } else {
+            f32::NEG_INFINITY
+        }
     }
 }
 

@@ -29,7 +29,9 @@ fn the_embedded_sets_are_valid() {
 
 #[test]
 fn faulty_sets_are_refused() {
-    let set = |passes: &str| PassSet::from_toml(&format!("id = 'x'\nmargin_bits = 4.0\nname_cap_bits = 12.0\nrank_weight = 4.0\n{passes}"));
+    let set = |passes: &str| {
+        PassSet::from_toml(&format!("id = 'x'\nmargin_bits = 4.0\nname_cap_bits = 12.0\nrank_weight = 4.0\n{passes}"))
+    };
     assert!(matches!(set("[[pass]]\nid = 'a'\nnames = ['nose']"), Err(PassSetError::Toml(_))));
     assert!(matches!(set("[[pass]]\nid = 'a'\ncolour = 1"), Err(PassSetError::Toml(_))));
     for passes in [

@@ -38,12 +38,12 @@ impl Place {
     pub fn read(code: &str, name: &str, country: &str) -> Self {
         let table = communes();
         let mut place = table.of_code(code).or_else(|| table.of_name(code)).unwrap_or_default();
-        if place.commune.is_none() {
-            if let Some(named) = table.of_name(name) {
-                place.commune = named.commune.clone();
-                place.department = place.department.take().or(named.department.clone());
-                place.country = place.country.take().or(named.country.clone());
-            }
+        if place.commune.is_none()
+            && let Some(named) = table.of_name(name)
+        {
+            place.commune = named.commune.clone();
+            place.department = place.department.take().or(named.department.clone());
+            place.country = place.country.take().or(named.country.clone());
         }
         if place.country.is_none() {
             place.country = country_code(country);
@@ -146,8 +146,11 @@ impl Communes {
         let in_bracket = country_code(bracket).filter(|_| is_country(bracket));
         let department = bracket.trim();
         let department = (department.len() == 2 && department.bytes().all(|b| b.is_ascii_digit())).then(|| department.to_owned());
-        if is_country(before) {
-            return Some(Place { country: country_code(before), department: None, commune: None });
+        // The whole first: Congo (République démocratique) is not Congo.
+        for text in [text, before] {
+            if is_country(text) {
+                return Some(Place { country: country_code(text), department: None, commune: None });
+            }
         }
         let name = commune_name(before);
         if name.is_empty() {
@@ -185,7 +188,8 @@ fn commune_name(text: &str) -> String {
             "CEDEX" => break,
             "ST" => name.push_str("SAINT"),
             "STE" => name.push_str("SAINTE"),
-            "ARRONDISSEMENT" | "ARR" => {}
+            // Nogent/Marne, Nogent s/ Marne, Nogent-sur-Marne.
+            "ARRONDISSEMENT" | "ARR" | "SUR" | "SOUS" | "S" | "SS" => {}
             // PARIS 12, LYON 3E, MARSEILLE 08.
             word if word.starts_with(|c: char| c.is_ascii_digit()) => {}
             word => name.push_str(word),
@@ -369,7 +373,14 @@ mod tests {
     #[test]
     fn one_commune_in_every_spelling() {
         let expected = is(FRANCE, "34", "MONTPELLIER");
-        for (code, name) in [("34172", ""), ("34000", ""), ("", "Montpellier"), ("", "MONTPELLIER CEDEX 2"), ("MONTPELLIER", ""), ("", "Montpellier (34)")] {
+        for (code, name) in [
+            ("34172", ""),
+            ("34000", ""),
+            ("", "Montpellier"),
+            ("", "MONTPELLIER CEDEX 2"),
+            ("MONTPELLIER", ""),
+            ("", "Montpellier (34)"),
+        ] {
             assert_eq!(place(code, name, ""), expected, "{code} {name}");
         }
         for (code, name) in [("75056", ""), ("75112", ""), ("75012", ""), ("", "Paris 12e arrondissement"), ("", "PARIS")] {
@@ -377,6 +388,8 @@ mod tests {
         }
         assert_eq!(place("1004", "", ""), place("01004", "", ""));
         assert_eq!(place("", "St Etienne", ""), place("", "Saint-Étienne", ""));
+        assert_eq!(place("", "Nogent/Marne", ""), place("94052", "", ""));
+        assert_eq!(place("", "Nogent s/ Marne", ""), place("", "NOGENT-SUR-MARNE", ""));
     }
 
     #[test]
@@ -388,6 +401,7 @@ mod tests {
         assert_eq!(place("", "Algérie", ""), algeria);
         assert_eq!(place("", "ORAN (Algérie)", ""), is("99352", "", "ORAN"));
         assert_eq!(place("", "(COTE D'IVOIRE)", ""), is("99326", "", ""));
+        assert_eq!(place("", "CONGO (REPUBLIQUE DEMOCRATIQUE)", ""), is("99312", "", ""));
         assert_eq!(place("", "", "France"), is(FRANCE, "", ""));
         assert_eq!(place("", "", ""), is("", "", ""));
     }

@@ -70,7 +70,11 @@ pub fn encode_record<R: CryptoRng + ?Sized>(
 ///
 /// # Errors
 /// [`EncodeError`] when identity and layout do not belong together.
-pub fn encode_decoy<R: CryptoRng + ?Sized>(layout: &Layout, identity: &Identity, rng: &mut R) -> Result<StageOneRecord, EncodeError> {
+pub fn encode_decoy<R: CryptoRng + ?Sized>(
+    layout: &Layout,
+    identity: &Identity,
+    rng: &mut R,
+) -> Result<StageOneRecord, EncodeError> {
     encode_record(layout, identity, &[], rng)
 }
 

@@ -172,7 +172,8 @@ impl NameTables {
         for (origin, kind, word, share) in lists {
             tables.add(kind, word, origin, share);
         }
-        let more_frequent = |joined: &str, share: f32| tables.words.get(joined).is_none_or(|own| own.given < share && own.surname < share);
+        let more_frequent =
+            |joined: &str, share: f32| tables.words.get(joined).is_none_or(|own| own.given < share && own.surname < share);
         tables.compounds = compounds
             .into_iter()
             .filter(|(joined, _, _, share)| more_frequent(joined, *share))
@@ -245,7 +246,9 @@ impl NameTables {
     /// Every word that is borne as a surname or as a given name, with the share of people.
     #[cfg(test)]
     pub(crate) fn shares(&self, kind: NameKind) -> impl Iterator<Item = (&str, f32)> {
-        self.words.iter().map(move |(word, share)| (word.as_ref(), if kind == NameKind::Surname { share.surname } else { share.given }))
+        self.words
+            .iter()
+            .map(move |(word, share)| (word.as_ref(), if kind == NameKind::Surname { share.surname } else { share.given }))
     }
 
     /// The two names of a compound given name that was written in one word.

@@ -25,19 +25,60 @@ pub enum NameKind {
 
 /// Titles and remarks inside a name field.
 const DROPPED: &[&str] = &[
-    "M", "MR", "MM", "MME", "MLLE", "MELLE", "MLE", "MONSIEUR", "MADAME", "MADEMOISELLE", "MRS", "DR", "DOCTEUR", "ME", "MAITRE",
-    "NEE", "EPOUSE", "EPSE", "EPX", "EP", "VEUVE", "VVE", "DIVORCEE", "DIT", "DITE", "ALIAS", "FEU",
+    "M",
+    "MR",
+    "MM",
+    "MME",
+    "MLLE",
+    "MELLE",
+    "MLE",
+    "MONSIEUR",
+    "MADAME",
+    "MADEMOISELLE",
+    "MRS",
+    "DR",
+    "DOCTEUR",
+    "ME",
+    "MAITRE",
+    "NEE",
+    "EPOUSE",
+    "EPSE",
+    "EPX",
+    "EP",
+    "VEUVE",
+    "VVE",
+    "DIVORCEE",
+    "DIT",
+    "DITE",
+    "ALIAS",
+    "FEU",
 ];
 /// What stands in a field when the name is not known.
 const PLACEHOLDERS: &[&str] = &[
-    "INCONNU", "INCONNUE", "NEANT", "SNP", "XNP", "SANSNOM", "SANSPRENOM", "NC", "NR", "NSP", "NULL", "VIDE", "NONRENSEIGNE", "XX",
-    "XXX", "XXXX", "XXXXX", "ANONYME",
+    "INCONNU",
+    "INCONNUE",
+    "NEANT",
+    "SNP",
+    "XNP",
+    "SANSNOM",
+    "SANSPRENOM",
+    "NC",
+    "NR",
+    "NSP",
+    "NULL",
+    "VIDE",
+    "NONRENSEIGNE",
+    "XX",
+    "XXX",
+    "XXXX",
+    "XXXXX",
+    "ANONYME",
 ];
 /// Joined with the word that follows, so that BEN HADDOU is BENHADDOU.
 const PARTICLES: &[&str] = &[
-    "DE", "DU", "DES", "LE", "LA", "LES", "DA", "DO", "DOS", "DAS", "DI", "DEL", "DELLA", "DEGLI", "EL", "AL", "AIT", "OULD", "OULED",
-    "BEN", "BENT", "BINT", "BIN", "IBN", "BOU", "BEL", "ABD", "ABDEL", "ABDUL", "ABU", "SAINT", "SAINTE", "SAN", "SANTA", "VAN", "VON",
-    "VANDER", "DEN", "DER", "TER", "TEN", "MAC", "MC",
+    "DE", "DU", "DES", "LE", "LA", "LES", "DA", "DO", "DOS", "DAS", "DI", "DEL", "DELLA", "DEGLI", "EL", "AL", "AIT", "OULD",
+    "OULED", "BEN", "BENT", "BINT", "BIN", "IBN", "BOU", "BEL", "ABD", "ABDEL", "ABDUL", "ABU", "SAINT", "SAINTE", "SAN",
+    "SANTA", "VAN", "VON", "VANDER", "DEN", "DER", "TER", "TEN", "MAC", "MC",
 ];
 /// Particles in surnames only.
 const LETTER_PARTICLES: &[&str] = &["D", "L", "N", "O"];
@@ -108,7 +149,9 @@ fn push_folded(out: &mut String, c: char) {
 
 fn apostrophe(c: char) -> char {
     match c {
-        '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{02bc}' | '\u{02bb}' | '\u{02b9}' | '\u{2032}' | '\u{b4}' | '`' | '\u{92}' => '\'',
+        '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{02bc}' | '\u{02bb}' | '\u{02b9}' | '\u{2032}' | '\u{b4}' | '`' | '\u{92}' => {
+            '\''
+        }
         _ => c,
     }
 }
@@ -144,16 +187,15 @@ fn without_mojibake(text: &str) -> String {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         let lead = c as u32;
-        if (0xc2..=0xc5).contains(&lead) {
-            if let Some(next) = chars.peek().copied().and_then(continuation) {
-                if let Some(repaired) = char::from_u32((lead & 0x1f) << 6 | next) {
-                    out.push(repaired);
-                    chars.next();
-                    continue;
-                }
-            }
+        if (0xc2..=0xc5).contains(&lead)
+            && let Some(next) = chars.peek().copied().and_then(continuation)
+            && let Some(repaired) = char::from_u32((lead & 0x1f) << 6 | next)
+        {
+            out.push(repaired);
+            chars.next();
+        } else {
+            out.push(c);
         }
-        out.push(c);
     }
     out
 }
@@ -162,8 +204,8 @@ fn without_mojibake(text: &str) -> String {
 fn continuation(c: char) -> Option<u32> {
     /// Windows-1252, 0x80 to 0x9f; the five unassigned bytes stand for themselves.
     const HIGH: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’', '“', '”', '•',
-        '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’', '“',
+        '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
     ];
     let byte = match c as u32 {
         byte @ 0x80..=0xbf => byte,
