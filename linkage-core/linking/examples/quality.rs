@@ -148,14 +148,17 @@ fn main() {
     let who: Vec<(&str, usize, &str)> =
         parties.iter().flat_map(|p| p.who.iter().map(|(at, person)| (p.name.as_str(), *at, person.as_str()))).collect();
     let same = |a: u32, b: u32| who[a as usize].2 == who[b as usize].2;
-    let across = |a: u32, b: u32| records.party(a) != records.party(b);
+    // A single file is looked through for duplicates; of several, pairs within one do not count.
+    let alone = parties.len() == 1;
+    let across = |a: u32, b: u32| alone || records.party(a) != records.party(b);
     let mut people: HashMap<&str, BTreeMap<&str, u64>> = HashMap::new();
     for (party, _, person) in &who {
         *people.entry(person).or_default().entry(party).or_default() += 1;
     }
     let of = |counts: &BTreeMap<&str, u64>| {
         let all: u64 = counts.values().sum();
-        (all * all - counts.values().map(|n| n * n).sum::<u64>()) / 2
+        let within: u64 = counts.values().map(|n| n * (n - 1) / 2).sum();
+        if alone { within } else { all * (all - 1) / 2 - within }
     };
     let mut true_pairs: u64 = people.values().map(of).sum();
     for person in &set_aside {
@@ -170,7 +173,7 @@ fn main() {
         let (p, r) = (right as f64 / f64::from(all), right as f64 / true_pairs as f64);
         println!("{name:12} precision {p:.4}  recall {r:.4}  F1 {:.4}  ({all} pairs)", 2.0 * p * r / (p + r));
     };
-    println!("{true_pairs} true pairs across parties, {} candidates", report.candidates);
+    println!("{true_pairs} true pairs, {} candidates", report.candidates + report.candidates_within);
     score("met", &mut comparisons.rows.iter().map(|r| (r.a, r.b)));
     score("linked pairs", &mut decided.iter().filter(|d| d.outcome == Outcome::Link).map(|d| (d.a, d.b)));
     let linked: Vec<(u32, u32)> = clusters

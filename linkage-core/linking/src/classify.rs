@@ -7,14 +7,14 @@
 //! Dimensions are taken as independent within a class, which fails where two persons share names, residence or date
 //! because they are related. So a pair that is no match may be of three classes, not one:
 //! * *unrelated*: every dimension by chance;
-//! * *twins*: surname, date and home as within one person, given name and sex by chance;
+//! * *twins*: surname, date and home as within one person, given name by chance, sex as among twins;
 //! * *namesakes* (parent and child of one name, homonyms of one place): both names as within one person, date by chance.
 //!
 //! The shares of the last two are estimated along, bounded by the share of matches so that the classes cannot change roles.
 
 use std::collections::BTreeMap;
 
-use crate::levels::{DimensionKind, name_level};
+use crate::levels::{DimensionKind, code_level, name_level};
 use crate::pack::{Reader, Writer};
 use crate::{ComparisonVector, Dimensions, LevelFrequencies, LinkError, Meeting, Meetings, Records, compare::Comparer, prior};
 
@@ -22,6 +22,8 @@ use crate::{ComparisonVector, Dimensions, LevelFrequencies, LinkError, Meeting, 
 const PRIOR_CHANCE_PAIRS: f64 = 2_000.0;
 /// Weight of the shipped agreements among matches, in matches for each dimension.
 const PRIOR_MATCHES: f64 = 30.0;
+/// Share of twins that are of one sex: identical ones, a third, and half of the others (Weinberg's rule).
+const TWINS_ONE_SEX: f64 = 0.66;
 /// How often twins have home and place of birth in common beyond chance.
 const TWINS_HOME: f64 = 0.7;
 /// How often namesakes have.
@@ -289,7 +291,8 @@ impl Model {
                 DimensionKind::Surname => (m, m),
                 DimensionKind::Given => (u, m),
                 DimensionKind::Date => (m, u),
-                DimensionKind::Sex => (u, m),
+                DimensionKind::Sex if level == code_level::EQUAL => (TWINS_ONE_SEX, m),
+                DimensionKind::Sex => (1.0 - TWINS_ONE_SEX, m),
                 DimensionKind::Place => (home(TWINS_HOME), home(NAMESAKES_HOME)),
                 DimensionKind::Category | DimensionKind::Text => {
                     address_m *= m;

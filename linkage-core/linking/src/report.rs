@@ -1,5 +1,7 @@
 //! The run's report, made without labels: what was received, met, learnt, linked and left open.
 //!
+//! Figures on pairs are of pairs of two parties; of the pairs within it, when there is one party only.
+//!
 //! Precision and recall are estimated from the posteriors. Matches that never met are estimated from the errors of those
 //! that did: a pair with an error in one of surname, given name and date nearly always meets by the other two, so that
 //! its frequency is seen whole; pairs with several errors are as frequent as independent errors make them, and what
@@ -148,20 +150,24 @@ pub fn report(
     let linked = |a, b| matches!((cluster_of.get(&a), cluster_of.get(&b)), (Some(x), Some(y)) if x == y);
 
     // Sums run over distinct weights in order, so that the order of records leaves no trace.
+    let alone = records.parties() == 1;
     let mut by_weight: BTreeMap<i32, Tally> = BTreeMap::new();
     let (mut candidates, mut candidates_within) = (0, 0);
     for (row, pair) in comparisons.rows.iter().zip(decided) {
         if row.within {
             candidates_within += 1;
+        } else {
+            candidates += 1;
+        }
+        if row.within != alone {
             continue;
         }
-        candidates += 1;
         let tally = by_weight.entry(pair.millibits).or_default();
         tally.pairs += 1;
         tally.linked += u64::from(linked(row.a, row.b));
     }
     let linked_pairs = count_linked_pairs(records, clusters);
-    let (precision, recall) = quality(&by_weight, linked_pairs, never_met(model, comparisons));
+    let (precision, recall) = quality(&by_weight, linked_pairs, never_met(model, comparisons, alone));
     let others: f64 = by_weight.iter().map(|(&w, t)| t.pairs as f64 * probability(w.saturating_neg())).sum();
     let certain =
         clusters.clusters.iter().flat_map(|c| &c.members).filter(|m| m.class == MatchClass::Certain).count() as u64;
@@ -177,7 +183,7 @@ pub fn report(
         non_matching_meetings_per_record: (2.0 * others / (records.len() as f64).max(1.0)).max(0.0),
         across: model.across,
         within: model.within,
-        weights: weights(model, comparisons),
+        weights: weights(model, comparisons, alone),
         histogram: histogram(&by_weight),
         clusters: clusters.clusters.len() as u64,
         certain_members: certain,
@@ -205,7 +211,8 @@ fn count_linked_pairs(records: &Records<'_>, clusters: &Clusters) -> u64 {
             *by_party.entry(records.party(member.record)).or_default() += 1;
         }
         let all: u64 = by_party.values().sum();
-        pairs += (all * all - by_party.values().map(|n| n * n).sum::<u64>()) / 2;
+        let within: u64 = by_party.values().map(|n| n * (n - 1) / 2).sum();
+        pairs += if records.parties() == 1 { within } else { all * (all - 1) / 2 - within };
     }
     pairs
 }
@@ -234,7 +241,7 @@ fn quality(by_weight: &BTreeMap<i32, Tally>, linked_pairs: u64, never_met: f64) 
 
 /// Estimated matches of two parties that met in no block, from the errors of those that met. Zero when the layout has
 /// fewer than three of surname, given name and date, since every pair with an error may then go unseen.
-fn never_met(model: &Model, comparisons: &Comparisons) -> f64 {
+fn never_met(model: &Model, comparisons: &Comparisons, alone: bool) -> f64 {
     let position = |kind| model.dimensions.iter().position(|d| d.kind == kind);
     let (Some(surname), Some(given), Some(date)) =
         (position(DimensionKind::Surname), position(DimensionKind::Given), position(DimensionKind::Date))
@@ -242,7 +249,7 @@ fn never_met(model: &Model, comparisons: &Comparisons) -> f64 {
         return 0.0;
     };
     let mut patterns: BTreeMap<ComparisonVector, u64> = BTreeMap::new();
-    for row in comparisons.rows.iter().filter(|row| !row.within) {
+    for row in comparisons.rows.iter().filter(|row| row.within == alone) {
         *patterns.entry(row.vector).or_default() += 1;
     }
     // Matches by which of the three have an error: bit 0 surname, bit 1 given name, bit 2 date.
@@ -255,7 +262,7 @@ fn never_met(model: &Model, comparisons: &Comparisons) -> f64 {
         ];
         let cell = errors.iter().rev().fold(0, |cell, &error| 2 * cell + usize::from(error));
         if let Some(sum) = seen.get_mut(cell) {
-            *sum += pairs as f64 * model.posterior(false, &vector).matched;
+            *sum += pairs as f64 * model.posterior(alone, &vector).matched;
         }
     }
     let [none, s, g, sg, d, sd, gd, sgd] = seen;
@@ -300,9 +307,9 @@ fn party_reports(
     (0..records.parties()).map(of).collect()
 }
 
-fn weights(model: &Model, comparisons: &Comparisons) -> Vec<DimensionReport> {
+fn weights(model: &Model, comparisons: &Comparisons, alone: bool) -> Vec<DimensionReport> {
     let mut pairs: Vec<Vec<u64>> = model.dimensions.iter().map(|d| vec![0; d.m.len()]).collect();
-    for row in comparisons.rows.iter().filter(|row| !row.within) {
+    for row in comparisons.rows.iter().filter(|row| row.within == alone) {
         for (at, counts) in pairs.iter_mut().enumerate() {
             if let Some(count) = counts.get_mut(usize::from(row.vector.level(at))) {
                 *count += 1;

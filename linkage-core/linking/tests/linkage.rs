@@ -195,6 +195,8 @@ fn duplicates_within_a_party_are_found() {
     let right = (0..60).filter(|&n| are_linked(&out.clusters, n, 300 + n)).count();
     assert!(right >= 59, "{right}");
     assert_eq!(out.clusters.clusters.len(), right);
+    assert_eq!((out.report.candidates, out.report.linked_pairs), (0, right as u64));
+    assert!(out.report.precision.value > 0.95 && out.report.precision.low > 0.9, "{:?}", out.report.precision);
 }
 
 #[test]
