@@ -26,7 +26,9 @@ pub const MOST_MEETINGS: f64 = 1.0;
 /// The meetings that a set should stay below.
 pub const TARGET_MEETINGS: f64 = 0.3;
 /// Fewer colliding pairs than this are no measurement.
-const FEW_PAIRS: u64 = 10;
+const FEW_PAIRS: f64 = 10.0;
+/// Duplicates in a list that were not told from other persons, per record.
+const HIDDEN_DUPLICATES: f64 = 0.005;
 /// Pairs of larger blocks are counted, not looked at.
 const LARGEST_COMPARED_BLOCK: usize = 100;
 
@@ -123,13 +125,13 @@ pub fn check_passes(identities: &[Identity], set: &PassSet, expected_records: u6
                 }
             }
         }
-        let measured = colliding >= FEW_PAIRS;
-        let rate = if measured { colliding as f64 / pairs } else { predicted.max(colliding as f64 / pairs) };
+        let seen = Seen::new(colliding, n, pairs);
+        let (measured, rate) = (seen.is_enough(), if seen.is_enough() { seen.rate() } else { predicted });
         // A pass without keys collides never; one collision in 2^64 says as much in a number.
         let entropy = -rate.max((-64.0f64).exp2()).log2();
         let least = size.log2() + LEAST_MARGIN_BITS;
         let least = if pass.gated { least } else { least.max(LEAST_UNGATED_BITS) };
-        predicted_meetings += if measured { 0.0 } else { rate * (size - 1.0) };
+        predicted_meetings += rate * (size - 1.0);
         passes.push(PassFigures {
             pass: pass.id.clone(),
             keys_per_record: blocks.values().map(Vec::len).sum::<usize>() as f64 / n.max(1) as f64,
@@ -140,12 +142,16 @@ pub fn check_passes(identities: &[Identity], set: &PassSet, expected_records: u6
             meetings_per_record: rate * (size - 1.0),
             largest_block: blocks.values().map(Vec::len).max().unwrap_or(0),
             blocks_over_cap: blocks.values().filter(|members| members.len() > block_cap).count(),
-            accepted: least_rate(colliding, pairs, rate, measured).log2() <= -least,
+            accepted: if measured { seen.least_rate() } else { rate }.log2() <= -least,
         });
     }
-    // Unmeasured passes add what the tables predict; measured ones count each pair once.
-    let meetings = (met.len() as f64 / pairs * (size - 1.0)).max(predicted_meetings);
-    let surely = least_rate(met.len() as u64, pairs, meetings / (size - 1.0), met.len() as u64 >= FEW_PAIRS) * (size - 1.0);
+    // Pairs that met in several passes count once where there are enough of them; else passes add up.
+    let seen = Seen::new(met.len() as u64, n, pairs);
+    let (meetings, surely) = if seen.is_enough() {
+        (seen.rate() * (size - 1.0), seen.least_rate() * (size - 1.0))
+    } else {
+        (predicted_meetings, predicted_meetings)
+    };
     let (faults, warnings) = verdict(&passes, meetings, surely, n, without);
     PassCheck {
         pass_set: set.id.clone(),
@@ -161,10 +167,31 @@ pub fn check_passes(identities: &[Identity], set: &PassSet, expected_records: u6
     }
 }
 
-/// The rate that is exceeded with near certainty: two standard deviations below a measured count. A small list of
-/// families must not refuse a set for a dozen chance pairs; a coarse set has thousands.
-fn least_rate(count: u64, pairs: f64, rate: f64, measured: bool) -> f64 {
-    if measured { (count as f64 - 2.0 * (count as f64).sqrt()).max(0.0) / pairs } else { rate }
+/// Pairs seen to collide in a list, and what they say about any two records.
+struct Seen {
+    /// Without the duplicates that such a list is expected to hide.
+    pairs: f64,
+    hidden: f64,
+    of: f64,
+}
+
+impl Seen {
+    fn new(count: u64, records: usize, of: f64) -> Self {
+        let hidden = HIDDEN_DUPLICATES * records as f64;
+        Self { pairs: (count as f64 - hidden).max(0.0), hidden, of }
+    }
+    /// Whether they are a measurement: clearly more than chance and hidden duplicates make.
+    fn is_enough(&self) -> bool {
+        self.pairs >= FEW_PAIRS.max(self.hidden)
+    }
+    fn rate(&self) -> f64 {
+        self.pairs / self.of
+    }
+    /// The rate that is exceeded with near certainty, two standard deviations below: a small list of families must not
+    /// refuse a set for a dozen chance pairs, and a coarse set has thousands.
+    fn least_rate(&self) -> f64 {
+        (self.pairs - 2.0 * (self.pairs + self.hidden).sqrt()).max(0.0) / self.of
+    }
 }
 
 fn verdict(passes: &[PassFigures], meetings: f64, surely: f64, records: usize, without: usize) -> (Vec<String>, Vec<String>) {
