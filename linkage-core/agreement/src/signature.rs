@@ -8,7 +8,8 @@
 
 use std::collections::HashMap;
 
-use ed25519_dalek::{Signer as _, SigningKey};
+use ed25519_dalek::Signer as _;
+pub use ed25519_dalek::SigningKey;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 

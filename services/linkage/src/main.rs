@@ -1,2 +1,113 @@
-//! `linkage`: the command line over every role.
-fn main() {}
+//! `linkage`: the command line over every role of Trait d'union.
+//!
+//! `linkage demo` shows a whole linkage; the other commands are what partners, hosts and analysts run. Exit codes: 0 done,
+//! 1 the command failed (the message says what to do), 2 the command line was wrong, 3 a check found faults.
+
+// A binary exports nothing: `pub` here means "for other modules".
+#![allow(unreachable_pub)]
+
+mod bars;
+mod cli;
+mod commands;
+mod demo;
+mod links;
+mod page;
+mod secrets;
+mod trial;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Rapprocher sans échanger de noms : appariement entre services sociaux.
+#[derive(Debug, Parser)]
+#[command(name = "linkage", version, about, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// All roles as processes on loopback with mutual TLS, synthetic data, three monthly runs.
+    Demo(demo::DemoArgs),
+    /// Every step in one process over given files.
+    Trial(trial::TrialArgs),
+    /// Generate a French multi-party population with its truth.
+    Synth(commands::data::SynthArgs),
+    /// Measure links against a truth.
+    Evaluate(commands::data::EvaluateArgs),
+    /// The agreement: template, check, signatures.
+    #[command(subcommand)]
+    Agreement(commands::agreement::AgreementCommand),
+    /// Pass sets.
+    #[command(subcommand)]
+    Passes(commands::passes::PassesCommand),
+    /// Keys and certificates of a role.
+    #[command(subcommand)]
+    Keys(commands::keys::KeysCommand),
+    /// A partner's node.
+    #[command(subcommand)]
+    Node(commands::node::NodeCommand),
+    /// The broker.
+    #[command(subcommand)]
+    Broker(commands::serve::ServeCommand),
+    /// The custodian.
+    #[command(subcommand)]
+    Custodian(commands::serve::ServeCommand),
+    /// The analyst's side.
+    #[command(subcommand)]
+    Analyst(commands::serve::AnalystCommand),
+    /// Runs: open, cancel, status.
+    #[command(subcommand)]
+    Run(commands::run::RunCommand),
+    /// Figures on linked persons.
+    #[command(subcommand)]
+    Cohort(commands::cohort::CohortCommand),
+}
+
+/// A check that found faults: exit code 3, the faults are printed already.
+#[derive(Debug)]
+pub struct CheckFailed;
+
+impl std::fmt::Display for CheckFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("contrôle en échec")
+    }
+}
+impl std::error::Error for CheckFailed {}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    linkage_common::tls::install_crypto();
+    if let Err(error) = linkage_common::telemetry::init() {
+        return failed(&error.into());
+    }
+    let done = match cli.command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Trial(args) => trial::run(args).await,
+        Command::Synth(args) => commands::data::synth(&args),
+        Command::Evaluate(args) => commands::data::evaluate(&args),
+        Command::Agreement(command) => commands::agreement::run(command),
+        Command::Passes(command) => commands::passes::run(command),
+        Command::Keys(command) => commands::keys::run(command),
+        Command::Node(command) => commands::node::run(command).await,
+        Command::Broker(command) => commands::serve::broker(command).await,
+        Command::Custodian(command) => commands::serve::custodian(command).await,
+        Command::Analyst(command) => commands::serve::analyst(command).await,
+        Command::Run(command) => commands::run::run(command).await,
+        Command::Cohort(command) => commands::cohort::run(command).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<CheckFailed>() => ExitCode::from(3),
+        Err(error) => failed(&error),
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("linkage : {error:#}");
+    ExitCode::FAILURE
+}

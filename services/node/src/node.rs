@@ -208,10 +208,15 @@ impl Node {
         Ok(deleted)
     }
 
-    /// The reference of a local id, when the node knows it: for the operator who holds the file.
-    pub fn reference_of(&self, local_id: &str) -> Result<Option<RecordRef>, NodeError> {
+    /// Whether any name is still held.
+    pub fn names_held(&self) -> Result<bool, NodeError> {
+        Ok(self.vault.has(CACHE) || !self.vault.list("names")?.is_empty())
+    }
+
+    /// The references of local ids, in order, where the node knows them: for the operator who holds the file.
+    pub fn references_of<'i>(&self, local_ids: impl Iterator<Item = &'i str>) -> Result<Vec<Option<RecordRef>>, NodeError> {
         let refs = Refs::load(&self.vault)?;
-        Ok(refs.by_digest.get(&self.vault.digest("local-id", &[local_id.as_bytes()])).copied())
+        Ok(local_ids.map(|id| refs.by_digest.get(&self.vault.digest("local-id", &[id.as_bytes()])).copied()).collect())
     }
 }
 

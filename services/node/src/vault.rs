@@ -38,8 +38,7 @@ impl Vault {
     /// Opens (and creates) the folder.
     pub fn open(folder: &Path, storage_key: &[u8; 32]) -> Result<Self, NodeError> {
         fsx::create_private_dir(folder)?;
-        let local = hmac_sha256(storage_key, &[b"linkage/node/1/local"]);
-        Ok(Self { folder: folder.to_owned(), key: StorageKey::from_bytes(storage_key), local: LocalKey(local) })
+        Ok(Self { folder: folder.to_owned(), key: StorageKey::from_bytes(storage_key), local: LocalKey::of(storage_key) })
     }
 
     /// The folder.
@@ -118,14 +117,29 @@ impl Vault {
 
     /// A secret that only this node can make, for one purpose.
     pub fn secret(&self, purpose: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-        let lengths: Vec<[u8; 8]> = parts.iter().map(|p| (p.len() as u64).to_le_bytes()).collect();
-        let mut message: Vec<&[u8]> = vec![purpose.as_bytes(), &[0]];
-        for (part, length) in parts.iter().zip(&lengths) {
-            message.push(length);
-            message.push(part);
-        }
-        Zeroizing::new(hmac_sha256(&self.local.0, &message))
+        derive(&self.local, purpose, parts)
     }
+
+    /// The same from the storage key alone, for a trial that keeps no state.
+    pub fn local_secret(storage_key: &[u8; 32], purpose: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        derive(&LocalKey::of(storage_key), purpose, parts)
+    }
+}
+
+impl LocalKey {
+    fn of(storage_key: &[u8; 32]) -> Self {
+        Self(hmac_sha256(storage_key, &[b"linkage/node/1/local"]))
+    }
+}
+
+fn derive(local: &LocalKey, purpose: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let lengths: Vec<[u8; 8]> = parts.iter().map(|p| (p.len() as u64).to_le_bytes()).collect();
+    let mut message: Vec<&[u8]> = vec![purpose.as_bytes(), &[0]];
+    for (part, length) in parts.iter().zip(&lengths) {
+        message.push(length);
+        message.push(part);
+    }
+    Zeroizing::new(hmac_sha256(&local.0, &message))
 }
 
 /// HMAC-SHA256 of the concatenation of `message` (RFC 2104).

@@ -1,0 +1,176 @@
+//! `linkage agreement`: the text, its faults, its signatures, its end.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use linkage_agreement::signature::SigningKey;
+use linkage_agreement::{Fault, ParsedAgreement, PartyId, Signatures, SignedAgreement, Termination, sign, template_fr};
+use linkage_common::clock::{Clock, SystemClock};
+use linkage_common::config::SecretSource;
+use linkage_common::fsx;
+use serde_json::json;
+
+use super::text;
+use crate::CheckFailed;
+use crate::cli::{print_json, say};
+
+/// Commands on the agreement.
+#[derive(Debug, Subcommand)]
+pub enum AgreementCommand {
+    /// Write a commented template in French.
+    Init {
+        /// File to write; an existing one is never replaced.
+        #[arg(long, default_value = "convention.toml")]
+        out: PathBuf,
+    },
+    /// Explain every fault of an agreement, with file and line; with --signatures, also who has not signed.
+    Check {
+        /// The agreement.
+        file: PathBuf,
+        /// Its signatures.
+        #[arg(long)]
+        signatures: Option<PathBuf>,
+    },
+    /// Sign for a party; adds to the signatures file.
+    Sign {
+        /// The agreement.
+        file: PathBuf,
+        /// The party that signs.
+        #[arg(long)]
+        party: PartyId,
+        /// Its Ed25519 signing key file.
+        #[arg(long)]
+        key: PathBuf,
+        /// Signatures file, made when absent.
+        #[arg(long, default_value = "convention.signatures.toml")]
+        signatures: PathBuf,
+    },
+    /// Show an agreement: parties, fields, attributes, fingerprint.
+    Show {
+        /// The agreement.
+        file: PathBuf,
+        /// Print the facts as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give notice of termination (dénonciation) for a party.
+    Terminate {
+        /// The agreement.
+        file: PathBuf,
+        /// The party that gives notice.
+        #[arg(long)]
+        party: PartyId,
+        /// Its Ed25519 signing key file.
+        #[arg(long)]
+        key: PathBuf,
+        /// First day without the agreement, AAAA-MM-JJ.
+        #[arg(long)]
+        effective_on: jiff::civil::Date,
+        /// Notice to write; put a copy into each role's folder of notices.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+/// Parses an agreement, or prints its faults and fails the check.
+pub fn parse(file: &Path) -> anyhow::Result<ParsedAgreement> {
+    ParsedAgreement::parse(&text(file)?, &file.display().to_string()).map_err(|faults| faulty(&faults))
+}
+
+fn faulty(faults: &[Fault]) -> anyhow::Error {
+    for fault in faults {
+        say(&fault.to_string());
+    }
+    say(&format!("{} faute(s) : corrigez, puis relancez « linkage agreement check »", faults.len()));
+    CheckFailed.into()
+}
+
+fn signing_key(path: &Path) -> anyhow::Result<SigningKey> {
+    Ok(SigningKey::from_bytes(&*SecretSource::from_file(path).read_key()?))
+}
+
+/// Runs a command.
+pub fn run(command: AgreementCommand) -> anyhow::Result<()> {
+    match command {
+        AgreementCommand::Init { out } => {
+            if out.exists() {
+                bail!("{} existe déjà : choisissez un autre nom avec --out", out.display());
+            }
+            fsx::write_atomic_public(&out, template_fr().as_bytes())?;
+            say(&format!("{} : modèle écrit. Complétez-le, puis : linkage agreement check {}", out.display(), out.display()));
+            Ok(())
+        }
+        AgreementCommand::Check { file, signatures } => {
+            let parsed = parse(&file)?;
+            say(&format!("{} : aucune faute ; empreinte {}", file.display(), parsed.hash()));
+            let Some(path) = signatures else { return Ok(()) };
+            let held = read_signatures(&path)?;
+            match SignedAgreement::verify(parsed, &held) {
+                Ok(_) => {
+                    say("signée par tous les partenaires");
+                    Ok(())
+                }
+                Err(error) => {
+                    say(&error.french());
+                    Err(CheckFailed.into())
+                }
+            }
+        }
+        AgreementCommand::Sign { file, party, key, signatures } => {
+            let parsed = parse(&file)?;
+            let key = signing_key(&key)?;
+            let mut held = if signatures.exists() { read_signatures(&signatures)? } else { Signatures::default() };
+            held.add(sign(&parsed, &party, &key, SystemClock.today()).map_err(|e| anyhow::anyhow!(e.french()))?);
+            fsx::write_atomic_public(&signatures, held.to_toml().as_bytes())?;
+            say(&format!("{party} a signé la convention d'empreinte {}", parsed.hash()));
+            Ok(())
+        }
+        AgreementCommand::Show { file, json } => {
+            let parsed = parse(&file)?;
+            show(&parsed, json)
+        }
+        AgreementCommand::Terminate { file, party, key, effective_on, out } => {
+            let parsed = parse(&file)?;
+            let notice = Termination::sign(&parsed, &party, &signing_key(&key)?, effective_on).map_err(|e| anyhow::anyhow!(e.french()))?;
+            fsx::write_atomic_public(&out, notice.to_toml().as_bytes())?;
+            say(&format!("{} : dénonciation de {party} avec effet au {effective_on}", out.display()));
+            Ok(())
+        }
+    }
+}
+
+fn read_signatures(path: &Path) -> anyhow::Result<Signatures> {
+    Signatures::parse(&text(path)?, &path.display().to_string()).map_err(|faults| faulty(&faults)).context("signatures")
+}
+
+fn show(parsed: &ParsedAgreement, json: bool) -> anyhow::Result<()> {
+    let a = parsed.agreement();
+    let layout = a.layout();
+    if json {
+        return print_json(&json!({ "hash": parsed.hash().to_string(), "agreement": a, "record_bytes": layout.record_len() }));
+    }
+    say(&format!("{} (version {}), empreinte {}", a.agreement.title, a.agreement.version, parsed.hash()));
+    say(&format!("Finalité : {}\nBase légale : {}", a.agreement.purpose, a.agreement.legal_basis));
+    say(&format!("En vigueur du {} au {} ; coordonnateur : {}", a.agreement.start, a.agreement.end, a.agreement.coordinator));
+    for party in &a.party {
+        let duplicates = if party.duplicate_free { "sans doublon" } else { "doublons possibles" };
+        say(&format!("  partenaire {} : {} ({duplicates}, {} fiches au plus par mois) ; DPO {}", party.id, party.name, party.max_records, party.dpo_contact));
+    }
+    say(&format!("  courtier : {}\n  tiers de confiance : {}", a.broker.name, a.custodian.name));
+    for analyst in &a.analyst {
+        say(&format!("  étude {} : {} ; finalité des pseudonymes : {}", analyst.id, analyst.name, analyst.purpose));
+    }
+    let fields: Vec<&str> = a.identity.field.iter().map(|f| f.column.as_str()).collect();
+    say(&format!("Champs d'identité : {}", fields.join(", ")));
+    let attributes: Vec<&str> = a.attribute.iter().map(|t| t.name.as_str()).collect();
+    say(&format!("Attributs transmis, minimisés : {}", if attributes.is_empty() { "aucun".to_owned() } else { attributes.join(", ") }));
+    say(&format!(
+        "Encodage : jeu de passes {}, {} jetons par fiche, filtres de {} bits, soit {} octets par fiche",
+        a.encoding.pass_set,
+        layout.tokens_per_record,
+        layout.filter_bits,
+        layout.record_len()
+    ));
+    Ok(())
+}

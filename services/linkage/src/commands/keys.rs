@@ -1,0 +1,76 @@
+//! `linkage keys`: a role draws its own keys on its own machine and publishes the public parts in the agreement.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Subcommand, ValueEnum};
+use linkage_common::config::write_secret;
+use linkage_common::{fsx, rng};
+use linkage_crypto::oprf::ServerKey;
+use linkage_crypto::pseudonym::{AnalystScalar, CustodianScalar};
+use linkage_crypto::seal::SealingKey;
+use linkage_crypto::signing::SigningKey;
+use rand_core::Rng;
+
+use crate::cli::say;
+
+/// Roles that have keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// A partner's node.
+    Party,
+    /// The broker.
+    Broker,
+    /// The custodian.
+    Custodian,
+    /// An analyst.
+    Analyst,
+}
+
+/// Commands on keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Draw the keys of a role; print what goes into the agreement. Existing keys are never replaced.
+    New {
+        /// The role.
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// Folder of the key files, each readable by its owner only.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+/// Runs a command.
+pub fn run(command: KeysCommand) -> anyhow::Result<()> {
+    let KeysCommand::New { role, out } = command;
+    if out.join("signing.key").exists() {
+        bail!("{} contient déjà des clés : choisissez un autre dossier, ou supprimez-les vous-même", out.display());
+    }
+    fsx::create_private_dir(&out)?;
+    let mut rng = rng();
+    let signing = SigningKey::generate(&mut rng);
+    write_secret(&out.join("signing.key"), &signing.to_bytes())?;
+    say(&format!("signing_key = \"{}\"", signing.verifying_key().to_base64()));
+    if matches!(role, RoleName::Party | RoleName::Analyst) {
+        let sealing = SealingKey::generate(&mut rng);
+        write_secret(&out.join("sealing.key"), &sealing.to_bytes())?;
+        say(&format!("sealing_key = \"{}\"", sealing.public_key().to_base64()));
+    }
+    match role {
+        RoleName::Party => {
+            let mut key = zeroize::Zeroizing::new([0; 32]);
+            rng.fill_bytes(key.as_mut_slice());
+            write_secret(&out.join("storage.key"), &key)?;
+        }
+        RoleName::Custodian => {
+            let oprf = ServerKey::generate(&mut rng);
+            write_secret(&out.join("oprf.key"), &oprf.to_bytes())?;
+            write_secret(&out.join("pseudonym.key"), &CustodianScalar::generate(&mut rng).to_bytes())?;
+            say(&format!("oprf_public_key = \"{}\"", oprf.public_key().to_base64()));
+        }
+        RoleName::Analyst => write_secret(&out.join("pseudonym.key"), &AnalystScalar::generate(&mut rng).to_bytes())?,
+        RoleName::Broker => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! `linkage node`: what a partner's data officer runs.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use linkage_agreement::{PartyId, Period, RunId};
+use linkage_node::intake::propose;
+use linkage_node::oprf::Evaluator;
+use linkage_node::{Node, NodeError};
+use serde_json::json;
+
+use super::{config, shutdown};
+use crate::bars::Bars;
+use crate::cli::{print_json, proposal_text, say};
+
+/// Which node.
+#[derive(Debug, Args)]
+pub struct Config {
+    /// Configuration file.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+/// Commands of a node.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Propose a column mapping for a file; the operator reviews it and sets `confirmed = true`.
+    Propose {
+        /// The party.
+        #[arg(long)]
+        party: PartyId,
+        /// The file.
+        file: PathBuf,
+        /// Mapping to write; an existing one is never replaced.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Take a delivery in: read, set aside with reasons, encode, archive.
+    Ingest {
+        #[command(flatten)]
+        node: Config,
+        /// The month delivered.
+        #[arg(long)]
+        period: Period,
+        /// The file.
+        file: PathBuf,
+        /// Print the facts as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take the group key ceremony one step further; print the fingerprint to compare when it is over.
+    Ceremony {
+        #[command(flatten)]
+        node: Config,
+    },
+    /// Take part in an open run.
+    Participate {
+        #[command(flatten)]
+        node: Config,
+        /// The run.
+        #[arg(long)]
+        run: RunId,
+        /// Its month.
+        #[arg(long)]
+        period: Period,
+    },
+    /// Deliveries taken in, fingerprint of the group key.
+    Status {
+        #[command(flatten)]
+        node: Config,
+        /// Print the facts as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete every name that the node still holds; the archive keeps serving later runs.
+    DeleteNames {
+        #[command(flatten)]
+        node: Config,
+    },
+    /// Work until stopped: inbox, ceremony, open runs.
+    Serve {
+        #[command(flatten)]
+        node: Config,
+    },
+}
+
+fn open(path: &Config) -> anyhow::Result<Node> {
+    Ok(Node::open(config(&path.config)?)?)
+}
+
+/// Runs a command.
+pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
+    match command {
+        NodeCommand::Propose { party, file, out } => {
+            let proposal = propose(&party, &file)?;
+            proposal.write(&out)?;
+            say(&proposal_text(&proposal));
+            say(&format!("Vérifiez {}, puis mettez « confirmed = true ».", out.display()));
+        }
+        NodeCommand::Ingest { node, period, file, json } => {
+            let node = open(&node)?;
+            let mut evaluator = Evaluator::custodian(&node.gate, node.peers()?.custodian)?;
+            let bars = Bars::new(json);
+            let summary = node.ingest(&file, period, &mut evaluator, &bars.progress()).await?;
+            bars.finish();
+            if json {
+                return print_json(&summary);
+            }
+            say(&format!("{period} : {} lignes lues, {} fiches prises en charge, {} écartées", summary.lines, summary.records, summary.set_aside));
+            for (reason, n) in &summary.reasons {
+                say(&format!("  {n:>6}  {reason}"));
+            }
+            for (attribute, n) in &summary.attributes_left_out {
+                say(&format!("  {n:>6}  valeurs de {attribute} hors de la règle de la convention, non transmises"));
+            }
+            say(&format!("Détail par ligne : {}", node.report_path(period).display()));
+        }
+        NodeCommand::Ceremony { node } => {
+            let node = open(&node)?;
+            match node.advance_ceremony(node.peers()?.broker).await? {
+                Some(fingerprint) => say(&format!("Empreinte de la clé de groupe : {fingerprint}\nComparez-la avec les autres partenaires par un autre canal (téléphone).")),
+                None => say("Contribution déposée ; il manque celle d'un autre partenaire. Relancez plus tard."),
+            }
+        }
+        NodeCommand::Participate { node, run, period } => {
+            let node = open(&node)?;
+            let peers = node.peers()?;
+            let bars = Bars::new(false);
+            let done = node.participate(&run, period, peers.broker, peers.custodian, &bars.progress()).await?;
+            bars.finish();
+            say(&format!("{} fiches envoyées (dont leurres), {} référencées, {} présentes en {period}", done.uploaded, done.referenced, done.present));
+        }
+        NodeCommand::Status { node, json } => {
+            let node = open(&node)?;
+            let fingerprint = node.fingerprint()?.map(|f| f.to_string());
+            let mut deliveries = Vec::new();
+            for period in node.periods()? {
+                if let Some(state) = node.delivery(period)? {
+                    deliveries.push(state.summary);
+                }
+            }
+            if json {
+                return print_json(&json!({ "party": node.party().as_str(), "fingerprint": fingerprint, "deliveries": deliveries, "names_held": node.names_held()? }));
+            }
+            say(&format!("Partenaire {} ; empreinte de la clé de groupe : {}", node.party(), fingerprint.as_deref().unwrap_or("pas encore établie")));
+            for d in deliveries {
+                say(&format!("  {} : {} lignes, {} fiches, {} écartées", d.period, d.lines, d.records, d.set_aside));
+            }
+            say(if node.names_held()? { "Des noms sont encore détenus (linkage node delete-names les supprime)." } else { "Aucun nom n'est détenu." });
+        }
+        NodeCommand::DeleteNames { node } => {
+            let deleted = open(&node)?.delete_names()?;
+            say(&format!("{deleted} fichier(s) supprimé(s) ; l'archive sert les traitements suivants sans les noms."));
+        }
+        NodeCommand::Serve { node } => match linkage_node::serve(config(&node.config)?, shutdown()).await {
+            Err(NodeError::Refused(reason)) => bail!("{reason}"),
+            done => done?,
+        },
+    }
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! `linkage trial`: every step in one process over the same code, for an operator who owns all the files.
+
+mod infer;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use linkage_agreement::{Handle, ParsedAgreement, PartyId, Period, PersonId, RecordRef, RunId};
+use linkage_broker::pipeline::{self, PartyUpload};
+use linkage_crypto::derive::SharedKey;
+use linkage_crypto::group::{Contribution, GroupKey};
+use linkage_custodian::registry;
+use linkage_encoding::{Identity, PassSet};
+use linkage_node::delivery::{Delivery, read_delivery};
+use linkage_node::intake::{Mapping, SetAsideReport, propose};
+use linkage_node::oprf::Evaluator;
+use linkage_node::progress::Progress;
+use linkage_node::stage_one::{self, NoCache};
+use linkage_node::stage_two::write_record;
+use linkage_node::vault::Vault;
+use rand_core::Rng;
+
+use crate::bars::Bars;
+use crate::links::{Link, write_links};
+use crate::page::{self, Found, PartyCounts, RunFindings};
+use crate::secrets::Secrets;
+
+/// Encoding profiles of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProfileName {
+    /// Field filters comparable inside one block of one run.
+    BlockScoped,
+}
+
+/// Arguments of `linkage trial`.
+#[derive(Debug, Args)]
+pub struct TrialArgs {
+    /// A party and its file, `PARTY=FILE`; once for each party.
+    #[arg(long, required = true, value_parser = crate::cli::party_file)]
+    input: Vec<(PartyId, PathBuf)>,
+    /// A party's column mapping instead of the proposed one, `PARTY=FILE`.
+    #[arg(long, value_parser = crate::cli::party_file)]
+    mapping: Vec<(PartyId, PathBuf)>,
+    /// The agreement; inferred from the columns and written to OUT/agreement.toml when absent.
+    #[arg(long)]
+    agreement: Option<PathBuf>,
+    /// Encoding profile.
+    #[arg(long, value_enum, default_value = "block-scoped")]
+    profile: ProfileName,
+    /// Derive block secrets from one shared key instead of evaluating them with the custodian's: faster, and what a
+    /// holder of the key could reverse by dictionary.
+    #[arg(long)]
+    no_oprf: bool,
+    /// Write all that the broker received to this folder as Parquet, and handles.csv apart.
+    #[arg(long)]
+    broker_view: Option<PathBuf>,
+    /// Truth to measure the result against (`party,month,local_id,person_id`).
+    #[arg(long)]
+    truth: Option<PathBuf>,
+    /// The month delivered; taken from the file names when absent.
+    #[arg(long)]
+    period: Option<Period>,
+    /// Name of the run.
+    #[arg(long, default_value = "trial")]
+    run: RunId,
+    /// Draw all keys from this seed: the same seed gives the same bytes.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Folder of the results.
+    #[arg(long)]
+    out: PathBuf,
+    /// Print the facts as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One party of the trial on its way.
+struct Trialist {
+    party: PartyId,
+    delivery: Delivery,
+}
+
+/// Runs a trial.
+pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
+    match args.profile {
+        ProfileName::BlockScoped => {}
+    }
+    std::fs::create_dir_all(&args.out).with_context(|| format!("{} : dossier impossible à créer", args.out.display()))?;
+    let secrets = Secrets::new(args.seed);
+    let mappings = mappings(&args)?;
+    let agreement = agreement(&args, &mappings, &secrets)?;
+    let period = match args.period {
+        Some(period) => period,
+        None => args.input.iter().find_map(|(_, file)| period_of(file)).unwrap_or(agreement.agreement().agreement.first_period),
+    };
+    let bars = Bars::new(args.json);
+    let progress = bars.progress();
+
+    let mut trialists = Vec::new();
+    for (party, file) in &args.input {
+        let mapping = mappings.get(party).context("mapping")?;
+        let mut report = SetAsideReport::create(&args.out.join(format!("{party}-ecartees.csv")))?;
+        let delivery = read_delivery(agreement.agreement(), mapping, file, period, &mut report).with_context(|| party.to_string())?;
+        report.finish()?;
+        progress.step("lecture").at(delivery.summary.lines, delivery.summary.lines);
+        trialists.push(Trialist { party: party.clone(), delivery });
+    }
+    trialists.sort_by(|a, b| a.party.cmp(&b.party));
+
+    let (uploads, owners) = encode(&args, &agreement, &secrets, &trialists, period, &progress).await?;
+    if let Some(folder) = &args.broker_view {
+        view::write(folder, agreement.agreement(), &uploads, &owners)?;
+    }
+    progress.step("appariement").at(0, 1);
+    let (comparisons, blocks) = pipeline::compare(agreement.agreement(), &uploads)?;
+    let (clusters, linkage) = pipeline::cluster_run(agreement.agreement(), &uploads, &comparisons, &blocks)?;
+    progress.step("appariement").at(1, 1);
+
+    let mut links = persons(&clusters, &owners);
+    let links_path = args.out.join("links.csv");
+    write_links(&links_path, &mut links)?;
+    let evaluation = match &args.truth {
+        None => None,
+        Some(truth) => Some(evaluate(&links_path, truth, period)?),
+    };
+    bars.finish();
+
+    let minimum = u64::from(agreement.agreement().disclosure.minimum_cell);
+    let findings = RunFindings {
+        run: args.run.to_string(),
+        period,
+        parties: trialists.iter().map(|t| PartyCounts::of(&t.party, &t.delivery.summary)).collect(),
+        found: Found::of(&links, period, &args.run, minimum)?,
+        evaluation,
+        linkage: serde_json::to_value(&linkage)?,
+    };
+    let runs = [findings];
+    page::write(&args.out, "Essai de rapprochement", &runs)?;
+    if args.json {
+        crate::cli::print_json(&runs[0])?;
+    } else {
+        page::print(&runs);
+        crate::cli::say(&format!("Liens : {}\nRapport : {}", links_path.display(), args.out.join("report.html").display()));
+    }
+    Ok(())
+}
+
+fn mappings(args: &TrialArgs) -> anyhow::Result<BTreeMap<PartyId, Mapping>> {
+    let mut mappings = BTreeMap::new();
+    for (party, file) in &args.input {
+        let given = args.mapping.iter().find(|(id, _)| id == party);
+        let mapping = match given {
+            Some((_, path)) => Mapping::load(path).with_context(|| path.display().to_string())?,
+            None => {
+                let proposal = propose(party, file).with_context(|| format!("{party} : {}", file.display()))?;
+                if !args.json {
+                    crate::cli::say(&crate::cli::proposal_text(&proposal));
+                }
+                std::fs::write(args.out.join(format!("{party}-correspondance.toml")), proposal.to_toml())?;
+                proposal.mapping
+            }
+        };
+        if mappings.insert(party.clone(), mapping.confirm()).is_some() {
+            bail!("le partenaire {party} est donné deux fois : un fichier par partenaire");
+        }
+    }
+    Ok(mappings)
+}
+
+fn agreement(args: &TrialArgs, mappings: &BTreeMap<PartyId, Mapping>, secrets: &Secrets) -> anyhow::Result<ParsedAgreement> {
+    let (text, file) = match &args.agreement {
+        Some(path) => (std::fs::read_to_string(path).with_context(|| path.display().to_string())?, path.display().to_string()),
+        None => {
+            let sizes: Vec<(PartyId, u64)> =
+                args.input.iter().map(|(party, file)| Ok((party.clone(), infer::lines(file)?))).collect::<anyhow::Result<_>>()?;
+            let text = infer::agreement(&sizes, mappings.values(), secrets)?.to_toml();
+            std::fs::write(args.out.join("agreement.toml"), &text)?;
+            (text, "agreement.toml".to_owned())
+        }
+    };
+    let parsed = ParsedAgreement::parse(&text, &file)
+        .map_err(|faults| anyhow::anyhow!(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
+    for party in mappings.keys() {
+        if parsed.agreement().party(party).is_none() {
+            bail!("la convention ne nomme pas le partenaire {party}");
+        }
+    }
+    Ok(parsed)
+}
+
+/// Stages 1 and 2 of every party; returns uploads and whose record each handle is.
+async fn encode(
+    args: &TrialArgs,
+    agreement: &ParsedAgreement,
+    secrets: &Secrets,
+    trialists: &[Trialist],
+    period: Period,
+    progress: &Progress,
+) -> anyhow::Result<(Vec<PartyUpload>, HashMap<Handle, (PartyId, String)>)> {
+    let terms = agreement.agreement();
+    let layout = terms.layout();
+    let passes = PassSet::named(&terms.encoding.pass_set)?;
+    let hash = *agreement.hash().as_bytes();
+    let contributions: Vec<(String, Contribution)> =
+        terms.party.iter().map(|p| (p.id.to_string(), Contribution::from_bytes(&secrets.key(&format!("party/{}/contribution", p.id))))).collect();
+    let named: Vec<(&str, &Contribution)> = contributions.iter().map(|(id, c)| (id.as_str(), c)).collect();
+    let run_key = GroupKey::combine(&hash, &named)?.run_key(&hash, args.run.as_str());
+    let mut uploads = Vec::new();
+    let mut owners = HashMap::new();
+    let mut rng = linkage_common::rng();
+    for trialist in trialists {
+        let mut evaluator = if args.no_oprf {
+            Evaluator::Shared(SharedKey::from_bytes(&secrets.key("shared")))
+        } else {
+            Evaluator::Local(Box::new(secrets.oprf()?))
+        };
+        let identities: Vec<(RecordRef, Identity)> =
+            trialist.delivery.rows.iter().map(|row| (stage_one::random_ref(&mut rng), row.identity.clone())).collect();
+        let local_ids: HashMap<RecordRef, &str> =
+            identities.iter().zip(&trialist.delivery.rows).map(|((reference, _), row)| (*reference, row.local_id.as_str())).collect();
+        let encoded = stage_one::encode(terms, &passes, &identities, period, &mut evaluator, &mut NoCache, progress).await?;
+        let storage = secrets.key(&format!("party/{}/storage", trialist.party));
+        let seed = Vault::local_secret(&storage, "levels", &[period.to_string().as_bytes()]);
+        let all: Vec<&Identity> = trialist.delivery.rows.iter().map(|row| &row.identity).collect();
+        let levels = stage_one::level_frequencies(&layout, &all, &seed)?;
+
+        let per_batch = linkage_node::stage_two::records_per_batch(&layout, linkage_proto::MAX_BATCH_BYTES);
+        let mut batches = Vec::new();
+        for chunk in encoded.records.chunks(per_batch) {
+            let mut batch = Vec::with_capacity(chunk.len() * layout.record_len());
+            for record in chunk {
+                let mut handle = Handle::default();
+                rng.fill_bytes(&mut handle.0);
+                write_record(&layout, &run_key, handle, record.header, &record.entries, &mut batch)?;
+                if let Some(local_id) = local_ids.get(&record.reference) {
+                    owners.insert(handle, (trialist.party.clone(), (*local_id).to_owned()));
+                }
+            }
+            batches.push(Bytes::from(batch));
+        }
+        uploads.push(PartyUpload { party: trialist.party.clone(), batches, level_frequencies: serde_json::to_vec(&levels)? });
+    }
+    Ok((uploads, owners))
+}
+
+/// The custodian's step: persons of clusters and of records without link.
+fn persons(clusters: &[Vec<pipeline::Member>], owners: &HashMap<Handle, (PartyId, String)>) -> Vec<Link<PersonId>> {
+    let mut linked: HashMap<Handle, (usize, u8, u16)> = HashMap::new();
+    let mut groups: Vec<Vec<Handle>> = Vec::new();
+    for cluster in clusters {
+        for member in cluster {
+            linked.insert(member.handle, (groups.len(), member.match_class, member.probability));
+        }
+        groups.push(cluster.iter().map(|m| m.handle).collect());
+    }
+    groups.extend(owners.keys().filter(|h| !linked.contains_key(h)).map(|h| vec![*h]));
+    // In a trial a handle serves as record reference: there is one run only.
+    let references: Vec<Vec<registry::PartyRef>> = groups
+        .iter()
+        .map(|group| group.iter().filter_map(|h| owners.get(h).map(|(party, _)| (party.clone(), RecordRef(h.0)))).collect())
+        .collect();
+    let mut rng = linkage_common::rng();
+    let assignment = registry::assign(&references, &HashMap::new(), || {
+        let mut id = PersonId::default();
+        rng.fill_bytes(&mut id.0);
+        id
+    });
+    let mut links = Vec::new();
+    for (group, (person, _)) in groups.iter().zip(&assignment.persons) {
+        for handle in group {
+            let Some((party, local_id)) = owners.get(handle) else { continue };
+            let (_, match_class, probability) = linked.get(handle).copied().unwrap_or((0, 0, 0));
+            links.push(Link { person: *person, party: party.to_string(), local_id: local_id.clone(), match_class, probability });
+        }
+    }
+    links
+}
+
+/// Measures `links` against `truth`, with the figures by tag where a `truth_persons.csv` lies beside it.
+pub fn evaluate(links: &Path, truth: &Path, period: Period) -> anyhow::Result<linkage_synth::evaluate::Evaluation> {
+    let open = |path: &Path| std::fs::File::open(path).with_context(|| path.display().to_string());
+    let months = std::io::read_to_string(open(truth)?)?.lines().next().is_some_and(|h| h.split(',').any(|c| c == "month" || c == "period"));
+    let period = months.then(|| period.to_string());
+    let persons = truth.with_file_name("truth_persons.csv");
+    let mut persons = if persons.is_file() { Some(open(&persons)?) } else { None };
+    Ok(linkage_synth::evaluate::evaluate(
+        open(links)?,
+        open(truth)?,
+        persons.as_mut().map(|file| file as &mut dyn std::io::Read),
+        period.as_deref(),
+    )?)
+}
+
+fn period_of(file: &Path) -> Option<Period> {
+    let stem = file.file_stem()?.to_str()?;
+    (0..stem.len()).filter_map(|at| stem.get(at..at + 7)).find_map(|text| text.parse().ok())
+}
