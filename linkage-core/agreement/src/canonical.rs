@@ -133,7 +133,10 @@ mod tests {
 
     #[test]
     fn keys_are_sorted_and_nothing_is_padded() {
-        assert_eq!(text(&json!({"b": [1, -2, true], "a": {"z": "é", "B": false}})), r#"{"a":{"B":false,"z":"é"},"b":[1,-2,true]}"#);
+        assert_eq!(
+            text(&json!({"b": [1, -2, true], "a": {"z": "é", "B": false}})),
+            r#"{"a":{"B":false,"z":"é"},"b":[1,-2,true]}"#
+        );
     }
 
     /// The key order of RFC 8785 section 3.2.3, the RFC's own example.

@@ -60,7 +60,11 @@ fn terms(root: &Node, faults: &mut Faults<'_>) {
         && let Some(id) = node.text().filter(|t| t.parse::<PartyId>().is_ok())
         && !root.list_of("party").iter().any(|p| p.text_of("id") == Some(id))
     {
-        faults.add(node.at, "agreement.coordinator", "coordonnateur inconnu : écrire l'identifiant d'un des partenaires [[party]]");
+        faults.add(
+            node.at,
+            "agreement.coordinator",
+            "coordonnateur inconnu : écrire l'identifiant d'un des partenaires [[party]]",
+        );
     }
 }
 
@@ -147,7 +151,11 @@ fn identity(root: &Node, faults: &mut Faults<'_>) {
         for key in ["column", "name_column", "country_column"] {
             let Some(node) = field.get(key) else { continue };
             if key != "column" && kind.is_some_and(|k| k != FieldKind::Place) {
-                faults.add(node.key_at, &join(&path, key), format!("{key} n'a de sens que pour le genre place : retirer cette clé"));
+                faults.add(
+                    node.key_at,
+                    &join(&path, key),
+                    format!("{key} n'a de sens que pour le genre place : retirer cette clé"),
+                );
             }
             let Some(text) = node.text().filter(|t| !t.starts_with(PLACEHOLDER)) else { continue };
             match columns.get(text) {
@@ -173,8 +181,7 @@ fn identity(root: &Node, faults: &mut Faults<'_>) {
 }
 
 fn attributes(root: &Node, faults: &mut Faults<'_>) {
-    let attributes: Vec<_> =
-        root.list_of("attribute").iter().enumerate().map(|(i, n)| (element("attribute", i), n)).collect();
+    let attributes: Vec<_> = root.list_of("attribute").iter().enumerate().map(|(i, n)| (element("attribute", i), n)).collect();
     distinct(&attributes, "name", "attribut déjà listé", faults);
     for (path, attribute) in &attributes {
         let Some(rule) = attribute.get("rule") else { continue };
@@ -184,7 +191,11 @@ fn attributes(root: &Node, faults: &mut Faults<'_>) {
         distinct_texts(rule.get("values"), &join(&path, "values"), "code déjà listé", faults);
         let (Some(name), Some(kind)) = (attribute.text_of("name"), rule.get("kind").or(Some(rule))) else { continue };
         if let (Some(word), Some(advice)) = (kind.text(), unminimised(root, name, kind.text())) {
-            faults.add(kind.at, &join(&path, "kind"), format!("la règle {word} laisserait passer une donnée identifiante : {advice}"));
+            faults.add(
+                kind.at,
+                &join(&path, "kind"),
+                format!("la règle {word} laisserait passer une donnée identifiante : {advice}"),
+            );
         }
     }
 }
@@ -223,9 +234,7 @@ fn unminimised(root: &Node, name: &str, rule: Option<&str>) -> Option<&'static s
         (FieldKind::BirthDate, _) => coarser_date(rule),
         // A code of one or two is as coarse as sex gets.
         (FieldKind::Sex, _) => (rule != "code").then_some("employer code"),
-        (FieldKind::Place, "column") => {
-            (!matches!(rule, "commune" | "department")).then_some("employer commune ou department")
-        }
+        (FieldKind::Place, "column") => (!matches!(rule, "commune" | "department")).then_some("employer commune ou department"),
         (FieldKind::Place, "country_column") => (rule != "nationality-class").then_some("employer nationality-class"),
         (FieldKind::Category, _) => {
             matches!(rule, "code" | "count").then_some("employer une règle qui regroupe (commune, department…)")

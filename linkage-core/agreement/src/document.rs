@@ -222,9 +222,7 @@ fn value(value: &Value, key_at: usize, path: &str, faults: &mut Faults<'_>) -> N
     let kind = match value {
         Value::String(text) => Kind::Text(text.value().clone()),
         Value::Boolean(truth) => Kind::Boolean(*truth.value()),
-        Value::Integer(number) if number.value().unsigned_abs() <= MAX_INTEGER.unsigned_abs() => {
-            Kind::Integer(*number.value())
-        }
+        Value::Integer(number) if number.value().unsigned_abs() <= MAX_INTEGER.unsigned_abs() => Kind::Integer(*number.value()),
         Value::Integer(_) => {
             faults.add(at, path, "nombre trop grand : au plus 9007199254740991 en valeur absolue");
             Kind::Refused
@@ -281,7 +279,10 @@ fn syntax(message: &str) -> String {
         ("extra comma", "une virgule de trop"),
         ("invalid unquoted key", "nom de clé invalide : lettres sans accent, chiffres, tiret et souligné seulement"),
         ("unexpected key or value", "deux choses sur une ligne : passer à la ligne avant la clé suivante"),
-        ("invalid basic string", "texte mal fermé ou caractère interdit : vérifier les guillemets et les barres obliques inverses"),
+        (
+            "invalid basic string",
+            "texte mal fermé ou caractère interdit : vérifier les guillemets et les barres obliques inverses",
+        ),
     ];
     let known = KNOWN.iter().find(|(start, _)| message.starts_with(start)).map(|(_, french)| *french);
     match known {

@@ -209,7 +209,9 @@ mod tests {
     fn periods_have_one_spelling() {
         let period: Period = "2024-01".parse().unwrap();
         assert_eq!((period.year(), period.month(), period.index()), (2024, 1, 1488));
-        for wrong in ["2024-1", "2024-13", "2024-00", "1899-12", "2200-01", "2024-01-01", "24-01", "2024/01", "+024-01", "2024-+1", ""] {
+        for wrong in
+            ["2024-1", "2024-13", "2024-00", "1899-12", "2200-01", "2024-01-01", "24-01", "2024/01", "+024-01", "2024-+1", ""]
+        {
             assert!(wrong.parse::<Period>().is_err(), "{wrong}");
         }
         assert_eq!(Period::of(jiff::civil::date(2024, 2, 29)).to_string(), "2024-02");

@@ -136,13 +136,17 @@ impl Refusal {
             Self::NotYetInForce { start } => format!("la convention n'entre en vigueur que le {start} : attendre cette date"),
             Self::Expired { end } => format!("la convention a expiré le {end} : signer un avenant pour la prolonger"),
             Self::Terminated { party, effective_on } => {
-                format!("la convention a été dénoncée par {party} avec effet au {effective_on} : plus aucune exécution n'est possible")
+                format!(
+                    "la convention a été dénoncée par {party} avec effet au {effective_on} : plus aucune exécution n'est possible"
+                )
             }
             Self::PeriodNotCovered { period, first, last } => {
                 format!("le mois {period} n'est pas couvert par la convention : choisir un mois de {first} à {last}")
             }
             Self::UnsignedParty { party } => {
-                format!("le partenaire {party} n'a pas signé cette version de la convention : lui faire exécuter « linkage agreement sign »")
+                format!(
+                    "le partenaire {party} n'a pas signé cette version de la convention : lui faire exécuter « linkage agreement sign »"
+                )
             }
             Self::UnlistedAttribute { name } => {
                 format!("l'attribut {name} n'est pas dans la convention : le retirer de la demande ou signer un avenant")

@@ -87,24 +87,28 @@ pub(crate) static AGREEMENT: Shape = Shape::Table(&[
     key("broker", "organisme qui rapproche", Shape::Table(&[NAME, DPO, CERTIFICATE, SIGNING])),
     key("custodian", "tiers de confiance", Shape::Table(CUSTODIAN)),
     key("analyst", "équipes d'étude", Shape::List { of: &Shape::Table(ANALYST), min: 1, max: 100 }),
-    key("identity", "champs d'identité", Shape::Table(&[key(
-        "field",
-        "champs d'identité, dans l'ordre",
-        Shape::List { of: &Shape::Table(FIELD), min: 1, max: 32 },
-    )])),
+    key(
+        "identity",
+        "champs d'identité",
+        Shape::Table(&[key(
+            "field",
+            "champs d'identité, dans l'ordre",
+            Shape::List { of: &Shape::Table(FIELD), min: 1, max: 32 },
+        )]),
+    ),
     key("encoding", "profil et paramètres d'encodage", Shape::Table(ENCODING)),
     key("decision", "règle de décision", Shape::Table(DECISION)),
-    key("attribute", "attributs transmis ; écrire attribute = [] en tête de fichier s'il n'y en a aucun", Shape::List {
-        of: &Shape::Table(ATTRIBUTE),
-        min: 0,
-        max: 200,
-    }),
+    key(
+        "attribute",
+        "attributs transmis ; écrire attribute = [] en tête de fichier s'il n'y en a aucun",
+        Shape::List { of: &Shape::Table(ATTRIBUTE), min: 0, max: 200 },
+    ),
     key("retention", "durées de conservation", Shape::Table(RETENTION)),
-    key("disclosure", "limites de publication", Shape::Table(&[key(
-        "minimum_cell",
-        "plus petit effectif publiable",
-        Shape::Integer { min: 5, max: 1_000 },
-    )])),
+    key(
+        "disclosure",
+        "limites de publication",
+        Shape::Table(&[key("minimum_cell", "plus petit effectif publiable", Shape::Integer { min: 5, max: 1_000 })]),
+    ),
 ]);
 
 const TERMS: &[Key] = &[
@@ -171,11 +175,14 @@ const BOUND: Shape = Shape::Integer { min: -MAX_INTEGER, max: MAX_INTEGER };
 pub(crate) const RULES: &[(&str, &[Key])] = &[
     ("month", &[]),
     ("year", &[]),
-    ("age-band", &[key("from_years", "bornes inférieures, en années", Shape::List {
-        of: &Shape::Integer { min: 0, max: 150 },
-        min: 1,
-        max: 50,
-    })]),
+    (
+        "age-band",
+        &[key(
+            "from_years",
+            "bornes inférieures, en années",
+            Shape::List { of: &Shape::Integer { min: 0, max: 150 }, min: 1, max: 50 },
+        )],
+    ),
     ("commune", &[]),
     ("department", &[]),
     ("nationality-class", &[]),
@@ -195,25 +202,33 @@ const RETENTION: &[Key] = &[
 ];
 
 /// The file of detached signatures.
-pub(crate) static SIGNATURES: Shape = Shape::Table(&[key("signature", "signatures ; écrire signature = [] s'il n'y en a aucune", Shape::List {
-    of: &Shape::Table(&[
-        key("party", "partenaire signataire", Shape::Slug),
-        key("agreement_hash", "empreinte de la convention", Shape::Hash),
-        key("signature", "signature Ed25519", Shape::Signature),
-        key("signed_on", "jour de la signature", Shape::Date),
-    ]),
-    min: 0,
-    max: 1_000,
-})]);
+pub(crate) static SIGNATURES: Shape = Shape::Table(&[key(
+    "signature",
+    "signatures ; écrire signature = [] s'il n'y en a aucune",
+    Shape::List {
+        of: &Shape::Table(&[
+            key("party", "partenaire signataire", Shape::Slug),
+            key("agreement_hash", "empreinte de la convention", Shape::Hash),
+            key("signature", "signature Ed25519", Shape::Signature),
+            key("signed_on", "jour de la signature", Shape::Date),
+        ]),
+        min: 0,
+        max: 1_000,
+    },
+)]);
 
 /// The file of a notice of termination.
-pub(crate) static TERMINATION: Shape = Shape::Table(&[key("termination", "dénonciation", Shape::Table(&[
-    key("agreement", "identifiant de la convention", Shape::Slug),
-    key("agreement_hash", "empreinte de la convention", Shape::Hash),
-    key("party", "partenaire qui dénonce", Shape::Slug),
-    key("effective_on", "jour d'effet", Shape::Date),
-    key("signature", "signature Ed25519", Shape::Signature),
-]))]);
+pub(crate) static TERMINATION: Shape = Shape::Table(&[key(
+    "termination",
+    "dénonciation",
+    Shape::Table(&[
+        key("agreement", "identifiant de la convention", Shape::Slug),
+        key("agreement_hash", "empreinte de la convention", Shape::Hash),
+        key("party", "partenaire qui dénonce", Shape::Slug),
+        key("effective_on", "jour d'effet", Shape::Date),
+        key("signature", "signature Ed25519", Shape::Signature),
+    ]),
+)]);
 
 /// Checks `node` against `shape`; notes every fault below it.
 pub(crate) fn walk(node: &Node, shape: &Shape, path: &str, faults: &mut Faults<'_>) {
@@ -267,14 +282,7 @@ pub(crate) fn walk(node: &Node, shape: &Shape, path: &str, faults: &mut Faults<'
     }
 }
 
-fn walk_table(
-    node: &Node,
-    entries: &[(String, Node)],
-    keys: &[Key],
-    tag: Option<&str>,
-    path: &str,
-    faults: &mut Faults<'_>,
-) {
+fn walk_table(node: &Node, entries: &[(String, Node)], keys: &[Key], tag: Option<&str>, path: &str, faults: &mut Faults<'_>) {
     for (name, entry) in entries {
         match keys.iter().find(|k| k.name == name) {
             Some(key) => walk(entry, &key.shape, &join(path, name), faults),
@@ -299,7 +307,12 @@ fn walk_table(
 fn expects_other(shape: &Shape) -> bool {
     matches!(
         shape,
-        Shape::Integer { .. } | Shape::PowerOfTwo { .. } | Shape::Boolean | Shape::List { .. } | Shape::Table(_) | Shape::Variant(_)
+        Shape::Integer { .. }
+            | Shape::PowerOfTwo { .. }
+            | Shape::Boolean
+            | Shape::List { .. }
+            | Shape::Table(_)
+            | Shape::Variant(_)
     )
 }
 
@@ -321,7 +334,10 @@ fn text_fault(shape: &Shape, text: &str) -> Option<String> {
             text.parse::<PartyId>().is_ok(),
             "identifiant invalide : 1 à 32 lettres minuscules sans accent, chiffres ou tirets, sans tiret au début".to_owned(),
         ),
-        Shape::Column => (is_column(text), "nom de colonne invalide : lettre minuscule, puis minuscules, chiffres ou soulignés (64 au plus)".to_owned()),
+        Shape::Column => (
+            is_column(text),
+            "nom de colonne invalide : lettre minuscule, puis minuscules, chiffres ou soulignés (64 au plus)".to_owned(),
+        ),
         Shape::Date => (parse_date(text).is_some(), "date invalide : l'écrire AAAA-MM-JJ, par exemple 2024-01-31".to_owned()),
         Shape::Period => (text.parse::<Period>().is_ok(), "mois invalide : l'écrire AAAA-MM, par exemple 2024-01".to_owned()),
         Shape::VerifyingKey => (
@@ -379,8 +395,8 @@ fn is_column(text: &str) -> bool {
 
 /// A day of 1900..=2199 written exactly `AAAA-MM-JJ`; any other spelling would give the same day a second hash.
 pub(crate) fn parse_date(text: &str) -> Option<jiff::civil::Date> {
-    let shaped = text.len() == 10
-        && text.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() });
+    let shaped =
+        text.len() == 10 && text.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() });
     let day: jiff::civil::Date = if shaped { text.parse().ok()? } else { return None };
     (1900..=2199).contains(&day.year()).then_some(day)
 }

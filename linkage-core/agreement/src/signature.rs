@@ -128,7 +128,8 @@ impl Signatures {
     }
     /// The file's text.
     pub fn to_toml(&self) -> String {
-        let mut out = String::from("# Signatures de la convention, une par partenaire ; fichier tenu par « linkage agreement sign ».\n");
+        let mut out =
+            String::from("# Signatures de la convention, une par partenaire ; fichier tenu par « linkage agreement sign ».\n");
         if self.0.is_empty() {
             out.push_str("signature = []\n");
         }

@@ -67,9 +67,15 @@ impl TerminationError {
     /// The same for operators, in French.
     pub fn french(&self) -> String {
         match self {
-            Self::OtherAgreement => "la dénonciation vise une autre convention ou une autre version : vérifier le fichier".to_owned(),
-            Self::UnknownParty { party } => format!("{party} n'est pas partenaire de la convention : sa dénonciation est sans effet"),
-            Self::BadSignature { party } => format!("la signature de la dénonciation de {party} est invalide : redemander le fichier"),
+            Self::OtherAgreement => {
+                "la dénonciation vise une autre convention ou une autre version : vérifier le fichier".to_owned()
+            }
+            Self::UnknownParty { party } => {
+                format!("{party} n'est pas partenaire de la convention : sa dénonciation est sans effet")
+            }
+            Self::BadSignature { party } => {
+                format!("la signature de la dénonciation de {party} est invalide : redemander le fichier")
+            }
             Self::OtherKey { party } => {
                 format!("la clé présentée n'est pas celle que la convention donne pour {party} : vérifier le fichier de clé")
             }
@@ -92,7 +98,12 @@ struct Entry {
 
 impl Termination {
     /// Signs a notice for `party` with its key, which must be the one that the agreement gives.
-    pub fn sign(parsed: &ParsedAgreement, party: &PartyId, key: &SigningKey, effective_on: Date) -> Result<Self, TerminationError> {
+    pub fn sign(
+        parsed: &ParsedAgreement,
+        party: &PartyId,
+        key: &SigningKey,
+        effective_on: Date,
+    ) -> Result<Self, TerminationError> {
         let member = parsed.agreement().party(party).ok_or_else(|| TerminationError::UnknownParty { party: party.clone() })?;
         if keys::verifying_key(&member.signing_key) != Some(key.verifying_key()) {
             return Err(TerminationError::OtherKey { party: party.clone() });

@@ -79,12 +79,8 @@ impl GroupKey {
     }
     /// What operators compare.
     pub fn fingerprint(&self) -> Fingerprint {
-        let digest: [u8; 32] = Sha256::new()
-            .chain_update(label!("fingerprint"))
-            .chain_update([0])
-            .chain_update(self.0)
-            .finalize()
-            .into();
+        let digest: [u8; 32] =
+            Sha256::new().chain_update(label!("fingerprint")).chain_update([0]).chain_update(self.0).finalize().into();
         let number = digest[..10].iter().fold(0u128, |number, &byte| number << 8 | u128::from(byte));
         Fingerprint(number % 10u128.pow(24))
     }
@@ -136,12 +132,7 @@ impl Route<'_> {
         Ok(envelope)
     }
     /// Verifies the sender's signature, then opens the envelope.
-    pub fn open(
-        &self,
-        envelope: &[u8],
-        sender: &VerifyingKey,
-        recipient: &SealingKey,
-    ) -> Result<Contribution, GroupError> {
+    pub fn open(&self, envelope: &[u8], sender: &VerifyingKey, recipient: &SealingKey) -> Result<Contribution, GroupError> {
         let (sealed, signature) = envelope.split_last_chunk::<SIGNATURE_LEN>().ok_or(GroupError::Length)?;
         if sealed.len() != SEALED_LEN {
             return Err(GroupError::Length);

@@ -106,9 +106,7 @@ impl AnalystScalar {
         let halves = points
             .iter()
             .enumerate()
-            .map(|(index, point)| {
-                decode_point(&point.0).map(|p1| self.half * p1).ok_or(PseudonymError::InvalidPoint { index })
-            })
+            .map(|(index, point)| decode_point(&point.0).map(|p1| self.half * p1).ok_or(PseudonymError::InvalidPoint { index }))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(RistrettoPoint::double_and_compress_batch(&halves).iter().map(|p2| text_of(p2.as_bytes())).collect())
     }

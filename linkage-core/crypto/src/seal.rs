@@ -88,11 +88,9 @@ impl SealingKey {
         let (encapsulated, ciphertext) = sealed.split_at(ENCAPSULATED_LEN);
         let encapsulated = EncapsulatedKey::from_bytes(encapsulated).map_err(|_| SealError::Refused)?;
         let mode = OpModeR::Base;
-        hpke::single_shot_open::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
-            &mode, &self.0, &encapsulated, info, ciphertext, aad,
-        )
-        .map(Zeroizing::new)
-        .map_err(|_| SealError::Refused)
+        hpke::single_shot_open::<AesGcm256, HkdfSha256, X25519HkdfSha256>(&mode, &self.0, &encapsulated, info, ciphertext, aad)
+            .map(Zeroizing::new)
+            .map_err(|_| SealError::Refused)
     }
 }
 
@@ -127,7 +125,12 @@ impl SealingPublicKey {
     ) -> Result<Vec<u8>, SealError> {
         let recipient = RawPublicKey::from_bytes(&self.0).map_err(|_| SealError::RecipientKey)?;
         let (encapsulated, ciphertext) = hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
-            &OpModeS::Base, &recipient, info, plaintext, aad, &mut rng,
+            &OpModeS::Base,
+            &recipient,
+            info,
+            plaintext,
+            aad,
+            &mut rng,
         )
         .map_err(|error| match error {
             HpkeError::EncapError | HpkeError::ValidationError => SealError::RecipientKey,

@@ -67,11 +67,7 @@ impl StorageKey {
     /// Takes 32 secret bytes.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         let [a, b, c, d, ..] = Keyed::new(bytes).mac(&[label!("storage-key-check")]);
-        Self {
-            cipher: Aes256Gcm::new(&(*bytes).into()),
-            header: [VERSION, a, b, c, d],
-            bytes: Zeroizing::new(*bytes),
-        }
+        Self { cipher: Aes256Gcm::new(&(*bytes).into()), header: [VERSION, a, b, c, d], bytes: Zeroizing::new(*bytes) }
     }
     /// Reads a key file.
     pub fn from_key_file(text: &str) -> Result<Self, KeyFileError> {
@@ -91,10 +87,8 @@ impl StorageKey {
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
         let aad = self.associated(place)?;
-        let ciphertext = self
-            .cipher
-            .encrypt(&Nonce::from(nonce), Payload { msg: plaintext, aad: &aad })
-            .map_err(|_| StorageError::TooLong)?;
+        let ciphertext =
+            self.cipher.encrypt(&Nonce::from(nonce), Payload { msg: plaintext, aad: &aad }).map_err(|_| StorageError::TooLong)?;
         Ok([self.header.as_slice(), &nonce, &ciphertext].concat())
     }
     /// Decrypts a value that was written for `place`.

@@ -119,7 +119,12 @@ fn main() {
     let (key, run) = (SharedKey::from_bytes(&[1; 32]), RunKey::from_bytes(&[2; 32]));
     let start = Instant::now();
     let packed: Vec<Vec<u8>> = parties.iter().map(|p| encode(p, &layout, &set, expected, &key, &run, &mut rng)).collect();
-    println!("{total} records of {} bytes encoded in {:.1?}; {} set aside", layout.record_len(), start.elapsed(), set_aside.len());
+    println!(
+        "{total} records of {} bytes encoded in {:.1?}; {} set aside",
+        layout.record_len(),
+        start.elapsed(),
+        set_aside.len()
+    );
     let mut frequencies = LevelFrequencies::new(&layout);
     if !is("chance", "no") {
         for party in &parties {
@@ -238,8 +243,7 @@ fn encode(
     let mut out = Vec::with_capacity(party.identities.len() * layout.record_len());
     for identity in &party.identities {
         let keys = block_keys(identity, set, expected, layout.tokens_per_record);
-        let secrets: Vec<BlockSecret> =
-            keys.iter().map(|k| BlockSecret::shared(key, &k.oprf_input("measurement", 1))).collect();
+        let secrets: Vec<BlockSecret> = keys.iter().map(|k| BlockSecret::shared(key, &k.oprf_input("measurement", 1))).collect();
         let mut record = encode_record(layout, identity, &secrets, rng).unwrap();
         let mut handle = [0; 16];
         rng.fill_bytes(&mut handle);

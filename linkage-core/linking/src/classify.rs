@@ -281,7 +281,9 @@ impl Model {
         for (at, dimension) in self.dimensions.iter().enumerate() {
             let level = vector.level(at);
             // Exchanged names are counted once, at the surname.
-            if level == 0 || (dimension.kind == DimensionKind::Given && level >= name_level::SWAPPED_CLOSE && has(DimensionKind::Surname)) {
+            if level == 0
+                || (dimension.kind == DimensionKind::Given && level >= name_level::SWAPPED_CLOSE && has(DimensionKind::Surname))
+            {
                 continue;
             }
             let (m, u) = (dimension.at(&dimension.m, level), dimension.at(&dimension.u, level));

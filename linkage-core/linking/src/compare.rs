@@ -8,8 +8,8 @@
 //! The same function serves the nodes, which estimate how often random pairs agree on their own records, encoded
 //! under a throw-away block key.
 
-use linkage_agreement::{DateQuality, FieldPlace, Layout};
 use linkage_agreement::layout::{date_slot, place_slot};
+use linkage_agreement::{DateQuality, FieldPlace, Layout};
 
 use crate::LinkError;
 use crate::filters::{ONE, Overlap, SizeTable, ones};
@@ -33,7 +33,13 @@ pub struct Comparer<'l> {
 }
 
 /// Compares two payloads that lie under one block key: `Comparer` for a single pair.
-pub fn compare_payloads(layout: &Layout, header_a: u32, a: &[u8], header_b: u32, b: &[u8]) -> Result<ComparisonVector, LinkError> {
+pub fn compare_payloads(
+    layout: &Layout,
+    header_a: u32,
+    a: &[u8],
+    header_b: u32,
+    b: &[u8],
+) -> Result<ComparisonVector, LinkError> {
     Comparer::new(layout)?.compare(header_a, header_b, std::iter::once((a, b)))
 }
 
@@ -55,7 +61,12 @@ impl<'l> Comparer<'l> {
         if names.len() > MAX_NAMES {
             return Err(LinkError::Layout("more than 10 name fields"));
         }
-        Ok(Self { layout, dimensions: Dimensions::of(layout), sizes: SizeTable::new(layout.filter_bits, layout.hash_count), names })
+        Ok(Self {
+            layout,
+            dimensions: Dimensions::of(layout),
+            sizes: SizeTable::new(layout.filter_bits, layout.hash_count),
+            names,
+        })
     }
 
     /// The dimensions of the vectors.
@@ -271,7 +282,10 @@ fn swapped_level(straight: [u8; 2], crosswise: [u8; 2]) -> Option<u8> {
     let [least, most] = [crosswise[0].min(crosswise[1]), crosswise[0].max(crosswise[1])];
     if least >= name_level::CONTAINED && straight.iter().any(|&level| level < name_level::CONTAINED) {
         Some(name_level::SWAPPED)
-    } else if least >= name_level::MEDIUM && most >= name_level::CONTAINED && straight.iter().all(|&level| level < name_level::MEDIUM) {
+    } else if least >= name_level::MEDIUM
+        && most >= name_level::CONTAINED
+        && straight.iter().all(|&level| level < name_level::MEDIUM)
+    {
         Some(name_level::SWAPPED_CLOSE)
     } else {
         None
@@ -323,7 +337,13 @@ fn date_level_of(flags: Flags, header_a: u32, header_b: u32) -> u8 {
     }
     if either(DateQuality::Partial) {
         let agrees = year && (month || !both(s::MONTH)) && (day || !both(s::DAY));
-        return if agrees { level::PARTIAL } else if year { level::SAME_YEAR } else { level::DIFFERENT };
+        return if agrees {
+            level::PARTIAL
+        } else if year {
+            level::SAME_YEAR
+        } else {
+            level::DIFFERENT
+        };
     }
     if year && month && day {
         return if either(DateQuality::Default) { level::EQUAL_DEFAULT } else { level::EQUAL };

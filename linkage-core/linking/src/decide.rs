@@ -72,15 +72,8 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
-        Self::Uncertain,
-        Self::Twins,
-        Self::Namesakes,
-        Self::Rival,
-        Self::DuplicateFreeParty,
-        Self::Contradicted,
-        Self::Tie,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Uncertain, Self::Twins, Self::Namesakes, Self::Rival, Self::DuplicateFreeParty, Self::Contradicted, Self::Tie];
     pub(crate) fn from_code(code: u8) -> Result<Self, LinkError> {
         Self::ALL.get(usize::from(code)).copied().ok_or(LinkError::Packed("an unknown reason"))
     }

@@ -121,8 +121,7 @@ impl LevelFrequencies {
         }
         // Rounding may lift every level by half a step per node.
         let possible = |d: &DimensionFrequencies| {
-            d.counts.iter().all(|&c| c <= other.pairs.saturating_mul(2))
-                && d.suppressed_pairs.iter().all(|&p| p <= other.pairs)
+            d.counts.iter().all(|&c| c <= other.pairs.saturating_mul(2)) && d.suppressed_pairs.iter().all(|&p| p <= other.pairs)
         };
         if other.dimensions.iter().all(possible) { Ok(()) } else { Err(LinkError::Frequencies("counts above the pairs drawn")) }
     }

@@ -107,12 +107,8 @@ impl Meetings {
     /// Unpacks and checks the order.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, LinkError> {
         let mut input = Reader::new(Self::KIND, bytes)?;
-        let blocks = BlockCounts {
-            kept: input.u64()?,
-            dropped: input.u64()?,
-            largest_dropped: input.u64()?,
-            largest_kept: input.u64()?,
-        };
+        let blocks =
+            BlockCounts { kept: input.u64()?, dropped: input.u64()?, largest_dropped: input.u64()?, largest_kept: input.u64()? };
         let count = input.count(10)?;
         let mut rows = Vec::with_capacity(count);
         for _ in 0..count {

@@ -155,9 +155,8 @@ impl DimensionKind {
     pub fn level_name(self, level: u8) -> String {
         use name_level as n;
         let fixed = |names: &[&str]| names.get(usize::from(level)).map_or("?", |name| name).to_owned();
-        let grouped = |name: &str, from: u8| {
-            format!("{name} {}", RARITY_GROUPS.get(usize::from(level - from)).map_or("?", |group| group))
-        };
+        let grouped =
+            |name: &str, from: u8| format!("{name} {}", RARITY_GROUPS.get(usize::from(level - from)).map_or("?", |group| group));
         match self {
             Self::Surname | Self::Given => match level {
                 0..=6 => fixed(&["missing", "different", "poor", "low", "part", "phonetic", "medium"]),
@@ -170,9 +169,22 @@ impl DimensionKind {
                 _ => "?".to_owned(),
             },
             Self::Date => fixed(&[
-                "missing", "different", "same year", "default, other year", "default, year within one", "default, same year",
-                "partial, agrees", "year off", "one digit of the year off", "year off by one", "month off", "day off",
-                "one digit of the day off", "day and month swapped", "equal default", "equal",
+                "missing",
+                "different",
+                "same year",
+                "default, other year",
+                "default, year within one",
+                "default, same year",
+                "partial, agrees",
+                "year off",
+                "one digit of the year off",
+                "year off by one",
+                "month off",
+                "day off",
+                "one digit of the day off",
+                "day and month swapped",
+                "equal default",
+                "equal",
             ]),
             Self::Sex | Self::Category => fixed(&["missing", "different", "equal"]),
             Self::Place => fixed(&["missing", "different", "country", "departement", "commune"]),

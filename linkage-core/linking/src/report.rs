@@ -169,8 +169,7 @@ pub fn report(
     let linked_pairs = count_linked_pairs(records, clusters);
     let (precision, recall) = quality(&by_weight, linked_pairs, never_met(model, comparisons, alone));
     let others: f64 = by_weight.iter().map(|(&w, t)| t.pairs as f64 * probability(w.saturating_neg())).sum();
-    let certain =
-        clusters.clusters.iter().flat_map(|c| &c.members).filter(|m| m.class == MatchClass::Certain).count() as u64;
+    let certain = clusters.clusters.iter().flat_map(|c| &c.members).filter(|m| m.class == MatchClass::Certain).count() as u64;
     let mut abstained = BTreeMap::new();
     for pair in &clusters.abstained {
         *abstained.entry(pair.reason).or_default() += 1;
@@ -380,9 +379,5 @@ fn reach(records: usize, comparisons: &Comparisons) -> Reach {
         let reached: f64 = sizes.iter().map(|&s| s as f64 * (1.0 - (1.0 - s as f64 / total).powi(known))).sum();
         if total > 0.0 { reached / total } else { 0.0 }
     };
-    Reach {
-        largest_component: sizes.last().copied().unwrap_or(0),
-        from_20_known: expected(20),
-        from_100_known: expected(100),
-    }
+    Reach { largest_component: sizes.last().copied().unwrap_or(0), from_20_known: expected(20), from_100_known: expected(100) }
 }

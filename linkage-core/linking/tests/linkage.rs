@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use linkage_agreement::Layout;
 use linkage_linking::{
-    Clusters, Comparisons, LevelFrequencies, Linkage, MatchClass, Meetings, Model, Partition, PartyInput, Reason, Records, Settings,
-    classify, cluster, compare_meetings, decide, join, link, report,
+    Clusters, Comparisons, LevelFrequencies, Linkage, MatchClass, Meetings, Model, Partition, PartyInput, Reason, Records,
+    Settings, classify, cluster, compare_meetings, decide, join, link, report,
 };
 use support::{Person, block_keys, layout, mix, record};
 
@@ -205,7 +205,8 @@ fn nothing_in_nothing_out() {
     let none = link(&layout, &[], &LevelFrequencies::new(&layout), &SETTINGS).unwrap();
     assert_eq!(none.clusters, Clusters::default());
     let strangers = crowd(200);
-    let halves: Vec<Vec<u8>> = strangers.chunks(100).zip(0..).map(|(half, n)| packed(&layout, n, &plain(half.to_vec())).concat()).collect();
+    let halves: Vec<Vec<u8>> =
+        strangers.chunks(100).zip(0..).map(|(half, n)| packed(&layout, n, &plain(half.to_vec())).concat()).collect();
     let input: Vec<_> = halves.iter().map(|h| PartyInput { duplicate_free: true, batches: vec![h] }).collect();
     let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS).unwrap();
     assert_eq!(out.clusters.clusters, []);

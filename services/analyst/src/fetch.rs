@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use linkage_agreement::{Pseudonym, RunId};
 use linkage_cohort::{LinkRow, MatchClass};
+use linkage_common::attributes;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_crypto::pseudonym::{AnalystScalar, PseudonymPoint};
 use linkage_crypto::seal::{SealingKey, attributes_info};
 use linkage_crypto::storage::StorageKey;
-use linkage_common::attributes;
 use linkage_proto::v1::{self, registry_client::RegistryClient};
 use tonic::transport::Channel;
 
@@ -24,12 +24,18 @@ pub struct Keys {
 }
 
 /// Fetches every link table that is ready and not here yet; returns their runs.
-pub async fn fetch_new(gate: &Gate, keys: &Keys, tables: &Tables, client: &mut RegistryClient<Channel>) -> Result<Vec<RunId>, ServiceError> {
+pub async fn fetch_new(
+    gate: &Gate,
+    keys: &Keys,
+    tables: &Tables,
+    client: &mut RegistryClient<Channel>,
+) -> Result<Vec<RunId>, ServiceError> {
     let request = v1::ListLinkTablesRequest { agreement: Some(gate.reference()) };
     let listed = client.list_link_tables(request).await.map_err(|s| ServiceError::from(&s))?.into_inner();
     let mut fetched = Vec::new();
     for table in listed.tables {
-        let run: RunId = table.run_id.parse().map_err(|_| ServiceError::invalid("the custodian named a run that has no valid identifier"))?;
+        let run: RunId =
+            table.run_id.parse().map_err(|_| ServiceError::invalid("the custodian named a run that has no valid identifier"))?;
         if tables.has(&run) {
             continue;
         }
@@ -42,10 +48,18 @@ pub async fn fetch_new(gate: &Gate, keys: &Keys, tables: &Tables, client: &mut R
 }
 
 fn broken() -> ServiceError {
-    ServiceError::invalid("the link table received does not fit the agreement; check that custodian and analyst hold the same version")
+    ServiceError::invalid(
+        "the link table received does not fit the agreement; check that custodian and analyst hold the same version",
+    )
 }
 
-async fn fetch(gate: &Gate, keys: &Keys, client: &mut RegistryClient<Channel>, run: &RunId, period: &str) -> Result<RunTables, ServiceError> {
+async fn fetch(
+    gate: &Gate,
+    keys: &Keys,
+    client: &mut RegistryClient<Channel>,
+    run: &RunId,
+    period: &str,
+) -> Result<RunTables, ServiceError> {
     let request = v1::LinkTableRequest { agreement: Some(gate.reference()), run_id: run.to_string() };
     let mut stream = client.get_link_table(request).await.map_err(|s| ServiceError::from(&s))?.into_inner();
     let period = period.parse().map_err(|_| broken())?;

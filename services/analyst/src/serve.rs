@@ -45,8 +45,9 @@ async fn fetcher(config: &AnalystConfig) -> Result<Fetcher, ServiceError> {
     let scalar = AnalystScalar::from_bytes(&*config.pseudonym_key.read_key().map_err(ServiceError::configuration)?)
         .map_err(ServiceError::configuration)?;
     let tables = Tables::open(&config.data_dir)?;
-    let channel = linkage_common::tls::connect_lazy(&config.custodian_url, &config.tls, &gate.agreement().custodian.certificate_identity)
-        .map_err(ServiceError::configuration)?;
+    let channel =
+        linkage_common::tls::connect_lazy(&config.custodian_url, &config.tls, &gate.agreement().custodian.certificate_identity)
+            .map_err(ServiceError::configuration)?;
     let client = RegistryClient::new(channel).max_decoding_message_size(4 * MAX_MESSAGE_BYTES);
     Ok(Fetcher { gate, keys: Keys { sealing, scalar }, tables, client })
 }

@@ -191,8 +191,19 @@ fn write_table(folder: &Path, name: &str, columns: &[Column]) -> Result<(), Serv
 }
 
 fn csv(columns: &[Column]) -> String {
-    let rows = columns.iter().map(|c| match c { Column::Text(_, cells) => cells.len(), Column::Number(_, cells) => cells.len() }).max();
-    let names: Vec<String> = columns.iter().map(|c| match c { Column::Text(n, _) | Column::Number(n, _) => quoted(n) }).collect();
+    let rows = columns
+        .iter()
+        .map(|c| match c {
+            Column::Text(_, cells) => cells.len(),
+            Column::Number(_, cells) => cells.len(),
+        })
+        .max();
+    let names: Vec<String> = columns
+        .iter()
+        .map(|c| match c {
+            Column::Text(n, _) | Column::Number(n, _) => quoted(n),
+        })
+        .collect();
     let mut out = names.join(",");
     out.push('\n');
     for row in 0..rows.unwrap_or(0) {
@@ -259,7 +270,11 @@ mod tests {
             run: "2024-01-full".parse().unwrap(),
             links: vec![row],
             attribute_names: vec!["composition".to_owned()],
-            attributes: vec![AttributeRow { record: Pseudonym([2; 16]), household: None, values: vec![Some("=a,\"b\"".to_owned())] }],
+            attributes: vec![AttributeRow {
+                record: Pseudonym([2; 16]),
+                household: None,
+                values: vec![Some("=a,\"b\"".to_owned())],
+            }],
             supersessions: vec![],
             report: b"{}".to_vec(),
         }
@@ -276,7 +291,10 @@ mod tests {
         assert!(store.has(&made.run));
         assert_eq!(store.links(&made.run).unwrap(), made.links);
         assert_eq!(store.runs().unwrap(), [made.run.clone()]);
-        assert_eq!(fs::read_to_string(folder.join("attributes.csv")).unwrap().lines().nth(1).unwrap(), format!("{},,\"'=a,\"\"b\"\"\"", "02".repeat(16)));
+        assert_eq!(
+            fs::read_to_string(folder.join("attributes.csv")).unwrap().lines().nth(1).unwrap(),
+            format!("{},,\"'=a,\"\"b\"\"\"", "02".repeat(16))
+        );
     }
 
     #[test]

@@ -48,7 +48,8 @@ fn fault(error: LinkError) -> ServiceError {
 }
 
 fn frequencies(bytes: &[u8]) -> Result<LevelFrequencies, ServiceError> {
-    serde_json::from_slice(bytes).map_err(|_| ServiceError::invalid("the table of level frequencies is not what the agreement's fields ask for"))
+    serde_json::from_slice(bytes)
+        .map_err(|_| ServiceError::invalid("the table of level frequencies is not what the agreement's fields ask for"))
 }
 
 /// Refuses a table of level frequencies that does not fit the agreement's fields.
@@ -91,7 +92,9 @@ fn refuse_double_handles(records: &Records<'_>) -> Result<(), ServiceError> {
     }
     handles.sort_unstable();
     if handles.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(ServiceError::invalid("a handle stands twice in the run: a node sent the same record twice; cancel this run and open another"));
+        return Err(ServiceError::invalid(
+            "a handle stands twice in the run: a node sent the same record twice; cancel this run and open another",
+        ));
     }
     Ok(())
 }

@@ -33,8 +33,9 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     let store = Store::open(&config.data_dir.join("broker.sqlite")).await?;
     let blobs = BlobStore::local(&config.data_dir.join("uploads"))?;
     let outputs = BlobStore::local(&config.data_dir.join("outputs"))?;
-    let channel = linkage_common::tls::connect_lazy(&config.custodian_url, &config.tls, &gate.agreement().custodian.certificate_identity)
-        .map_err(ServiceError::configuration)?;
+    let channel =
+        linkage_common::tls::connect_lazy(&config.custodian_url, &config.tls, &gate.agreement().custodian.certificate_identity)
+            .map_err(ServiceError::configuration)?;
     let broker = Broker { gate, store, blobs, work: Arc::new(Notify::new()) };
     let owner = format!("{:016x}", linkage_common::rng().next_u64());
     let worker = Worker { broker: broker.clone(), outputs, custodian: RegistryClient::new(channel), signing, owner };

@@ -34,7 +34,6 @@ pub struct Broker {
     pub work: Arc<Notify>,
 }
 
-
 fn run_id(text: &str) -> Result<RunId, ServiceError> {
     text.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))
 }
@@ -121,7 +120,9 @@ impl Broker {
         let limit = self.record_limit(party);
         let so_far: u64 = self.store.batches(&run, party).await?.iter().map(|b| b.records).sum();
         if so_far + held.records > limit {
-            return Err(ServiceError::exhausted(format!("the agreement allows this party {limit} records in a run, decoys among them")));
+            return Err(ServiceError::exhausted(format!(
+                "the agreement allows this party {limit} records in a run, decoys among them"
+            )));
         }
         self.blobs.put(&BlobName::new(&run, party, u64::from(batch.sequence)), batch.records.clone()).await?;
         self.store.insert_batch(&run, party, &held).await
@@ -250,8 +251,14 @@ impl runs_server::Runs for Broker {
             digest.update(&batch.digest);
         }
         let records: u64 = held.iter().map(|b| b.records).sum();
-        if held.len() != asked.batches as usize || records != asked.records || digest.finalize().as_slice() != asked.digest.as_ref() {
-            return Err(ServiceError::refused("what is held differs from the manifest in count or digest; compare GetUpload with what was sent").into());
+        if held.len() != asked.batches as usize
+            || records != asked.records
+            || digest.finalize().as_slice() != asked.digest.as_ref()
+        {
+            return Err(ServiceError::refused(
+                "what is held differs from the manifest in count or digest; compare GetUpload with what was sent",
+            )
+            .into());
         }
         let upload = Upload {
             party: party.clone(),
@@ -269,13 +276,17 @@ impl runs_server::Runs for Broker {
 
 #[tonic::async_trait]
 impl keys_server::Keys for Broker {
-    async fn put_contribution(&self, request: Request<v1::PutContributionRequest>) -> Result<Response<v1::PutContributionResponse>, Status> {
+    async fn put_contribution(
+        &self,
+        request: Request<v1::PutContributionRequest>,
+    ) -> Result<Response<v1::PutContributionResponse>, Status> {
         let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
         let agreement = self.gate.agreement();
         let asked = request.into_inner();
         let mut envelopes = Vec::new();
         for envelope in asked.envelopes {
-            let to: PartyId = envelope.to.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
+            let to: PartyId =
+                envelope.to.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
             if envelope.from != party.as_str() || agreement.party(&to).is_none() || to == party {
                 return Err(ServiceError::invalid("an envelope goes from the caller to another party of the agreement").into());
             }
@@ -294,7 +305,10 @@ impl keys_server::Keys for Broker {
         Ok(Response::new(v1::PutContributionResponse {}))
     }
 
-    async fn get_contributions(&self, request: Request<v1::GetContributionsRequest>) -> Result<Response<v1::GetContributionsResponse>, Status> {
+    async fn get_contributions(
+        &self,
+        request: Request<v1::GetContributionsRequest>,
+    ) -> Result<Response<v1::GetContributionsResponse>, Status> {
         let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
         let agreement = self.gate.agreement_hash();
         let envelopes = self.store.contributions_for(&agreement, &party).await?;

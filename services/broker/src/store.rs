@@ -170,18 +170,24 @@ impl Store {
             let same = row.get::<Vec<u8>, _>(0) == agreement
                 && row.get::<String, _>(1) == run.period.to_string()
                 && row.get::<String, _>(2) == parties;
-            return if same { Ok(false) } else { Err(ServiceError::conflict("this run identifier was used before; choose another")) };
+            return if same {
+                Ok(false)
+            } else {
+                Err(ServiceError::conflict("this run identifier was used before; choose another"))
+            };
         }
-        sqlx::query("INSERT INTO runs (run_id, agreement, period, parties, state, step, opened_at) VALUES (?, ?, ?, ?, ?, '', ?)")
-            .bind(run.id.as_str())
-            .bind(agreement)
-            .bind(run.period.to_string())
-            .bind(parties)
-            .bind(State::Collecting.as_str())
-            .bind(now)
-            .execute(&mut *tx)
-            .await
-            .map_err(db)?;
+        sqlx::query(
+            "INSERT INTO runs (run_id, agreement, period, parties, state, step, opened_at) VALUES (?, ?, ?, ?, ?, '', ?)",
+        )
+        .bind(run.id.as_str())
+        .bind(agreement)
+        .bind(run.period.to_string())
+        .bind(parties)
+        .bind(State::Collecting.as_str())
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?;
         tx.commit().await.map_err(db)?;
         Ok(true)
     }
@@ -268,15 +274,17 @@ impl Store {
 
     /// Notes a batch whose blob is stored. Repeating the same one changes nothing; one of another digest is a conflict.
     pub async fn insert_batch(&self, run: &RunId, party: &PartyId, batch: &HeldBatch) -> Result<(), ServiceError> {
-        sqlx::query("INSERT INTO batches (run_id, party, sequence, records, digest) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(run.as_str())
-            .bind(party.as_str())
-            .bind(i64::from(batch.sequence))
-            .bind(batch.records as i64)
-            .bind(&batch.digest)
-            .execute(&self.pool)
-            .await
-            .map_err(db)?;
+        sqlx::query(
+            "INSERT INTO batches (run_id, party, sequence, records, digest) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(run.as_str())
+        .bind(party.as_str())
+        .bind(i64::from(batch.sequence))
+        .bind(batch.records as i64)
+        .bind(&batch.digest)
+        .execute(&self.pool)
+        .await
+        .map_err(db)?;
         match self.batch(run, party, batch.sequence).await? {
             Some(held) if held.digest == batch.digest => Ok(()),
             _ => Err(ServiceError::conflict("another batch is held under this sequence number")),
@@ -383,7 +391,13 @@ impl Store {
 
     /// Moves a run from the step just done to the next, if `owner` still holds the lease and nobody ended the run meanwhile.
     pub async fn advance(&self, run: &RunId, owner: &str, from: Step, to: Step) -> Result<(), ServiceError> {
-        let state = if to == Step::Deliver { State::Delivering } else if to == Step::Delete { State::Closed } else { State::Linking };
+        let state = if to == Step::Deliver {
+            State::Delivering
+        } else if to == Step::Delete {
+            State::Closed
+        } else {
+            State::Linking
+        };
         sqlx::query(
             "UPDATE runs SET step = ?, state = ? WHERE run_id = ? AND step = ?
              AND EXISTS (SELECT 1 FROM jobs WHERE jobs.run_id = runs.run_id AND jobs.owner = ?)",
@@ -401,33 +415,41 @@ impl Store {
 
     /// How often a run's step has been tried in vain.
     pub async fn attempts(&self, run: &RunId) -> Result<u32, ServiceError> {
-        let row = sqlx::query("SELECT attempts FROM jobs WHERE run_id = ?").bind(run.as_str()).fetch_optional(&self.pool).await.map_err(db)?;
+        let row = sqlx::query("SELECT attempts FROM jobs WHERE run_id = ?")
+            .bind(run.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(db)?;
         Ok(row.map_or(0, |row| row.get::<i64, _>(0) as u32))
     }
 
     /// Gives a lease back after a fault that may pass.
     pub async fn postpone(&self, run: &RunId, owner: &str, not_before: i64) -> Result<(), ServiceError> {
-        sqlx::query("UPDATE jobs SET owner = '', lease_until = 0, attempts = attempts + 1, not_before = ? WHERE run_id = ? AND owner = ?")
-            .bind(not_before)
-            .bind(run.as_str())
-            .bind(owner)
-            .execute(&self.pool)
-            .await
-            .map_err(db)?;
+        sqlx::query(
+            "UPDATE jobs SET owner = '', lease_until = 0, attempts = attempts + 1, not_before = ? WHERE run_id = ? AND owner = ?",
+        )
+        .bind(not_before)
+        .bind(run.as_str())
+        .bind(owner)
+        .execute(&self.pool)
+        .await
+        .map_err(db)?;
         Ok(())
     }
 
     /// Ends a job whose encodings are deleted: records the signed deletion and forgets batches and level frequencies.
     pub async fn finish(&self, run: &RunId, statement: &str, signature: &[u8], now: i64) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        sqlx::query("INSERT INTO deletions (run_id, statement, signature, deleted_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(run.as_str())
-            .bind(statement)
-            .bind(signature)
-            .bind(now)
-            .execute(&mut *tx)
-            .await
-            .map_err(db)?;
+        sqlx::query(
+            "INSERT INTO deletions (run_id, statement, signature, deleted_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(run.as_str())
+        .bind(statement)
+        .bind(signature)
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?;
         for forget in [
             "DELETE FROM batches WHERE run_id = ?",
             "UPDATE uploads SET level_frequencies = x'' WHERE run_id = ?",
@@ -453,22 +475,25 @@ impl Store {
     pub async fn put_contributions(&self, agreement: &[u8], envelopes: &[Contribution]) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
         for envelope in envelopes {
-            sqlx::query("INSERT INTO contributions (sender, recipient, agreement, envelope) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
-                .bind(envelope.from.as_str())
-                .bind(envelope.to.as_str())
-                .bind(agreement)
-                .bind(&envelope.envelope)
-                .execute(&mut *tx)
-                .await
-                .map_err(db)?;
-            let held: Vec<u8> = sqlx::query("SELECT envelope FROM contributions WHERE agreement = ? AND sender = ? AND recipient = ?")
-                .bind(agreement)
-                .bind(envelope.from.as_str())
-                .bind(envelope.to.as_str())
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(db)?
-                .get(0);
+            sqlx::query(
+                "INSERT INTO contributions (sender, recipient, agreement, envelope) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            )
+            .bind(envelope.from.as_str())
+            .bind(envelope.to.as_str())
+            .bind(agreement)
+            .bind(&envelope.envelope)
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+            let held: Vec<u8> =
+                sqlx::query("SELECT envelope FROM contributions WHERE agreement = ? AND sender = ? AND recipient = ?")
+                    .bind(agreement)
+                    .bind(envelope.from.as_str())
+                    .bind(envelope.to.as_str())
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(db)?
+                    .get(0);
             if held != envelope.envelope {
                 return Err(ServiceError::conflict("this party has contributed to the group key already"));
             }

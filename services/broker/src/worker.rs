@@ -109,9 +109,12 @@ impl Worker {
             }
             Step::Cluster => {
                 let (agreement, uploads) = (self.broker.gate.agreement().clone(), self.uploads(run).await?);
-                let (comparisons, blocks) = (self.get(&run.id, Output::Comparisons).await?, self.get(&run.id, Output::Blocks).await?);
-                let (clusters, report) = blocking(move || pipeline::cluster_run(&agreement, &uploads, &comparisons, &blocks)).await?;
-                let report = serde_json::to_vec(&RunReport { parties: &run.parties, linkage: report }).map_err(ServiceError::internal)?;
+                let (comparisons, blocks) =
+                    (self.get(&run.id, Output::Comparisons).await?, self.get(&run.id, Output::Blocks).await?);
+                let (clusters, report) =
+                    blocking(move || pipeline::cluster_run(&agreement, &uploads, &comparisons, &blocks)).await?;
+                let report =
+                    serde_json::to_vec(&RunReport { parties: &run.parties, linkage: report }).map_err(ServiceError::internal)?;
                 for (number, batch) in pipeline::pack_clusters(&clusters, MAX_BATCH_BYTES).into_iter().enumerate() {
                     self.put(&run.id, Output::Clusters(number as u64), batch).await?;
                 }
@@ -207,7 +210,10 @@ impl Worker {
 
 /// Whether the same step may succeed later. A conflict at the custodian is one too: a party's records may be under way.
 fn passing(error: &ServiceError) -> bool {
-    matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Internal | ErrorKind::Exhausted | ErrorKind::Conflict | ErrorKind::Refused)
+    matches!(
+        error.kind,
+        ErrorKind::Unavailable | ErrorKind::Internal | ErrorKind::Exhausted | ErrorKind::Conflict | ErrorKind::Refused
+    )
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static) -> Result<T, ServiceError> {

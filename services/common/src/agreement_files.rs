@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use linkage_agreement::{
-    AgreementError, Fault, ParsedAgreement, SignedAgreement, Signatures, Termination, TerminationError, VerifiedTermination,
+    AgreementError, Fault, ParsedAgreement, Signatures, SignedAgreement, Termination, TerminationError, VerifiedTermination,
 };
 use serde::Deserialize;
 

@@ -18,7 +18,10 @@ pub fn peer_role<T>(request: &Request<T>, agreement: &SignedAgreement) -> Result
     let uri = peer_uri(request)?;
     agreement.role_of(uri).ok_or_else(|| {
         refuse(request, "the agreement does not name this certificate");
-        ServiceError::refused("ce certificat n'a aucun rôle dans la convention ; vérifiez « certificate_identity » dans la convention").into()
+        ServiceError::refused(
+            "ce certificat n'a aucun rôle dans la convention ; vérifiez « certificate_identity » dans la convention",
+        )
+        .into()
     })
 }
 

@@ -90,7 +90,9 @@ pub enum SecretError {
         name: String,
     },
     /// What was read is no key.
-    #[error("{place} : une ligne de base64 de {SECRET_LEN} octets est attendue ; créez-la par : head -c 32 /dev/urandom | base64")]
+    #[error(
+        "{place} : une ligne de base64 de {SECRET_LEN} octets est attendue ; créez-la par : head -c 32 /dev/urandom | base64"
+    )]
     NotAKey {
         /// The file or variable.
         place: String,
@@ -173,7 +175,10 @@ mod tests {
 
     #[test]
     fn faults_name_their_line() {
-        assert_eq!(refused("listen = \"a\"\n\n[key]\nfiel = \"x\"\n"), (4, "clé inconnue `fiel`, attendue : `file` or `env`".to_owned()));
+        assert_eq!(
+            refused("listen = \"a\"\n\n[key]\nfiel = \"x\"\n"),
+            (4, "clé inconnue `fiel`, attendue : `file` or `env`".to_owned())
+        );
         assert_eq!(refused("[key]\nenv = \"K\"\n").1, "il manque la clé `listen`");
         assert_eq!(refused("listen = \"a\"\nkey = 3\n").0, 2);
         assert_eq!(refused("listen = \"a\"\n\n= 3\n").0, 3);

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use linkage_agreement::permit::{RoleId, RunRequest};
-use linkage_agreement::{Agreement, PartyId, Period, RunId};
 use linkage_agreement::signature::SignedAgreement;
 use linkage_agreement::termination::VerifiedTermination;
+use linkage_agreement::{Agreement, PartyId, Period, RunId};
 use linkage_proto::v1::AgreementRef;
 use tonic::{Request, Status};
 

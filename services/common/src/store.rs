@@ -39,7 +39,9 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The schema cannot be brought to this program's version.
-    #[error("le schéma de la base n'est pas celui de cette version du programme ; installez la version qui l'a écrite, ou une plus récente")]
+    #[error(
+        "le schéma de la base n'est pas celui de cette version du programme ; installez la version qui l'a écrite, ou une plus récente"
+    )]
     Migration(#[source] MigrateError),
     /// Anything else.
     #[error("la base de données a refusé une opération")]
@@ -52,11 +54,8 @@ impl From<sqlx::Error> for StoreError {
             return Self::DiskFull;
         }
         // The low byte of the (extended) result code is the primary one: https://sqlite.org/rescode.html
-        let primary = error
-            .as_database_error()
-            .and_then(|e| e.code())
-            .and_then(|code| code.parse::<u32>().ok())
-            .map(|code| code & 0xff);
+        let primary =
+            error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
         match primary {
             Some(13) => Self::DiskFull,
             Some(5 | 6) => Self::Busy,
@@ -136,9 +135,12 @@ mod tests {
         let pool = open_sqlite(&dir.path().join("new/dir/role.db")).await.unwrap();
         let first = pool.acquire().await.unwrap();
         for mut connection in [first, pool.acquire().await.unwrap()] {
-            for (pragma, expected) in
-                [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1), ("PRAGMA secure_delete", 1), ("PRAGMA busy_timeout", 10_000)]
-            {
+            for (pragma, expected) in [
+                ("PRAGMA synchronous", 2),
+                ("PRAGMA foreign_keys", 1),
+                ("PRAGMA secure_delete", 1),
+                ("PRAGMA busy_timeout", 10_000),
+            ] {
                 let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut *connection).await.unwrap();
                 assert_eq!(value, expected, "{pragma}");
             }

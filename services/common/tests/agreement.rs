@@ -23,7 +23,8 @@ fn from(uri: Option<String>) -> Request<()> {
 #[test]
 fn every_certificate_of_the_agreement_has_its_role_and_no_other_has_any() {
     let agreement = signed_agreement();
-    let roles = [RoleId::Party(id("ccas")), RoleId::Party(id("siao")), RoleId::Broker, RoleId::Custodian, RoleId::Analyst(id("etude"))];
+    let roles =
+        [RoleId::Party(id("ccas")), RoleId::Party(id("siao")), RoleId::Broker, RoleId::Custodian, RoleId::Analyst(id("etude"))];
     for role in &roles {
         let request = from(Some(uri(role)));
         assert_eq!(&peer_role(&request, &agreement).unwrap(), role);
@@ -75,11 +76,8 @@ fn only_the_agreement_that_all_have_signed_is_loaded() {
 fn notices_of_termination_count_when_they_are_valid_and_stop_everything_when_they_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let notices = dir.path().join("denonciations");
-    let files = AgreementFiles {
-        agreement: dir.path().join("a"),
-        signatures: dir.path().join("s"),
-        terminations: Some(notices.clone()),
-    };
+    let files =
+        AgreementFiles { agreement: dir.path().join("a"), signatures: dir.path().join("s"), terminations: Some(notices.clone()) };
     let signed = signed_agreement();
     assert_eq!(
         files.load_terminations(&signed).unwrap_err(),

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use linkage_agreement::RoleId;
 use linkage_common::authority::{DevAuthority, Validity};
-use linkage_common::{ErrorKind, ServiceError, fsx};
 use linkage_common::tls::{
     ConnectError, IdentityError, Limits, Refusal, ServerTls, TlsFileError, TlsFiles, connect, connect_lazy, retry,
 };
+use linkage_common::{ErrorKind, ServiceError, fsx};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, RootCertStore, ServerConfig};
@@ -317,7 +317,9 @@ async fn whoever_does_not_speak_is_dropped_and_harms_nobody() {
     assert_eq!(tokio::time::timeout(LONG, silent.read(&mut [0; 8])).await.unwrap().unwrap_or(0), 0);
     assert!(start.elapsed() >= Duration::from_millis(250), "{:?}", start.elapsed());
 
-    for garbage in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0xff; 4096], &[0x16, 3, 3, 0xff, 0xff]] {
+    for garbage in
+        [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0xff; 4096], &[0x16, 3, 3, 0xff, 0xff]]
+    {
         let mut socket = TcpStream::connect(server.address).await.unwrap();
         socket.write_all(garbage).await.unwrap();
         let mut answer = Vec::new();

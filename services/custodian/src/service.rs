@@ -123,7 +123,10 @@ impl oprf_server::Oprf for Custodian {
         self.gate.period(period)?;
         let limit = self.gate.agreement().party(&party).map_or(0, |p| p.max_records);
         if asked.records > limit {
-            return Err(ServiceError::exhausted(format!("the agreement allows this party {limit} records a period; an amendment can raise it")).into());
+            return Err(ServiceError::exhausted(format!(
+                "the agreement allows this party {limit} records a period; an amendment can raise it"
+            ))
+            .into());
         }
         let (declared, used) = self.store.declare(&party, period, asked.records).await?;
         Ok(Response::new(v1::DeclareResponse { budget: self.budget(declared), used }))
@@ -203,7 +206,14 @@ impl registry_server::Registry for Custodian {
             }
             let records = unpack_records(&batch.entries, analysts)?;
             let limit = self.gate.agreement().run_record_limit(&party);
-            let so_far: u64 = self.store.record_batches(&run, &party).await?.iter().filter(|b| b.sequence != batch.sequence).map(|b| b.records).sum();
+            let so_far: u64 = self
+                .store
+                .record_batches(&run, &party)
+                .await?
+                .iter()
+                .filter(|b| b.sequence != batch.sequence)
+                .map(|b| b.records)
+                .sum();
             if so_far + records.len() as u64 > limit {
                 return Err(ServiceError::exhausted(format!("the agreement allows this party {limit} records in a run")).into());
             }
@@ -233,7 +243,9 @@ impl registry_server::Registry for Custodian {
             }
         }
         if asked.sealed_keys.len() != self.gate.agreement().analyst.len() || asked.sealed_keys.values().any(|k| k.len() > 256) {
-            return Err(ServiceError::invalid("attribute keys are for the agreement's analysts only, at most 256 bytes each").into());
+            return Err(
+                ServiceError::invalid("attribute keys are for the agreement's analysts only, at most 256 bytes each").into()
+            );
         }
         let held = self.store.record_batches(&run, &party).await?;
         if let Some(sequence) = (0..asked.batches).find(|n| !held.iter().any(|b| b.sequence == *n)) {
@@ -244,7 +256,10 @@ impl registry_server::Registry for Custodian {
             digest.update(&batch.digest);
         }
         let records: u64 = held.iter().map(|b| b.records).sum();
-        if held.len() != asked.batches as usize || records != asked.records || digest.finalize().as_slice() != asked.digest.as_ref() {
+        if held.len() != asked.batches as usize
+            || records != asked.records
+            || digest.finalize().as_slice() != asked.digest.as_ref()
+        {
             return Err(ServiceError::conflict("what is held differs from the manifest in count or digest").into());
         }
         let keys: HashMap<&str, String> = asked.sealed_keys.iter().map(|(a, k)| (a.as_str(), hex::encode(k))).collect();
@@ -255,7 +270,10 @@ impl registry_server::Registry for Custodian {
         Ok(Response::new(self.records_status(&run, &party).await?))
     }
 
-    async fn put_clusters(&self, request: Request<Streaming<v1::ClusterBatch>>) -> Result<Response<v1::PutClustersResponse>, Status> {
+    async fn put_clusters(
+        &self,
+        request: Request<Streaming<v1::ClusterBatch>>,
+    ) -> Result<Response<v1::PutClustersResponse>, Status> {
         let role = self.gate.peer(&request)?;
         let mut stream = request.into_inner();
         let mut last = None;
@@ -279,7 +297,12 @@ impl registry_server::Registry for Custodian {
                 match committed.iter().find(|(party, _)| party == &id) {
                     Some((_, declared)) if *declared == period.to_string() => parties.push(id),
                     Some(_) => return Err(ServiceError::conflict("a party committed its records for another period").into()),
-                    None => return Err(ServiceError::unavailable("a party of the run has not committed its records yet; try again later").into()),
+                    None => {
+                        return Err(ServiceError::unavailable(
+                            "a party of the run has not committed its records yet; try again later",
+                        )
+                        .into());
+                    }
                 }
             }
             let digest = Sha256::digest(&batch.clusters);
@@ -288,7 +311,8 @@ impl registry_server::Registry for Custodian {
                 last = Some((run, period, parties, batch.report));
             }
         }
-        let (run, period, parties, report) = last.ok_or_else(|| ServiceError::invalid("the stream did not hold the last batch"))?;
+        let (run, period, parties, report) =
+            last.ok_or_else(|| ServiceError::invalid("the stream did not hold the last batch"))?;
         if !self.store.clusters_complete(&run, period, &parties, &report).await? {
             return Err(ServiceError::conflict("a batch of clusters is missing; send them all again").into());
         }
@@ -296,7 +320,10 @@ impl registry_server::Registry for Custodian {
         Ok(Response::new(v1::PutClustersResponse { persons: 0 }))
     }
 
-    async fn list_link_tables(&self, request: Request<v1::ListLinkTablesRequest>) -> Result<Response<v1::ListLinkTablesResponse>, Status> {
+    async fn list_link_tables(
+        &self,
+        request: Request<v1::ListLinkTablesRequest>,
+    ) -> Result<Response<v1::ListLinkTablesResponse>, Status> {
         self.gate.analyst(&request, request.get_ref().agreement.as_ref())?;
         let tables = self
             .store
@@ -322,7 +349,8 @@ impl registry_server::Registry for Custodian {
             return Err(ServiceError::not_found("no link table of this run is ready").into());
         }
         let agreement = self.gate.agreement();
-        let position = agreement.analyst.iter().position(|a| a.id == analyst).ok_or_else(|| ServiceError::refused("not an analyst"))?;
+        let position =
+            agreement.analyst.iter().position(|a| a.id == analyst).ok_or_else(|| ServiceError::refused("not an analyst"))?;
         let purpose = &agreement.analyst[position].purpose;
         let id = agreement.agreement.id.as_str();
         let domains = Arc::new((Domain::persons(id, purpose), Domain::records(id, purpose)));
@@ -330,7 +358,10 @@ impl registry_server::Registry for Custodian {
         let mut sealed_keys = HashMap::new();
         for (party, keys) in papers {
             let keys: HashMap<String, String> = serde_json::from_str(&keys).map_err(ServiceError::internal)?;
-            let key = keys.get(analyst.as_str()).and_then(|k| hex::decode(k).ok()).ok_or_else(|| ServiceError::internal("attribute key missing"))?;
+            let key = keys
+                .get(analyst.as_str())
+                .and_then(|k| hex::decode(k).ok())
+                .ok_or_else(|| ServiceError::internal("attribute key missing"))?;
             sealed_keys.insert(party.to_string(), key.into());
         }
         let changes = self.store.supersessions(&run).await?;
@@ -366,7 +397,9 @@ impl registry_server::Registry for Custodian {
                 }
                 offset += page.len() as u64;
                 let (role, domains) = (this.clone(), domains.clone());
-                let Ok(rows) = tokio::task::spawn_blocking(move || role.link_rows(&page, &domains, position)).await else { return };
+                let Ok(rows) = tokio::task::spawn_blocking(move || role.link_rows(&page, &domains, position)).await else {
+                    return;
+                };
                 if send.send(Ok(v1::LinkTableChunk { rows, ..Default::default() })).await.is_err() {
                     return;
                 }

@@ -138,16 +138,17 @@ impl Store {
             .map_err(db)?
             .ok_or_else(|| ServiceError::refused("declare the period's number of records before asking for evaluations"))?;
         let (declared, used) = (row.get::<i64, _>(0) as u64, row.get::<i64, _>(1) as u64);
-        let fresh = sqlx::query("INSERT INTO evaluations (party, period, digest, elements) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(party.as_str())
-            .bind(period.to_string())
-            .bind(digest)
-            .bind(elements as i64)
-            .execute(&mut *tx)
-            .await
-            .map_err(db)?
-            .rows_affected()
-            > 0;
+        let fresh =
+            sqlx::query("INSERT INTO evaluations (party, period, digest, elements) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+                .bind(party.as_str())
+                .bind(period.to_string())
+                .bind(digest)
+                .bind(elements as i64)
+                .execute(&mut *tx)
+                .await
+                .map_err(db)?
+                .rows_affected()
+                > 0;
         if fresh {
             let budget = budget_of(declared);
             if used + elements > budget {
@@ -168,41 +169,57 @@ impl Store {
 
     /// State of a run here: `None`, `collecting`, `clustered` or `ready`.
     pub async fn run_state(&self, run: &RunId) -> Result<Option<String>, ServiceError> {
-        let row = sqlx::query("SELECT state FROM runs WHERE run_id = ?").bind(run.as_str()).fetch_optional(&self.pool).await.map_err(db)?;
+        let row = sqlx::query("SELECT state FROM runs WHERE run_id = ?")
+            .bind(run.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(db)?;
         Ok(row.map(|row| row.get(0)))
     }
 
     /// The record batches of one party that are held.
     pub async fn record_batches(&self, run: &RunId, party: &PartyId) -> Result<Vec<HeldBatch>, ServiceError> {
-        let rows = sqlx::query("SELECT sequence, records, digest FROM record_batches WHERE run_id = ? AND party = ? ORDER BY sequence")
-            .bind(run.as_str())
-            .bind(party.as_str())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(db)?;
+        let rows =
+            sqlx::query("SELECT sequence, records, digest FROM record_batches WHERE run_id = ? AND party = ? ORDER BY sequence")
+                .bind(run.as_str())
+                .bind(party.as_str())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(db)?;
         Ok(rows
             .iter()
-            .map(|row| HeldBatch { sequence: row.get::<i64, _>(0) as u32, records: row.get::<i64, _>(1) as u64, digest: row.get(2) })
+            .map(|row| HeldBatch {
+                sequence: row.get::<i64, _>(0) as u32,
+                records: row.get::<i64, _>(1) as u64,
+                digest: row.get(2),
+            })
             .collect())
     }
 
     /// Stores a batch of records. Repeating it changes nothing; another batch under its number, or a handle or reference
     /// that is there already, is a conflict.
-    pub async fn put_records(&self, run: &RunId, party: &PartyId, batch: &HeldBatch, records: &[RunRecord]) -> Result<(), ServiceError> {
+    pub async fn put_records(
+        &self,
+        run: &RunId,
+        party: &PartyId,
+        batch: &HeldBatch,
+        records: &[RunRecord],
+    ) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
         sqlx::query("INSERT INTO runs (run_id, state) VALUES (?, 'collecting') ON CONFLICT DO NOTHING")
             .bind(run.as_str())
             .execute(&mut *tx)
             .await
             .map_err(db)?;
-        let held: Option<Vec<u8>> = sqlx::query("SELECT digest FROM record_batches WHERE run_id = ? AND party = ? AND sequence = ?")
-            .bind(run.as_str())
-            .bind(party.as_str())
-            .bind(i64::from(batch.sequence))
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(db)?
-            .map(|row| row.get(0));
+        let held: Option<Vec<u8>> =
+            sqlx::query("SELECT digest FROM record_batches WHERE run_id = ? AND party = ? AND sequence = ?")
+                .bind(run.as_str())
+                .bind(party.as_str())
+                .bind(i64::from(batch.sequence))
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(db)?
+                .map(|row| row.get(0));
         match held {
             Some(digest) if digest == batch.digest => return Ok(()),
             Some(_) => return Err(ServiceError::conflict("another batch is held under this sequence number")),
@@ -288,7 +305,14 @@ impl Store {
     }
 
     /// Stores a batch of clusters. Repeating it changes nothing.
-    pub async fn put_clusters(&self, run: &RunId, sequence: u32, last: bool, digest: &[u8], clusters: &[u8]) -> Result<(), ServiceError> {
+    pub async fn put_clusters(
+        &self,
+        run: &RunId,
+        sequence: u32,
+        last: bool,
+        digest: &[u8],
+        clusters: &[u8],
+    ) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
         sqlx::query("INSERT INTO cluster_batches (run_id, sequence, last, digest, clusters) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
             .bind(run.as_str())
@@ -313,34 +337,47 @@ impl Store {
     }
 
     /// Marks a run as having all its clusters, once batches 0..=last are all there.
-    pub async fn clusters_complete(&self, run: &RunId, period: Period, parties: &[PartyId], report: &[u8]) -> Result<bool, ServiceError> {
+    pub async fn clusters_complete(
+        &self,
+        run: &RunId,
+        period: Period,
+        parties: &[PartyId],
+        report: &[u8],
+    ) -> Result<bool, ServiceError> {
         let parties: Vec<&str> = parties.iter().map(PartyId::as_str).collect();
         let parties = serde_json::to_string(&parties).map_err(|_| ServiceError::internal("parties as JSON"))?;
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        let row = sqlx::query("SELECT count(*), coalesce(max(CASE WHEN last THEN sequence END), -1) FROM cluster_batches WHERE run_id = ?")
-            .bind(run.as_str())
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(db)?;
+        let row = sqlx::query(
+            "SELECT count(*), coalesce(max(CASE WHEN last THEN sequence END), -1) FROM cluster_batches WHERE run_id = ?",
+        )
+        .bind(run.as_str())
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(db)?;
         let (held, last) = (row.get::<i64, _>(0), row.get::<i64, _>(1));
         if last < 0 || held != last + 1 {
             return Ok(false);
         }
-        sqlx::query("UPDATE runs SET state = 'clustered', period = ?, parties = ?, report = ? WHERE run_id = ? AND state = 'collecting'")
-            .bind(period.to_string())
-            .bind(parties)
-            .bind(report)
-            .bind(run.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(db)?;
+        sqlx::query(
+            "UPDATE runs SET state = 'clustered', period = ?, parties = ?, report = ? WHERE run_id = ? AND state = 'collecting'",
+        )
+        .bind(period.to_string())
+        .bind(parties)
+        .bind(report)
+        .bind(run.as_str())
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?;
         tx.commit().await.map_err(db)?;
         Ok(true)
     }
 
     /// Runs whose clusters are complete and not yet taken into the registry.
     pub async fn clustered(&self) -> Result<Vec<RunId>, ServiceError> {
-        let rows = sqlx::query("SELECT run_id FROM runs WHERE state = 'clustered' ORDER BY rowid").fetch_all(&self.pool).await.map_err(db)?;
+        let rows = sqlx::query("SELECT run_id FROM runs WHERE state = 'clustered' ORDER BY rowid")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(db)?;
         rows.iter().map(|row| id(&row.get::<String, _>(0))).collect()
     }
 
@@ -372,7 +409,8 @@ impl Store {
         let mut links: HashMap<Handle, (u8, u16)> = HashMap::new();
         let mut grouped: Vec<Vec<Handle>> = Vec::new();
         for cluster in packed {
-            let members: Vec<&Member> = cluster.iter().filter(|m| records.contains_key(&m.handle) && !links.contains_key(&m.handle)).collect();
+            let members: Vec<&Member> =
+                cluster.iter().filter(|m| records.contains_key(&m.handle) && !links.contains_key(&m.handle)).collect();
             if members.len() > 1 {
                 links.extend(members.iter().map(|m| (m.handle, (m.match_class, m.probability))));
                 grouped.push(members.iter().map(|m| m.handle).collect());
@@ -390,15 +428,24 @@ impl Store {
             .await
             .map_err(db)?
         {
-            known.insert((party_of(&row, 0)?, RecordRef(bytes16(&row, 1)?)), Known { person: PersonId(bytes16(&row, 2)?), born: row.get(3) });
+            known.insert(
+                (party_of(&row, 0)?, RecordRef(bytes16(&row, 1)?)),
+                Known { person: PersonId(bytes16(&row, 2)?), born: row.get(3) },
+            );
         }
         let assignment = registry::assign(&clusters, &known, &mut mint);
 
-        let mut born: i64 = sqlx::query("SELECT coalesce(max(born), 0) FROM persons").fetch_one(&mut *tx).await.map_err(db)?.get(0);
+        let mut born: i64 =
+            sqlx::query("SELECT coalesce(max(born), 0) FROM persons").fetch_one(&mut *tx).await.map_err(db)?.get(0);
         for (group, (person, new)) in grouped.iter().zip(&assignment.persons) {
             if *new {
                 born += 1;
-                sqlx::query("INSERT INTO persons (person, born) VALUES (?, ?)").bind(&person.0[..]).bind(born).execute(&mut *tx).await.map_err(db)?;
+                sqlx::query("INSERT INTO persons (person, born) VALUES (?, ?)")
+                    .bind(&person.0[..])
+                    .bind(born)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(db)?;
             }
             for handle in group {
                 let Some((party, record)) = records.get(handle) else { continue };
@@ -444,14 +491,18 @@ impl Store {
                     .map_err(db)?;
             }
         }
-        sqlx::query("UPDATE runs SET state = 'ready', position = (SELECT coalesce(max(position), 0) + 1 FROM runs) WHERE run_id = ?")
-            .bind(run.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(db)?;
-        for forget in
-            ["DELETE FROM handles WHERE run_id = ?", "DELETE FROM cluster_batches WHERE run_id = ?", "DELETE FROM record_batches WHERE run_id = ?"]
-        {
+        sqlx::query(
+            "UPDATE runs SET state = 'ready', position = (SELECT coalesce(max(position), 0) + 1 FROM runs) WHERE run_id = ?",
+        )
+        .bind(run.as_str())
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?;
+        for forget in [
+            "DELETE FROM handles WHERE run_id = ?",
+            "DELETE FROM cluster_batches WHERE run_id = ?",
+            "DELETE FROM record_batches WHERE run_id = ?",
+        ] {
             sqlx::query(forget).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)?;
@@ -471,7 +522,8 @@ impl Store {
                 Ok(ReadyRun {
                     run: id(&row.get::<String, _>(0))?,
                     period: id(&row.get::<String, _>(1))?,
-                    parties: serde_json::from_str(&row.get::<String, _>(2)).map_err(|_| ServiceError::internal("malformed parties in the store"))?,
+                    parties: serde_json::from_str(&row.get::<String, _>(2))
+                        .map_err(|_| ServiceError::internal("malformed parties in the store"))?,
                     rows: row.get::<i64, _>(3) as u64,
                 })
             })

@@ -141,13 +141,14 @@ fn suppressed(persons: Option<u64>, minimum: u64) -> String {
 pub fn print(runs: &[RunFindings]) {
     for run in runs {
         say(&format!("\nMois {} (traitement {})", run.period, run.run));
-        let rows: Vec<Vec<String>> = run
-            .parties
-            .iter()
-            .map(|p| vec![p.party.clone(), count(p.lines), count(p.records), count(p.set_aside)])
-            .collect();
+        let rows: Vec<Vec<String>> =
+            run.parties.iter().map(|p| vec![p.party.clone(), count(p.lines), count(p.records), count(p.set_aside)]).collect();
         say(&table(&["partenaire", "lignes lues", "fiches", "écartées"], &rows));
-        say(&format!("  Personnes distinctes : {} ; fiches rapprochées d'une autre : {}", count(run.found.persons), count(run.found.linked_records)));
+        say(&format!(
+            "  Personnes distinctes : {} ; fiches rapprochées d'une autre : {}",
+            count(run.found.persons),
+            count(run.found.linked_records)
+        ));
         if let Some(e) = &run.evaluation {
             say(&format!(
                 "  Contre la vérité connue ({} paires entre partenaires) : précision {}, rappel {} ; personnes réelles : {}",

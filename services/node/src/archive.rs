@@ -126,7 +126,8 @@ impl Index {
                 let (content, decoy) = describe(&record.reference);
                 let first = self.records.get(&record.reference).map_or(period.index(), |known| known.first.min(period.index()));
                 let last = self.records.get(&record.reference).map_or(period.index(), |known| known.last.max(period.index()));
-                self.records.insert(record.reference, Indexed { segment, position: position as u32, first, last, content, decoy });
+                self.records
+                    .insert(record.reference, Indexed { segment, position: position as u32, first, last, content, decoy });
             }
             vault.put(&segment_name(segment), &bytes)?;
             self.next_segment += 1;
@@ -210,7 +211,11 @@ mod tests {
         let vault = Vault::open(dir.path(), &[7; 32]).unwrap();
         let layout = Layout::new(&[FieldKind::BirthName, FieldKind::Sex], 64, 2, 4);
         let period: Period = "2024-01".parse().unwrap();
-        let record = |n: u8| ArchivedRecord { reference: RecordRef([n; 16]), header: u32::from(n), entries: Zeroizing::new(vec![n; entries_len(&layout)]) };
+        let record = |n: u8| ArchivedRecord {
+            reference: RecordRef([n; 16]),
+            header: u32::from(n),
+            entries: Zeroizing::new(vec![n; entries_len(&layout)]),
+        };
         let mut index = Index::load(&vault).unwrap();
         index.append(&vault, period, &[record(1), record(2)], |_| ([9; 16], false)).unwrap();
         index.save(&vault).unwrap();

@@ -62,7 +62,11 @@ impl Node {
                 let recipient = SealingPublicKey::from_base64(&other.sealing_key).map_err(ServiceError::configuration)?;
                 let route = Route { agreement: &hash, from: me.as_str(), to: other.id.as_str() };
                 let envelope = route.seal(&contribution, &recipient, &signing, &mut linkage_common::rng())?;
-                envelopes.push(v1::ContributionEnvelope { from: me.to_string(), to: other.id.to_string(), envelope: envelope.into() });
+                envelopes.push(v1::ContributionEnvelope {
+                    from: me.to_string(),
+                    to: other.id.to_string(),
+                    envelope: envelope.into(),
+                });
             }
             let request = v1::PutContributionRequest { agreement: Some(self.gate.reference()), envelopes };
             client.put_contribution(request).await.map_err(|s| NodeError::broker(&s))?;

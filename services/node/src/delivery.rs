@@ -77,7 +77,12 @@ pub fn read_delivery(
     let normaliser = Normaliser::new(&agreement.identity.field, &columns)?;
     let minimiser = Minimiser::new(&agreement.attribute, &columns, period);
     let position = |name: &str| columns.iter().position(|c| c == name);
-    let local_id = position(LOCAL_ID).ok_or_else(|| NodeError::NotReady("la correspondance ne dit pas quelle colonne est l'identifiant local (local_id) : complétez-la et confirmez-la".to_owned()))?;
+    let local_id = position(LOCAL_ID).ok_or_else(|| {
+        NodeError::NotReady(
+            "la correspondance ne dit pas quelle colonne est l'identifiant local (local_id) : complétez-la et confirmez-la"
+                .to_owned(),
+        )
+    })?;
     let household = position(HOUSEHOLD);
     let identity_columns: Vec<usize> = agreement
         .identity

@@ -77,7 +77,10 @@ impl Node {
     pub fn open(config: NodeConfig) -> Result<Self, NodeError> {
         let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
         if gate.agreement().party(&config.party).is_none() {
-            return Err(NodeError::Configuration(format!("la convention ne nomme pas le partenaire {} : corrigez « party »", config.party)));
+            return Err(NodeError::Configuration(format!(
+                "la convention ne nomme pas le partenaire {} : corrigez « party »",
+                config.party
+            )));
         }
         let key = config.storage_key.read_key().map_err(ServiceError::configuration)?;
         let vault = Vault::open(&config.state_dir, &key)?;
@@ -120,7 +123,13 @@ impl Node {
 
     /// Takes a delivery in: reads it, encodes what is new or changed, archives. A delivery taken in before changes
     /// nothing; another file for the same period replaces who was delivered.
-    pub async fn ingest(&self, path: &Path, period: Period, evaluator: &mut Evaluator, progress: &Progress) -> Result<DeliverySummary, NodeError> {
+    pub async fn ingest(
+        &self,
+        path: &Path,
+        period: Period,
+        evaluator: &mut Evaluator,
+        progress: &Progress,
+    ) -> Result<DeliverySummary, NodeError> {
         self.gate.period(period)?;
         let mapping = self.mapping()?;
         let reports = self.report_path(period);
@@ -137,7 +146,10 @@ impl Node {
         }
         let limit = agreement.party(self.party()).map_or(0, |p| p.max_records);
         if delivery.summary.records > limit {
-            return Err(NodeError::Refused(format!("la livraison compte {} fiches, la convention en prévoit {limit} au plus par mois : un avenant peut relever ce nombre", delivery.summary.records)));
+            return Err(NodeError::Refused(format!(
+                "la livraison compte {} fiches, la convention en prévoit {limit} au plus par mois : un avenant peut relever ce nombre",
+                delivery.summary.records
+            )));
         }
         // The file first: until its records are archived it can be encoded again.
         self.vault.put(&format!("names/{period}"), &Zeroizing::new(fs::read(path)?))?;
@@ -177,10 +189,13 @@ impl Node {
         let levels = stage_one::level_frequencies(&agreement.layout(), &identities, &seed)?;
 
         let decoys: std::collections::HashSet<RecordRef> = encoded.decoys.iter().copied().collect();
-        index.append(&self.vault, period, &encoded.records, |r| (contents.get(r).copied().unwrap_or_default(), decoys.contains(r)))?;
+        index.append(&self.vault, period, &encoded.records, |r| {
+            (contents.get(r).copied().unwrap_or_default(), decoys.contains(r))
+        })?;
         index.save(&self.vault)?;
         index.drop_unnamed(&self.vault)?;
-        let level_frequencies = serde_json::to_value(&levels).map_err(|_| NodeError::Configuration("fréquences de niveaux".to_owned()))?;
+        let level_frequencies =
+            serde_json::to_value(&levels).map_err(|_| NodeError::Configuration("fréquences de niveaux".to_owned()))?;
         let state = DeliveryState { summary: delivery.summary.clone(), records, level_frequencies };
         let bytes = serde_json::to_vec(&state).map_err(|_| NodeError::Configuration("livraison".to_owned()))?;
         self.vault.put(&delivery_name(period), &bytes)?;
@@ -195,7 +210,9 @@ impl Node {
         for name in self.vault.list("names")? {
             let known: Option<Period> = name.rsplit('/').next().and_then(|p| p.parse().ok());
             if known.is_some_and(|period| !self.vault.has(&delivery_name(period))) {
-                return Err(NodeError::NotReady("une livraison n'est pas encore archivée : laissez finir la prise en charge, puis relancez".to_owned()));
+                return Err(NodeError::NotReady(
+                    "une livraison n'est pas encore archivée : laissez finir la prise en charge, puis relancez".to_owned(),
+                ));
             }
             self.vault.remove(&name)?;
             deleted += 1;

@@ -71,7 +71,8 @@ impl Evaluator {
                 }
             }
             Self::Custodian { client, key, agreement } => {
-                let calls = inputs.chunks(BATCH).map(|batch| ask(client.clone(), key.clone(), agreement.clone(), period, batch.to_vec()));
+                let calls =
+                    inputs.chunks(BATCH).map(|batch| ask(client.clone(), key.clone(), agreement.clone(), period, batch.to_vec()));
                 let mut answers = stream::iter(calls).buffered(CALLS);
                 while let Some(batch) = answers.try_next().await? {
                     keep(secrets.len(), &batch)?;
@@ -102,11 +103,9 @@ async fn ask(
     debug_assert_eq!(blinded.len(), state.count() * ELEMENT_LEN);
     let request = v1::EvaluateRequest { agreement: Some(agreement), period: period.to_string(), blinded: blinded.into() };
     let answer = client.evaluate(request).await.map_err(|s| NodeError::custodian(&s))?.into_inner();
-    let proof: [u8; 64] = answer
-        .proof
-        .as_ref()
-        .try_into()
-        .map_err(|_| NodeError::Refused("le tiers de confiance a répondu sans preuve : prévenez-le, rien n'a été gardé".to_owned()))?;
+    let proof: [u8; 64] = answer.proof.as_ref().try_into().map_err(|_| {
+        NodeError::Refused("le tiers de confiance a répondu sans preuve : prévenez-le, rien n'a été gardé".to_owned())
+    })?;
     let evaluation = Evaluation { elements: answer.evaluated.to_vec(), proof };
     blocking(move || Ok(state.finalize(&key, &evaluation)?.iter().map(BlockSecret::from_oprf).collect())).await
 }

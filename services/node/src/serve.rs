@@ -40,7 +40,8 @@ impl Node {
     pub fn peers(&self) -> Result<Peers, NodeError> {
         let agreement = self.gate.agreement();
         let connect = |url: &str, identity: &str| {
-            linkage_common::tls::connect_lazy(url, &self.config.tls, identity).map_err(|e| NodeError::Configuration(e.to_string()))
+            linkage_common::tls::connect_lazy(url, &self.config.tls, identity)
+                .map_err(|e| NodeError::Configuration(e.to_string()))
         };
         Ok(Peers {
             broker: connect(&self.config.broker_url, &agreement.broker.certificate_identity)?,
@@ -101,10 +102,13 @@ async fn round(node: &Node, peers: &Peers, progress: &Progress, reported: &mut H
         }
     }
     let request = v1::ListRunsRequest { agreement: Some(node.gate.reference()) };
-    let runs = RunsClient::new(peers.broker.clone()).list_runs(request).await.map_err(|s| NodeError::broker(&s))?.into_inner().runs;
+    let runs =
+        RunsClient::new(peers.broker.clone()).list_runs(request).await.map_err(|s| NodeError::broker(&s))?.into_inner().runs;
     for run in runs {
         let me = node.party().as_str();
-        let awaited = run.state() == v1::RunState::Collecting && run.parties.iter().any(|p| p == me) && !run.committed.iter().any(|p| p == me);
+        let awaited = run.state() == v1::RunState::Collecting
+            && run.parties.iter().any(|p| p == me)
+            && !run.committed.iter().any(|p| p == me);
         let (Ok(id), Ok(period)) = (run.run_id.parse::<RunId>(), run.period.parse::<Period>()) else { continue };
         if awaited && node.ready_for(period)? {
             node.participate(&id, period, peers.broker.clone(), peers.custodian.clone(), progress).await?;

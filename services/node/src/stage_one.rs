@@ -70,7 +70,10 @@ pub async fn encode(
     let inputs_of: Vec<Vec<Vec<u8>>> = identities
         .par_iter()
         .map(|(_, identity)| {
-            block_keys(identity, passes, agreement.encoding.expected_records, tokens).iter().map(|k| k.oprf_input(id, EPOCH)).collect()
+            block_keys(identity, passes, agreement.encoding.expected_records, tokens)
+                .iter()
+                .map(|k| k.oprf_input(id, EPOCH))
+                .collect()
         })
         .collect();
     let secrets = block_secrets(&inputs_of, period, evaluator, cache, &progress.step("oprf")).await?;
@@ -124,7 +127,8 @@ async fn block_secrets<'i>(
     shuffle(&mut fresh, &mut linkage_common::rng());
     let owned: Vec<Vec<u8>> = fresh.iter().map(|i| i.to_vec()).collect();
     progress.at(0, owned.len() as u64);
-    let made = evaluator.evaluate(period, &owned, progress, |from, batch| cache.keep(&owned[from..from + batch.len()], batch)).await?;
+    let made =
+        evaluator.evaluate(period, &owned, progress, |from, batch| cache.keep(&owned[from..from + batch.len()], batch)).await?;
     secrets.extend(fresh.into_iter().zip(made));
     Ok(secrets)
 }

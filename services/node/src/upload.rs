@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use linkage_agreement::{Period, RecordRef, RunId};
 use linkage_common::attributes::{PLACE, pad};
+use linkage_common::error::ServiceError;
 use linkage_crypto::seal::{SealingPublicKey, attributes_info};
 use linkage_crypto::storage::StorageKey;
-use linkage_common::error::ServiceError;
 use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, registry_client::RegistryClient, runs_client::RunsClient};
 use rand_chacha::ChaCha20Rng;
@@ -51,7 +51,9 @@ impl Node {
 
     fn plan(&self, run: &RunId, period: Period) -> Result<Plan, NodeError> {
         let delivery = self.delivery(period)?.ok_or_else(|| {
-            NodeError::NotReady(format!("aucune livraison prise en charge pour {period} : déposez le fichier du mois, ou « linkage node ingest »"))
+            NodeError::NotReady(format!(
+                "aucune livraison prise en charge pour {period} : déposez le fichier du mois, ou « linkage node ingest »"
+            ))
         })?;
         let name = format!("runs/{run}");
         let seed = match self.vault.get(&name)? {
@@ -178,7 +180,9 @@ impl Node {
             return Ok(held.records);
         }
         let group = self.group_key()?.ok_or_else(|| {
-            NodeError::NotReady("la clé de groupe n'est pas encore établie : il manque la contribution d'un partenaire".to_owned())
+            NodeError::NotReady(
+                "la clé de groupe n'est pas encore établie : il manque la contribution d'un partenaire".to_owned(),
+            )
         })?;
         let run_key = group.run_key(&self.gate.agreement_hash(), run.as_str());
         let layout = self.gate.agreement().layout();
@@ -268,7 +272,8 @@ fn attributes(delivery: &DeliveryState) -> Result<HashMap<&str, Vec<u8>>, NodeEr
     let mut plain = HashMap::new();
     let mut longest = 0;
     for record in &delivery.records {
-        let values: Vec<Option<&str>> = std::iter::once(record.household.as_deref()).chain(record.attributes.iter().map(Option::as_deref)).collect();
+        let values: Vec<Option<&str>> =
+            std::iter::once(record.household.as_deref()).chain(record.attributes.iter().map(Option::as_deref)).collect();
         let json = serde_json::to_vec(&values).map_err(|_| NodeError::Configuration("attributs".to_owned()))?;
         longest = longest.max(json.len());
         plain.insert(record.reference.as_str(), json);

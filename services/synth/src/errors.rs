@@ -46,7 +46,8 @@ impl SlipSet {
     }
     /// The words, joined by `+`.
     pub(crate) fn words(self) -> String {
-        let words: Vec<&str> = Slip::WORDS.iter().enumerate().filter(|(bit, _)| self.seen >> bit & 1 == 1).map(|(_, word)| *word).collect();
+        let words: Vec<&str> =
+            Slip::WORDS.iter().enumerate().filter(|(bit, _)| self.seen >> bit & 1 == 1).map(|(_, word)| *word).collect();
         words.join("+")
     }
 }
@@ -128,7 +129,13 @@ impl Desk<'_> {
     fn slip(&self, slip: Slip, person: &Person, typed: &mut Typed, dice: &mut Dice) -> bool {
         let before = typed.clone();
         match slip {
-            Slip::Keyboard | Slip::Insertion | Slip::Deletion | Slip::Transposition | Slip::Doubling | Slip::Misread | Slip::Phonetic => {
+            Slip::Keyboard
+            | Slip::Insertion
+            | Slip::Deletion
+            | Slip::Transposition
+            | Slip::Doubling
+            | Slip::Misread
+            | Slip::Phonetic => {
                 let field = match dice.weighted(&[50, 38, if typed.usage_name.is_empty() { 0 } else { 12 }]) {
                     0 => &mut typed.birth_name,
                     1 => &mut typed.given,
@@ -145,17 +152,25 @@ impl Desk<'_> {
                 }
             }
             Slip::Swapped => std::mem::swap(&mut typed.birth_name, &mut typed.given),
-            Slip::DayMonth => typed.born = typed.born.map(|date| Date::new(date.year(), date.day(), date.month()).unwrap_or(date)),
+            Slip::DayMonth => {
+                typed.born = typed.born.map(|date| Date::new(date.year(), date.day(), date.month()).unwrap_or(date))
+            }
             Slip::Digit => typed.born = typed.born.map(|date| wrong_digit(date, self.today, dice)),
             Slip::Year => {
                 let shift = *dice.pick(&[-10, -1, -1, -1, 1, 1, 1, 10]);
-                typed.born = typed.born.map(|date| day_of(date.year() + shift, date.month(), date.day())).map(|date| if date > self.today { person.born } else { date });
+                typed.born = typed
+                    .born
+                    .map(|date| day_of(date.year() + shift, date.month(), date.day()))
+                    .map(|date| if date > self.today { person.born } else { date });
             }
             Slip::NoDate => typed.born = None,
-            Slip::DefaultDate => typed.born = typed.born.map(|date| if dice.chance(0.3) { day_of(1900, 1, 1) } else { day_of(date.year(), 1, 1) }),
+            Slip::DefaultDate => {
+                typed.born = typed.born.map(|date| if dice.chance(0.3) { day_of(1900, 1, 1) } else { day_of(date.year(), 1, 1) })
+            }
             Slip::OtherGiven => {
                 let origin = &super::origins::ORIGINS[usize::from(person.origin)];
-                typed.given = self.names.given(origin, person.woman, person.born.year(), person.birthplace.is_abroad(), dice).into();
+                typed.given =
+                    self.names.given(origin, person.woman, person.born.year(), person.birthplace.is_abroad(), dice).into();
             }
             Slip::SecondGiven => {
                 if let Some(second) = person.given.split('|').nth(1) {
@@ -181,7 +196,9 @@ impl Desk<'_> {
             Slip::NoSex => typed.sex = 0,
             Slip::WrongPlace => {
                 typed.birthplace = match typed.birthplace {
-                    Some(place) if place.is_abroad() => Some(self.places.birth_abroad(&super::origins::ORIGINS[usize::from(person.origin)], dice)),
+                    Some(place) if place.is_abroad() => {
+                        Some(self.places.birth_abroad(&super::origins::ORIGINS[usize::from(person.origin)], dice))
+                    }
                     Some(_) => Some(self.places.birth_in_france(dice.chance(0.5), dice)),
                     None => None,
                 };
@@ -200,7 +217,8 @@ impl Desk<'_> {
             }
             Slip::Particle => {
                 if let Some((particle, rest)) = particle(&typed.birth_name) {
-                    typed.birth_name = if dice.chance(0.6) { rest.to_owned() } else { format!("{}{rest}", particle.trim_end()) }.into();
+                    typed.birth_name =
+                        if dice.chance(0.6) { rest.to_owned() } else { format!("{}{rest}", particle.trim_end()) }.into();
                 }
             }
             Slip::Spaces => {
@@ -245,20 +263,54 @@ impl Desk<'_> {
 
 /// A leading particle with its space or apostrophe, and the rest.
 pub(crate) fn particle(name: &str) -> Option<(&str, &str)> {
-    const PARTICLES: [&str; 20] =
-        ["DE LA ", "DE ", "DU ", "DES ", "LE ", "LA ", "D'", "L'", "DA ", "DOS ", "BEN ", "EL ", "AL ", "AIT ", "OULD ", "N'", "M'", "VAN ", "VON ", "ABD "];
-    PARTICLES.iter().find(|particle| name.len() > particle.len() + 1 && name.starts_with(**particle)).map(|particle| name.split_at(particle.len()))
+    const PARTICLES: [&str; 20] = [
+        "DE LA ", "DE ", "DU ", "DES ", "LE ", "LA ", "D'", "L'", "DA ", "DOS ", "BEN ", "EL ", "AL ", "AIT ", "OULD ", "N'",
+        "M'", "VAN ", "VON ", "ABD ",
+    ];
+    PARTICLES
+        .iter()
+        .find(|particle| name.len() > particle.len() + 1 && name.starts_with(**particle))
+        .map(|particle| name.split_at(particle.len()))
 }
 
 /// Rows of an AZERTY keyboard.
 const KEYBOARD: [&str; 3] = ["azertyuiop", "qsdfghjklm", "wxcvbn"];
 /// What is heard alike.
 const SOUNDS: [(&str, &str); 30] = [
-    ("ph", "f"), ("f", "ph"), ("qu", "k"), ("k", "c"), ("c", "k"), ("ou", "u"), ("u", "ou"), ("y", "i"), ("i", "y"), ("s", "z"), ("z", "s"), ("eau", "o"), ("au", "o"), ("o", "au"),
-    ("ain", "in"), ("en", "an"), ("an", "en"), ("th", "t"), ("t", "th"), ("ll", "l"), ("ss", "s"), ("nn", "n"), ("ch", "sh"), ("ai", "e"), ("g", "j"), ("j", "g"), ("h", ""), ("x", "s"), ("ier", "ié"), ("w", "ou"),
+    ("ph", "f"),
+    ("f", "ph"),
+    ("qu", "k"),
+    ("k", "c"),
+    ("c", "k"),
+    ("ou", "u"),
+    ("u", "ou"),
+    ("y", "i"),
+    ("i", "y"),
+    ("s", "z"),
+    ("z", "s"),
+    ("eau", "o"),
+    ("au", "o"),
+    ("o", "au"),
+    ("ain", "in"),
+    ("en", "an"),
+    ("an", "en"),
+    ("th", "t"),
+    ("t", "th"),
+    ("ll", "l"),
+    ("ss", "s"),
+    ("nn", "n"),
+    ("ch", "sh"),
+    ("ai", "e"),
+    ("g", "j"),
+    ("j", "g"),
+    ("h", ""),
+    ("x", "s"),
+    ("ier", "ié"),
+    ("w", "ou"),
 ];
 /// What a scanner takes for another.
-const SHAPES: [(&str, &str); 8] = [("rn", "m"), ("m", "rn"), ("o", "0"), ("i", "l"), ("l", "i"), ("n", "u"), ("u", "v"), ("e", "c")];
+const SHAPES: [(&str, &str); 8] =
+    [("rn", "m"), ("m", "rn"), ("o", "0"), ("i", "l"), ("l", "i"), ("n", "u"), ("u", "v"), ("e", "c")];
 
 /// The word with one slip in it; nothing when the slip has no place in it. Keeps the case around the slip.
 fn misspell(slip: Slip, word: &str, dice: &mut Dice) -> Option<String> {
@@ -273,12 +325,15 @@ fn misspell(slip: Slip, word: &str, dice: &mut Dice) -> Option<String> {
             let row = KEYBOARD.iter().find(|row| row.contains(low))?;
             let keys: Vec<char> = row.chars().collect();
             let key = keys.iter().position(|key| *key == low)?;
-            let near: Vec<char> = [key.checked_sub(1), Some(key + 1)].into_iter().flatten().filter_map(|key| keys.get(key).copied()).collect();
+            let near: Vec<char> =
+                [key.checked_sub(1), Some(key + 1)].into_iter().flatten().filter_map(|key| keys.get(key).copied()).collect();
             out[at] = like(*dice.pick(&near));
         }
         Slip::Insertion => out.insert(at + 1, like(*dice.pick(&['a', 'e', 'i', 'r', 's', 'n', 't', 'l', 'o', 'u']))),
         Slip::Deletion if letters.len() > 3 => drop(out.remove(at)),
-        Slip::Transposition if letters.get(at + 1).is_some_and(|next| next.is_alphabetic() && *next != here) => out.swap(at, at + 1),
+        Slip::Transposition if letters.get(at + 1).is_some_and(|next| next.is_alphabetic() && *next != here) => {
+            out.swap(at, at + 1)
+        }
         Slip::Doubling => {
             if letters.get(at + 1) == Some(&here) {
                 out.remove(at);
@@ -297,7 +352,8 @@ fn misspell(slip: Slip, word: &str, dice: &mut Dice) -> Option<String> {
 fn replace_one(word: &str, pairs: &[(&str, &str)], dice: &mut Dice) -> Option<String> {
     let low = word.to_ascii_lowercase();
     let upper = word.chars().nth(1).is_some_and(char::is_uppercase);
-    let found: Vec<(usize, &str, &str)> = pairs.iter().flat_map(|(from, to)| low.match_indices(from).map(move |(at, _)| (at, *from, *to))).collect();
+    let found: Vec<(usize, &str, &str)> =
+        pairs.iter().flat_map(|(from, to)| low.match_indices(from).map(move |(at, _)| (at, *from, *to))).collect();
     if found.is_empty() {
         return None;
     }
@@ -337,7 +393,9 @@ mod tests {
             for _ in 0..200 {
                 let Some(wrong) = misspell(slip, "LEFEBVRE", &mut dice) else { continue };
                 assert!(wrong.chars().all(|c| c.is_ascii_uppercase()) && wrong != "LEFEBVRE");
-                assert!(wrong.len().abs_diff(8) == usize::from(matches!(slip, Slip::Insertion | Slip::Deletion | Slip::Doubling)));
+                assert!(
+                    wrong.len().abs_diff(8) == usize::from(matches!(slip, Slip::Insertion | Slip::Deletion | Slip::Doubling))
+                );
             }
         }
         assert_eq!(misspell(Slip::Deletion, "LI", &mut dice), None);

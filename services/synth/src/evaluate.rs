@@ -41,7 +41,9 @@ pub enum EvaluateError {
         reason: &'static str,
     },
     /// One record stands twice in a file.
-    #[error("{file}, ligne {line} : cet enregistrement (partenaire, identifiant local) figure déjà plus haut ; gardez une seule ligne par enregistrement")]
+    #[error(
+        "{file}, ligne {line} : cet enregistrement (partenaire, identifiant local) figure déjà plus haut ; gardez une seule ligne par enregistrement"
+    )]
     RecordTwice {
         /// Which of the inputs.
         file: Input,

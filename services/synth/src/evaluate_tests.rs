@@ -43,7 +43,10 @@ fn perfect_and_empty_linkages() {
     let truth = "party,local_id,person_id\na,1,p\nb,1,p\nb,2,q\n";
     let perfect = run("person,party,local_id\n7,a,1\n7,b,1\n8,b,2\n", truth, None).unwrap();
     assert_eq!(perfect.period, None);
-    assert_eq!((perfect.cross_party.precision, perfect.cross_party.recall, perfect.cross_party.f1), (Some(1.0), Some(1.0), Some(1.0)));
+    assert_eq!(
+        (perfect.cross_party.precision, perfect.cross_party.recall, perfect.cross_party.f1),
+        (Some(1.0), Some(1.0), Some(1.0))
+    );
     assert_eq!((perfect.clusters.exact, perfect.linked_clusters.exact), (2, 1));
     let nothing = run("person,party,local_id\n", truth, None).unwrap();
     assert_eq!(nothing.records_missing_in_links, 3);
@@ -54,7 +57,11 @@ fn perfect_and_empty_linkages() {
 fn tags_by_hand() {
     let persons = "person_id,tags\np,homonyme\nq,homonyme|jumeau\ns,\nunknown,jumeau\n";
     let result = evaluate(LINKS.as_bytes(), TRUTH.as_bytes(), Some(&mut persons.as_bytes()), None).unwrap();
-    let tags: Vec<_> = result.by_tag.iter().map(|tag| (tag.tag.as_str(), tag.persons, tag.pairs.true_pairs, tag.pairs.linked_pairs, tag.pairs.correct)).collect();
+    let tags: Vec<_> = result
+        .by_tag
+        .iter()
+        .map(|tag| (tag.tag.as_str(), tag.persons, tag.pairs.true_pairs, tag.pairs.linked_pairs, tag.pairs.correct))
+        .collect();
     // homonyme: all of x's 3 pairs and y's pair a2-b2 touch p or q. jumeau (q): a1-c1, b1-c1, a2-b2.
     assert_eq!(tags, [("homonyme", 2, 2, 4, 1), ("jumeau", 1, 1, 3, 0)]);
 }
@@ -74,9 +81,15 @@ fn periods() {
 fn refusals() {
     let truth = "party,local_id,person_id\na,1,p\n";
     let links = Input::Links;
-    assert_eq!(run("person,party,local_id\nx,a,1\ny,a,1\n", truth, None), Err(EvaluateError::RecordTwice { file: links, line: 3 }));
+    assert_eq!(
+        run("person,party,local_id\nx,a,1\ny,a,1\n", truth, None),
+        Err(EvaluateError::RecordTwice { file: links, line: 3 })
+    );
     // Also for records that the truth does not have.
-    assert_eq!(run("person,party,local_id\nx,z,1\ny,z,1\n", truth, None), Err(EvaluateError::RecordTwice { file: links, line: 3 }));
+    assert_eq!(
+        run("person,party,local_id\nx,z,1\ny,z,1\n", truth, None),
+        Err(EvaluateError::RecordTwice { file: links, line: 3 })
+    );
     assert_eq!(run("person,party\nx,a\n", truth, None), Err(EvaluateError::MissingColumn { file: links, column: "local_id" }));
     assert_eq!(run("", truth, None), Err(EvaluateError::MissingColumn { file: links, column: "person" }));
     assert_eq!(
@@ -91,7 +104,8 @@ fn refusals() {
 
 #[test]
 fn messages_hold_no_local_id() {
-    let error = run("person,party,local_id\nx,a,SECRET77\ny,a,SECRET77\n", "party,local_id,person_id\na,SECRET77,p\n", None).unwrap_err();
+    let error =
+        run("person,party,local_id\nx,a,SECRET77\ny,a,SECRET77\n", "party,local_id,person_id\na,SECRET77,p\n", None).unwrap_err();
     assert!(!error.to_string().contains("SECRET77") && error.to_string().contains("ligne 3"));
 }
 

@@ -51,11 +51,19 @@ impl Maker<'_> {
         let Some(&head) = household.members.iter().find(|at| people.persons[**at as usize].lives(month.index)) else { return };
         if moves {
             household.commune = self.places.residence(&mut self.dice);
-            events.push(Event { person: head, what: "demenagement", detail: self.places.commune(household.commune).code.to_string() });
+            events.push(Event {
+                person: head,
+                what: "demenagement",
+                detail: self.places.commune(household.commune).code.to_string(),
+            });
         }
         if other_housing {
             household.housing = self.housing(f64::from(household.need), 0.3);
-            events.push(Event { person: head, what: "hebergement", detail: super::population::HOUSING[usize::from(household.housing)].to_owned() });
+            events.push(Event {
+                person: head,
+                what: "hebergement",
+                detail: super::population::HOUSING[usize::from(household.housing)].to_owned(),
+            });
         }
         let both_live = household.members.iter().take(2).all(|at| people.persons[*at as usize].lives(month.index));
         if marries && household.couple && both_live {
@@ -95,7 +103,11 @@ impl Maker<'_> {
             events.push(Event { person: at, what: "ressources", detail: person.income.to_string() });
         }
         let still_default = matches!((person.born.month(), person.born.day()), (1, 1) | (12, 31));
-        if person.tags.has(Tags::DEFAULT_DATE) && !person.tags.has(Tags::TWIN) && still_default && self.dice.chance(DATE_PUT_RIGHT / 12.0) {
+        if person.tags.has(Tags::DEFAULT_DATE)
+            && !person.tags.has(Tags::TWIN)
+            && still_default
+            && self.dice.chance(DATE_PUT_RIGHT / 12.0)
+        {
             let date = self.date_in(person.born.year());
             person.born = date;
             person.changes = person.changes.wrapping_add(1);
@@ -138,7 +150,12 @@ impl Maker<'_> {
                 let other = &people.persons[*other as usize];
                 other.child && (month.first - other.born).get_days() < 300
             });
-            if person.woman && !person.child && person.lives(month.index) && (18..=45).contains(&person.age(month.first)) && !young {
+            if person.woman
+                && !person.child
+                && person.lives(month.index)
+                && (18..=45).contains(&person.age(month.first))
+                && !young
+            {
                 return Some(at);
             }
         }

@@ -21,8 +21,27 @@ use super::text;
 
 /// Columns of the canonical files.
 pub const CANONICAL: [&str; 21] = [
-    "local_id", "local_household_id", "nom_naissance", "nom_usage", "prenoms", "sexe", "date_naissance", "code_lieu_naissance", "lieu_naissance", "pays_naissance",
-    "commune_residence", "nationalite", "composition", "nb_personnes", "nb_enfants", "statut", "hebergement", "ressources", "type_accompagnement", "date_entree", "date_sortie",
+    "local_id",
+    "local_household_id",
+    "nom_naissance",
+    "nom_usage",
+    "prenoms",
+    "sexe",
+    "date_naissance",
+    "code_lieu_naissance",
+    "lieu_naissance",
+    "pays_naissance",
+    "commune_residence",
+    "nationalite",
+    "composition",
+    "nb_personnes",
+    "nb_enfants",
+    "statut",
+    "hebergement",
+    "ressources",
+    "type_accompagnement",
+    "date_entree",
+    "date_sortie",
 ];
 
 /// How a file writes dates.
@@ -101,47 +120,142 @@ struct FileFormat {
     holds: &'static [&'static str],
 }
 
-const HOUSING_WORDS: [&str; 9] =
-    ["Locataire", "Hébergé chez un tiers", "Centre d'urgence", "Hôtel", "Résidence sociale", "Sans abri", "CHRS", "Squat/campement", "Établissement"];
+const HOUSING_WORDS: [&str; 9] = [
+    "Locataire",
+    "Hébergé chez un tiers",
+    "Centre d'urgence",
+    "Hôtel",
+    "Résidence sociale",
+    "Sans abri",
+    "CHRS",
+    "Squat/campement",
+    "Établissement",
+];
 
 fn format_of(party: &str) -> FileFormat {
     use Column as C;
     match party {
         "ccas" => FileFormat {
-            dialect: Some(Dialect { encoding: WINDOWS_1252, byte_order_mark: false, separator: b';', crlf: true, dates: Dates::Slashes }),
+            dialect: Some(Dialect {
+                encoding: WINDOWS_1252,
+                byte_order_mark: false,
+                separator: b';',
+                crlf: true,
+                dates: Dates::Slashes,
+            }),
             columns: &[
-                ("N° dossier", C::LocalId), ("N° foyer", C::Household), ("Civilité", C::Sex(["", "M.", "Mme"])), ("Nom", C::NameInUse), ("Nom de jeune fille", C::MaidenName),
-                ("Prénom", C::Given), ("Date de naissance", C::Born), ("Lieu de naissance", C::PlaceInWords), ("Commune", C::CommuneName), ("Code postal", C::Postcode),
-                ("Situation familiale", C::Composition), ("Nb personnes au foyer", C::Persons), ("Nationalité", C::Nationality(["Française", "U.E.", "Hors U.E."])),
-                ("Logement", C::HousingInWords), ("Ressources mensuelles", C::IncomeWithCents), ("Type d'aide", C::Programme), ("Date d'entrée", C::Entered), ("Date de sortie", C::Left),
+                ("N° dossier", C::LocalId),
+                ("N° foyer", C::Household),
+                ("Civilité", C::Sex(["", "M.", "Mme"])),
+                ("Nom", C::NameInUse),
+                ("Nom de jeune fille", C::MaidenName),
+                ("Prénom", C::Given),
+                ("Date de naissance", C::Born),
+                ("Lieu de naissance", C::PlaceInWords),
+                ("Commune", C::CommuneName),
+                ("Code postal", C::Postcode),
+                ("Situation familiale", C::Composition),
+                ("Nb personnes au foyer", C::Persons),
+                ("Nationalité", C::Nationality(["Française", "U.E.", "Hors U.E."])),
+                ("Logement", C::HousingInWords),
+                ("Ressources mensuelles", C::IncomeWithCents),
+                ("Type d'aide", C::Programme),
+                ("Date d'entrée", C::Entered),
+                ("Date de sortie", C::Left),
             ],
-            holds: &["local_household_id", "lieu_naissance", "pays_naissance", "commune_residence", "nationalite", "composition", "nb_personnes", "hebergement", "ressources"],
+            holds: &[
+                "local_household_id",
+                "lieu_naissance",
+                "pays_naissance",
+                "commune_residence",
+                "nationalite",
+                "composition",
+                "nb_personnes",
+                "hebergement",
+                "ressources",
+            ],
         },
         "siao" => FileFormat {
             dialect: Some(Dialect { encoding: UTF_8, byte_order_mark: false, separator: b',', crlf: false, dates: Dates::Iso }),
             columns: &[
-                ("id_personne", C::LocalId), ("id_menage", C::Household), ("nom_naissance", C::BirthName), ("nom_usage", C::UsageName), ("prenom", C::Given),
-                ("sexe", C::Sex(["Non renseigné", "Homme", "Femme"])), ("date_naissance", C::Born), ("pays_naissance", C::CountryCapitalised), ("commune_insee", C::CommuneCode),
-                ("composition_menage", C::Composition), ("nb_enfants", C::Children), ("nationalite", C::Nationality(["France", "Union européenne", "Hors Union européenne"])),
-                ("situation_hebergement", C::Housing), ("type_demande", C::Programme), ("date_entree", C::Entered), ("date_sortie", C::Left), ("ressources_tranche", C::IncomeBracket),
+                ("id_personne", C::LocalId),
+                ("id_menage", C::Household),
+                ("nom_naissance", C::BirthName),
+                ("nom_usage", C::UsageName),
+                ("prenom", C::Given),
+                ("sexe", C::Sex(["Non renseigné", "Homme", "Femme"])),
+                ("date_naissance", C::Born),
+                ("pays_naissance", C::CountryCapitalised),
+                ("commune_insee", C::CommuneCode),
+                ("composition_menage", C::Composition),
+                ("nb_enfants", C::Children),
+                ("nationalite", C::Nationality(["France", "Union européenne", "Hors Union européenne"])),
+                ("situation_hebergement", C::Housing),
+                ("type_demande", C::Programme),
+                ("date_entree", C::Entered),
+                ("date_sortie", C::Left),
+                ("ressources_tranche", C::IncomeBracket),
             ],
-            holds: &["local_household_id", "pays_naissance", "commune_residence", "nationalite", "composition", "nb_enfants", "hebergement", "ressources"],
+            holds: &[
+                "local_household_id",
+                "pays_naissance",
+                "commune_residence",
+                "nationalite",
+                "composition",
+                "nb_enfants",
+                "hebergement",
+                "ressources",
+            ],
         },
         "departement" => FileFormat {
-            dialect: Some(Dialect { encoding: UTF_8, byte_order_mark: true, separator: b';', crlf: true, dates: Dates::DayFirst }),
+            dialect: Some(Dialect {
+                encoding: UTF_8,
+                byte_order_mark: true,
+                separator: b';',
+                crlf: true,
+                dates: Dates::DayFirst,
+            }),
             columns: &[
-                ("MATRICULE", C::LocalId), ("DOSSIER", C::Household), ("NOM", C::BirthName), ("NOM_MARITAL", C::UsageName), ("PRENOMS", C::Given), ("SEXE", C::Sex(["", "M", "F"])),
-                ("DDN", C::Born), ("CODE_COMMUNE_NAISS", C::PlaceCode), ("COMMUNE_RESID", C::CommuneUpper), ("DISPOSITIF", C::Programme), ("DATE_OUVERTURE", C::Entered),
-                ("DATE_FERMETURE", C::Left), ("STATUT", C::Status), ("RESSOURCES", C::Income), ("NAT", C::Nationality(["F", "C", "A"])),
+                ("MATRICULE", C::LocalId),
+                ("DOSSIER", C::Household),
+                ("NOM", C::BirthName),
+                ("NOM_MARITAL", C::UsageName),
+                ("PRENOMS", C::Given),
+                ("SEXE", C::Sex(["", "M", "F"])),
+                ("DDN", C::Born),
+                ("CODE_COMMUNE_NAISS", C::PlaceCode),
+                ("COMMUNE_RESID", C::CommuneUpper),
+                ("DISPOSITIF", C::Programme),
+                ("DATE_OUVERTURE", C::Entered),
+                ("DATE_FERMETURE", C::Left),
+                ("STATUT", C::Status),
+                ("RESSOURCES", C::Income),
+                ("NAT", C::Nationality(["F", "C", "A"])),
             ],
             holds: &["local_household_id", "code_lieu_naissance", "commune_residence", "nationalite", "statut", "ressources"],
         },
         "francetravail" => FileFormat {
-            dialect: Some(Dialect { encoding: ISO_8859_15, byte_order_mark: false, separator: b';', crlf: true, dates: Dates::YearFirst }),
+            dialect: Some(Dialect {
+                encoding: ISO_8859_15,
+                byte_order_mark: false,
+                separator: b';',
+                crlf: true,
+                dates: Dates::YearFirst,
+            }),
             columns: &[
-                ("IDENTIFIANT_DE", C::LocalId), ("NOM_NAISSANCE", C::BirthName), ("NOM_USAGE", C::UsageName), ("PRENOM", C::Given), ("CIVILITE", C::Sex(["", "M", "MME"])),
-                ("DATE_NAISSANCE", C::Born), ("CODE_INSEE_NAISSANCE", C::PlaceCode), ("CODE_INSEE_RESIDENCE", C::CommuneCode), ("CODE_POSTAL", C::Postcode),
-                ("MODALITE_SUIVI", C::Programme), ("DATE_INSCRIPTION", C::Entered), ("DATE_CESSATION", C::Left), ("STATUT", C::Status),
+                ("IDENTIFIANT_DE", C::LocalId),
+                ("NOM_NAISSANCE", C::BirthName),
+                ("NOM_USAGE", C::UsageName),
+                ("PRENOM", C::Given),
+                ("CIVILITE", C::Sex(["", "M", "MME"])),
+                ("DATE_NAISSANCE", C::Born),
+                ("CODE_INSEE_NAISSANCE", C::PlaceCode),
+                ("CODE_INSEE_RESIDENCE", C::CommuneCode),
+                ("CODE_POSTAL", C::Postcode),
+                ("MODALITE_SUIVI", C::Programme),
+                ("DATE_INSCRIPTION", C::Entered),
+                ("DATE_CESSATION", C::Left),
+                ("STATUT", C::Status),
                 ("NATIONALITE", C::Nationality(["FRANCAISE", "UE", "HORS UE"])),
             ],
             holds: &["code_lieu_naissance", "commune_residence", "nationalite", "statut"],
@@ -149,35 +263,93 @@ fn format_of(party: &str) -> FileFormat {
         "caf" => FileFormat {
             dialect: Some(Dialect { encoding: UTF_8, byte_order_mark: false, separator: b'\t', crlf: false, dates: Dates::Iso }),
             columns: &[
-                ("MATRICULE_CAF", C::LocalId), ("MATRICULE_FOYER", C::Household), ("ROLE", C::Role), ("NOM", C::BirthName), ("NOM_USAGE", C::UsageName), ("PRENOM", C::Given),
-                ("SEXE", C::Sex(["", "1", "2"])), ("DTNAIS", C::Born), ("LIEUNAIS", C::TownUpper), ("INSEE_RESID", C::CommuneCode), ("SITFAM", C::Composition), ("NB_ENF", C::Children),
-                ("PRESTATION", C::Programme), ("DT_DEBUT", C::Entered), ("DT_FIN", C::Left), ("RESS_MENS", C::Income), ("NATION", C::Nationality(["1", "2", "3"])),
+                ("MATRICULE_CAF", C::LocalId),
+                ("MATRICULE_FOYER", C::Household),
+                ("ROLE", C::Role),
+                ("NOM", C::BirthName),
+                ("NOM_USAGE", C::UsageName),
+                ("PRENOM", C::Given),
+                ("SEXE", C::Sex(["", "1", "2"])),
+                ("DTNAIS", C::Born),
+                ("LIEUNAIS", C::TownUpper),
+                ("INSEE_RESID", C::CommuneCode),
+                ("SITFAM", C::Composition),
+                ("NB_ENF", C::Children),
+                ("PRESTATION", C::Programme),
+                ("DT_DEBUT", C::Entered),
+                ("DT_FIN", C::Left),
+                ("RESS_MENS", C::Income),
+                ("NATION", C::Nationality(["1", "2", "3"])),
             ],
-            holds: &["local_household_id", "lieu_naissance", "commune_residence", "nationalite", "composition", "nb_enfants", "ressources"],
+            holds: &[
+                "local_household_id",
+                "lieu_naissance",
+                "commune_residence",
+                "nationalite",
+                "composition",
+                "nb_enfants",
+                "ressources",
+            ],
         },
         "mission-locale" => FileFormat {
             dialect: None,
             columns: &[
-                ("Identifiant jeune", C::LocalId), ("Nom de famille", C::BirthName), ("Nom d'usage", C::UsageName), ("Prénom(s)", C::Given), ("Genre", C::Sex(["", "Masculin", "Féminin"])),
-                ("Né(e) le", C::Born), ("Commune ou pays de naissance (INSEE)", C::PlaceCode), ("Commune (INSEE)", C::CommuneCode), ("Nationalité", C::Nationality(["Française", "UE", "Hors UE"])),
-                ("Situation", C::Status), ("Mode d'hébergement", C::Housing), ("Accompagnement", C::Programme), ("Entrée", C::Entered), ("Sortie", C::Left),
+                ("Identifiant jeune", C::LocalId),
+                ("Nom de famille", C::BirthName),
+                ("Nom d'usage", C::UsageName),
+                ("Prénom(s)", C::Given),
+                ("Genre", C::Sex(["", "Masculin", "Féminin"])),
+                ("Né(e) le", C::Born),
+                ("Commune ou pays de naissance (INSEE)", C::PlaceCode),
+                ("Commune (INSEE)", C::CommuneCode),
+                ("Nationalité", C::Nationality(["Française", "UE", "Hors UE"])),
+                ("Situation", C::Status),
+                ("Mode d'hébergement", C::Housing),
+                ("Accompagnement", C::Programme),
+                ("Entrée", C::Entered),
+                ("Sortie", C::Left),
             ],
             holds: &["code_lieu_naissance", "commune_residence", "nationalite", "statut", "hebergement"],
         },
         "association" => FileFormat {
-            dialect: Some(Dialect { encoding: UTF_8, byte_order_mark: false, separator: b'|', crlf: true, dates: Dates::Slashes }),
+            dialect: Some(Dialect {
+                encoding: UTF_8,
+                byte_order_mark: false,
+                separator: b'|',
+                crlf: true,
+                dates: Dates::Slashes,
+            }),
             columns: &[
-                ("Réf", C::LocalId), ("Ménage", C::Household), ("Nom complet", C::FullName), ("H/F", C::Sex(["?", "H", "F"])), ("Naissance", C::Born), ("Pays d'origine", C::Country),
-                ("Ville", C::CommuneName), ("Pers.", C::Persons), ("Service", C::Programme), ("Premier passage", C::Entered), ("Dernier passage", C::Left),
+                ("Réf", C::LocalId),
+                ("Ménage", C::Household),
+                ("Nom complet", C::FullName),
+                ("H/F", C::Sex(["?", "H", "F"])),
+                ("Naissance", C::Born),
+                ("Pays d'origine", C::Country),
+                ("Ville", C::CommuneName),
+                ("Pers.", C::Persons),
+                ("Service", C::Programme),
+                ("Premier passage", C::Entered),
+                ("Dernier passage", C::Left),
             ],
             holds: &["local_household_id", "pays_naissance", "commune_residence", "nb_personnes"],
         },
         _ => FileFormat {
             dialect: Some(Dialect { encoding: UTF_8, byte_order_mark: true, separator: b';', crlf: true, dates: Dates::Slashes }),
             columns: &[
-                ("IPP", C::LocalId), ("Nom de naissance", C::BirthName), ("Nom utilisé", C::UsageName), ("Prénoms état civil", C::Given), ("Sexe", C::Sex(["I", "M", "F"])),
-                ("DDN patient", C::Born), ("Ville naissance", C::TownUpper), ("Pays naissance", C::Country), ("CP", C::Postcode), ("Commune INSEE", C::CommuneCode), ("UF", C::Programme),
-                ("Admission", C::Entered), ("Fin de prise en charge", C::Left),
+                ("IPP", C::LocalId),
+                ("Nom de naissance", C::BirthName),
+                ("Nom utilisé", C::UsageName),
+                ("Prénoms état civil", C::Given),
+                ("Sexe", C::Sex(["I", "M", "F"])),
+                ("DDN patient", C::Born),
+                ("Ville naissance", C::TownUpper),
+                ("Pays naissance", C::Country),
+                ("CP", C::Postcode),
+                ("Commune INSEE", C::CommuneCode),
+                ("UF", C::Programme),
+                ("Admission", C::Entered),
+                ("Fin de prise en charge", C::Left),
             ],
             holds: &["lieu_naissance", "pays_naissance", "commune_residence"],
         },
@@ -255,10 +427,14 @@ impl Row<'_> {
             Column::NameInUse => if typed.usage_name.is_empty() { &*typed.birth_name } else { &*typed.usage_name }.into(),
             Column::MaidenName => if typed.usage_name.is_empty() { "" } else { &*typed.birth_name }.into(),
             Column::Given => (&*typed.given).into(),
-            Column::FullName => format!("{} {}", typed.birth_name.to_uppercase(), text::title(&typed.given)).trim().to_owned().into(),
+            Column::FullName => {
+                format!("{} {}", typed.birth_name.to_uppercase(), text::title(&typed.given)).trim().to_owned().into()
+            }
             Column::Sex(words) => words[usize::from(typed.sex)].into(),
             Column::PlaceInWords => match typed.birthplace {
-                Some(place) if place.is_abroad() => format!("{} ({})", self.town(), place.country_name()).trim_start().to_owned().into(),
+                Some(place) if place.is_abroad() => {
+                    format!("{} ({})", self.town(), place.country_name()).trim_start().to_owned().into()
+                }
                 _ => self.town().into(),
             },
             Column::TownUpper => text::plain(self.town()).into(),
@@ -376,7 +552,10 @@ impl Delivery {
                     file.write_all(b"\xef\xbb\xbf").map_err(|error| SynthError::write(&raw_path, &error))?;
                 }
                 let end = if dialect.crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
-                Raw::Text(Box::new(csv::WriterBuilder::new().delimiter(dialect.separator).terminator(end).from_writer(file)), csv::ByteRecord::new())
+                Raw::Text(
+                    Box::new(csv::WriterBuilder::new().delimiter(dialect.separator).terminator(end).from_writer(file)),
+                    csv::ByteRecord::new(),
+                )
             }
             None => Raw::Workbook(Box::new(workbook(&raw_path)?)),
         };
@@ -391,7 +570,9 @@ impl Delivery {
     /// Writes one record to both files.
     pub(crate) fn write(&mut self, row: &Row<'_>) -> Result<(), SynthError> {
         let fields = row.canonical(self.format.holds);
-        self.canonical.write_record(fields.iter().map(|field| field.as_bytes())).map_err(|error| SynthError::table(&self.canonical_path, error))?;
+        self.canonical
+            .write_record(fields.iter().map(|field| field.as_bytes()))
+            .map_err(|error| SynthError::table(&self.canonical_path, error))?;
         let cells: Vec<Cell<'_>> = self.format.columns.iter().map(|(_, column)| row.cell(*column)).collect();
         self.write_raw(&cells)
     }
@@ -424,7 +605,8 @@ impl Delivery {
                         Cell::Text(text) => drop(sheet.write_string(self.rows, at, &**text).map_err(wrong)?),
                         Cell::Day(None) => {}
                         Cell::Day(Some(date)) => {
-                            let date = ExcelDateTime::from_ymd(date.year().unsigned_abs(), date.month() as u8, date.day() as u8).map_err(wrong)?;
+                            let date = ExcelDateTime::from_ymd(date.year().unsigned_abs(), date.month() as u8, date.day() as u8)
+                                .map_err(wrong)?;
                             sheet.write_datetime_with_format(self.rows, at, date, &day).map_err(wrong)?;
                         }
                     }

@@ -286,7 +286,8 @@ fn deliver(
 
 /// The manifest holds nothing that differs between two runs of the same options: no clock, no absolute path.
 fn write_manifest(options: &SynthOptions, summary: &SynthSummary, out: &Path) -> Result<(), SynthError> {
-    let records: BTreeMap<String, u64> = summary.files.iter().map(|file| (format!("{} {}", file.party, file.month), file.records)).collect();
+    let records: BTreeMap<String, u64> =
+        summary.files.iter().map(|file| (format!("{} {}", file.party, file.month), file.records)).collect();
     let manifest = serde_json::json!({
         "population": summary.persons,
         "households": summary.households,

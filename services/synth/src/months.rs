@@ -77,7 +77,14 @@ impl Month {
 
 impl Register {
     /// The register in its first month, with the people it has known for some time.
-    pub(crate) fn open(party: &'static Party, people: &Population, desk: &Desk<'_>, month: Month, seed: u64, typings: &mut Vec<Typing>) -> Self {
+    pub(crate) fn open(
+        party: &'static Party,
+        people: &Population,
+        desk: &Desk<'_>,
+        month: Month,
+        seed: u64,
+        typings: &mut Vec<Typing>,
+    ) -> Self {
         let mut register = Self {
             party,
             active: Vec::new(),
@@ -159,7 +166,8 @@ impl Register {
             // Somebody who joins a household that is here (a birth) follows it.
             let chance = if members.len() > 1 && members.iter().any(here) { 0.5 } else { (self.scale * draw).min(0.97) * share };
             if missing && dice.chance(chance) {
-                let day = if first_month { earlier_day(month, self.party.stay_months, &mut dice) } else { month.any_day(&mut dice) };
+                let day =
+                    if first_month { earlier_day(month, self.party.stay_months, &mut dice) } else { month.any_day(&mut dice) };
                 newcomers.extend(members.iter().map(|at| (*at, day)));
             }
         });
@@ -180,14 +188,33 @@ impl Register {
     }
 
     #[allow(clippy::too_many_arguments)] // every one is a fact about the record
-    fn add(&mut self, at: u32, people: &Population, desk: &Desk<'_>, entered: Date, programme: u8, dice: &mut Dice, typings: &mut Vec<Typing>) {
+    fn add(
+        &mut self,
+        at: u32,
+        people: &Population,
+        desk: &Desk<'_>,
+        entered: Date,
+        programme: u8,
+        dice: &mut Dice,
+        typings: &mut Vec<Typing>,
+    ) {
         let Some(person) = people.persons.get(at as usize) else { return };
         let (typed, slips) = desk.type_person(person, dice);
         let number = self.party.scatter(self.serial, self.seed, 1);
         typings.push(Typing { person: at, number, what: slips.words() });
         let commune = people.households.get(person.household as usize).map_or(0, |household| household.commune);
         self.active.push(Record {
-            person: at, household: person.household, serial: self.serial, number, typed, slips, entered, left: None, programme, commune, changes: person.changes,
+            person: at,
+            household: person.household,
+            serial: self.serial,
+            number,
+            typed,
+            slips,
+            entered,
+            left: None,
+            programme,
+            commune,
+            changes: person.changes,
         });
         self.serial += 1;
         if let Some(known) = self.known.get_mut(at as usize) {
@@ -200,7 +227,8 @@ impl Register {
 
     /// Those who left last month are no longer in the file.
     fn archive_leavers(&mut self) {
-        let (gone, active): (Vec<_>, Vec<_>) = std::mem::take(&mut self.active).into_iter().partition(|record| record.left.is_some());
+        let (gone, active): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.active).into_iter().partition(|record| record.left.is_some());
         self.active = active;
         for record in gone {
             if let Some(present) = self.present.get_mut(record.person as usize) {
@@ -225,7 +253,8 @@ impl Register {
                 continue;
             }
             let mut leaving = || dice.chance(1.0 / self.party.stay_months).then(|| month.any_day(dice));
-            record.left = if self.party.by_household { *households.entry(record.household).or_insert_with(leaving) } else { leaving() };
+            record.left =
+                if self.party.by_household { *households.entry(record.household).or_insert_with(leaving) } else { leaving() };
             record.left = record.left.map(|day| day.max(record.entered));
             if person.changes != record.changes && dice.chance(self.party.update) {
                 let (typed, _) = clean.type_person(person, dice);

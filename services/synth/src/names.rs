@@ -16,10 +16,62 @@ const DECADES: usize = 10;
 
 /// Surnames that INSEE's list holds without their accents.
 const ACCENTED: &[&str] = &[
-    "LEFÈVRE", "MÜLLER", "GÉRARD", "GARÇON", "FRANÇOIS", "ANDRÉ", "RENÉ", "BÉRARD", "GUÉRIN", "HÉBERT", "RÉMY", "PÉREZ", "MÉNARD", "BÉNARD",
-    "BESSIÈRE", "CARRIÈRE", "RIVIÈRE", "MERCIÈRE", "LACOSTE", "LÉGER", "LÉVY", "MAÎTRE", "PRÉVOST", "LEGRÊLE", "CHÊNE", "FRÈRE", "ROZIÈRE", "VALLÉE",
-    "BOYÉ", "DUPRÉ", "BARRÉ", "NOËL", "GAUTHÉ", "MÉTAYER", "PÉLISSIER", "SÉGUIN", "SÉNÉCHAL", "TÉTARD", "THÉRY", "VÉRON", "ÉTIENNE", "HÉRAULT",
-    "RÉGNIER", "CRÉPIN", "BÉGUIN", "CLÉMENT", "DÉSIRÉ", "ÉVRARD", "FÉVRIER", "GRÉGOIRE", "JÉGOU", "LELIÈVRE", "LEFÉBURE", "PÂRIS", "ROCHÉ", "SÉVERIN",
+    "LEFÈVRE",
+    "MÜLLER",
+    "GÉRARD",
+    "GARÇON",
+    "FRANÇOIS",
+    "ANDRÉ",
+    "RENÉ",
+    "BÉRARD",
+    "GUÉRIN",
+    "HÉBERT",
+    "RÉMY",
+    "PÉREZ",
+    "MÉNARD",
+    "BÉNARD",
+    "BESSIÈRE",
+    "CARRIÈRE",
+    "RIVIÈRE",
+    "MERCIÈRE",
+    "LACOSTE",
+    "LÉGER",
+    "LÉVY",
+    "MAÎTRE",
+    "PRÉVOST",
+    "LEGRÊLE",
+    "CHÊNE",
+    "FRÈRE",
+    "ROZIÈRE",
+    "VALLÉE",
+    "BOYÉ",
+    "DUPRÉ",
+    "BARRÉ",
+    "NOËL",
+    "GAUTHÉ",
+    "MÉTAYER",
+    "PÉLISSIER",
+    "SÉGUIN",
+    "SÉNÉCHAL",
+    "TÉTARD",
+    "THÉRY",
+    "VÉRON",
+    "ÉTIENNE",
+    "HÉRAULT",
+    "RÉGNIER",
+    "CRÉPIN",
+    "BÉGUIN",
+    "CLÉMENT",
+    "DÉSIRÉ",
+    "ÉVRARD",
+    "FÉVRIER",
+    "GRÉGOIRE",
+    "JÉGOU",
+    "LELIÈVRE",
+    "LEFÉBURE",
+    "PÂRIS",
+    "ROCHÉ",
+    "SÉVERIN",
 ];
 
 /// Every table of names, read once.
@@ -51,7 +103,8 @@ impl Names {
         let mut given: [[Weighted<Box<str>>; DECADES]; 2] = Default::default();
         for line in unpack(GIVEN_NAMES)?.lines() {
             let mut fields = line.split(';');
-            let (Some(sex), Some(name), Some(decade), Some(count)) = (fields.next(), fields.next(), fields.next(), fields.next()) else {
+            let (Some(sex), Some(name), Some(decade), Some(count)) = (fields.next(), fields.next(), fields.next(), fields.next())
+            else {
                 return Err(SynthError::Tables);
             };
             let decade: usize = decade.parse().map_err(|_| SynthError::Tables)?;
@@ -109,8 +162,12 @@ impl Names {
         let compound = !name.contains('-') && (1940..1980).contains(&year) && dice.chance(0.05);
         match (compound, woman) {
             (false, _) => name,
-            (true, true) => format!("Marie-{}", dice.pick(&["France", "Claude", "Christine", "Thérèse", "Hélène", "Pierre", "Noëlle"])),
-            (true, false) => format!("Jean-{}", dice.pick(&["Pierre", "Claude", "Luc", "Marc", "François", "Michel", "Noël", "Jacques"])),
+            (true, true) => {
+                format!("Marie-{}", dice.pick(&["France", "Claude", "Christine", "Thérèse", "Hélène", "Pierre", "Noëlle"]))
+            }
+            (true, false) => {
+                format!("Jean-{}", dice.pick(&["Pierre", "Claude", "Luc", "Marc", "François", "Michel", "Noël", "Jacques"]))
+            }
         }
     }
 

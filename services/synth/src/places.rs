@@ -44,7 +44,12 @@ pub(crate) struct Places {
 
 impl Places {
     pub(crate) fn load() -> Result<Self, SynthError> {
-        let mut places = Self { communes: Vec::new(), at_home: Weighted::default(), anywhere: Weighted::default(), maternity_at_home: Weighted::default() };
+        let mut places = Self {
+            communes: Vec::new(),
+            at_home: Weighted::default(),
+            anywhere: Weighted::default(),
+            maternity_at_home: Weighted::default(),
+        };
         for line in unpack(COMMUNES)?.lines() {
             let fields: Vec<&str> = line.split(';').collect();
             let &[code, name, postcode, departement, inhabitants] = fields.as_slice() else { return Err(SynthError::Tables) };

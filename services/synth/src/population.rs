@@ -25,8 +25,17 @@ pub(crate) const NEVER: u16 = u16::MAX;
 /// Situations (column `statut`).
 pub(crate) const STATUSES: [&str; 7] = ["ENFANT", "DEMANDEUR_EMPLOI", "SALARIE", "INACTIF", "RETRAITE", "AAH", "FORMATION"];
 /// Kinds of housing (column `hebergement`).
-pub(crate) const HOUSING: [&str; 9] =
-    ["LOGEMENT_AUTONOME", "HEBERGE_TIERS", "HEBERGEMENT_URGENCE", "HOTEL", "LOGEMENT_ADAPTE", "RUE", "CHRS", "CAMPEMENT_SQUAT", "INSTITUTION"];
+pub(crate) const HOUSING: [&str; 9] = [
+    "LOGEMENT_AUTONOME",
+    "HEBERGE_TIERS",
+    "HEBERGEMENT_URGENCE",
+    "HOTEL",
+    "LOGEMENT_ADAPTE",
+    "RUE",
+    "CHRS",
+    "CAMPEMENT_SQUAT",
+    "INSTITUTION",
+];
 
 /// Nationality, as far as agreements let it travel.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,8 +127,15 @@ enum Kind {
     OldCouple,
     Shared,
 }
-const KINDS: [(Kind, u32); 7] =
-    [(Kind::Alone, 30), (Kind::LoneParent, 17), (Kind::Family, 28), (Kind::Couple, 9), (Kind::OldAlone, 8), (Kind::OldCouple, 4), (Kind::Shared, 4)];
+const KINDS: [(Kind, u32); 7] = [
+    (Kind::Alone, 30),
+    (Kind::LoneParent, 17),
+    (Kind::Family, 28),
+    (Kind::Couple, 9),
+    (Kind::OldAlone, 8),
+    (Kind::OldCouple, 4),
+    (Kind::Shared, 4),
+];
 
 impl Maker<'_> {
     /// Exactly `count` persons in households.
@@ -147,7 +163,13 @@ impl Maker<'_> {
         let need = self.dice.unit() as f32;
         let housing = self.housing(f64::from(need), ORIGINS[origin].born_abroad);
         let couple = matches!(kind, Kind::Family | Kind::Couple | Kind::OldCouple);
-        people.households.push(Household { commune: self.places.residence(&mut self.dice), housing, couple, need, members: Vec::new() });
+        people.households.push(Household {
+            commune: self.places.residence(&mut self.dice),
+            housing,
+            couple,
+            need,
+            members: Vec::new(),
+        });
 
         let woman = match kind {
             Kind::LoneParent => self.dice.chance(0.84),
@@ -176,7 +198,9 @@ impl Maker<'_> {
                     people.join(other);
                 }
             }
-        } else if let Some(person) = people.persons.get_mut(head).filter(|person| person.woman && age > 30 && self.dice.chance(0.12)) {
+        } else if let Some(person) =
+            people.persons.get_mut(head).filter(|person| person.woman && age > 30 && self.dice.chance(0.12))
+        {
             // Widowed or divorced, and keeping the name.
             person.usage_name = self.names.surname(&ORIGINS[origin], origin, &mut self.dice).into();
         }
@@ -195,12 +219,13 @@ impl Maker<'_> {
             None => self.names.surname(&ORIGINS[origin], origin, &mut self.dice),
         };
         let mother_name = parent(true).map_or_else(|| father_name.clone(), |mother| mother.birth_name.to_string());
-        let surname = match self.dice.weighted(if people.households[household as usize].couple { &[80, 12, 8] } else { &[45, 48, 7] }) {
-            0 => father_name,
-            1 => mother_name,
-            _ if mother_name == father_name => father_name,
-            _ => format!("{mother_name} {father_name}"),
-        };
+        let surname =
+            match self.dice.weighted(if people.households[household as usize].couple { &[80, 12, 8] } else { &[45, 48, 7] }) {
+                0 => father_name,
+                1 => mother_name,
+                _ if mother_name == father_name => father_name,
+                _ => format!("{mother_name} {father_name}"),
+            };
         let this_year = self.start.year();
         let last = (mother_born + 45).min(this_year);
         let mut year = mother_born + 18 + self.dice.between(0, 12) as i16;
@@ -222,7 +247,16 @@ impl Maker<'_> {
 
     /// Adds one child; `twin` makes it the twin of the child before it, if that one has the same date.
     #[allow(clippy::too_many_arguments)] // every one is a fact about the child
-    pub(crate) fn child(&mut self, people: &mut Population, household: u32, head: usize, surname: &str, born: Date, twin: bool, month: u16) {
+    pub(crate) fn child(
+        &mut self,
+        people: &mut Population,
+        household: u32,
+        head: usize,
+        surname: &str,
+        born: Date,
+        twin: bool,
+        month: u16,
+    ) {
         let parent = &people.persons[head];
         let origin_at = usize::from(parent.origin);
         let origin = &ORIGINS[origin_at];
@@ -230,7 +264,11 @@ impl Maker<'_> {
         // Families that came from abroad came one to twenty years ago.
         let before_arrival = parent.birthplace.is_abroad() && born.year() < self.start.year() - self.dice.between(1, 20) as i16;
         let birthplace = if before_arrival { parent.birthplace } else { self.places.birth_in_france(true, &mut self.dice) };
-        let nationality = if before_arrival || (parent.nationality != Nationality::French && self.dice.chance(0.5)) { parent.nationality } else { Nationality::French };
+        let nationality = if before_arrival || (parent.nationality != Nationality::French && self.dice.chance(0.5)) {
+            parent.nationality
+        } else {
+            Nationality::French
+        };
         let without_papers = before_arrival && parent.tags.has(Tags::NO_PAPERS);
         let members = people.households[household as usize].members.clone();
         let namesake = members.iter().map(|at| *at as usize).find(|at| {
@@ -242,7 +280,9 @@ impl Maker<'_> {
         if let Some(at) = like_parent {
             given[0] = people.persons[at].first_given().to_owned();
         }
-        let taken = |name: &str| members.iter().any(|at| people.persons[*at as usize].child && people.persons[*at as usize].first_given() == name);
+        let taken = |name: &str| {
+            members.iter().any(|at| people.persons[*at as usize].child && people.persons[*at as usize].first_given() == name)
+        };
         for _ in 0..20 {
             if like_parent.is_none() && taken(&given[0]) {
                 given = self.names.given_names(origin, woman, born.year(), before_arrival, &mut self.dice);
@@ -275,7 +315,11 @@ impl Maker<'_> {
         if twin {
             person.tags.set(Tags::TWIN);
             // The twin may have been given a default date before: they share it.
-            if let Some(other) = members.last().map(|at| &people.persons[*at as usize]).filter(|other| other.tags.has(Tags::TWIN) && other.born.year() == born.year()) {
+            if let Some(other) = members
+                .last()
+                .map(|at| &people.persons[*at as usize])
+                .filter(|other| other.tags.has(Tags::TWIN) && other.born.year() == born.year())
+            {
                 person.born = other.born;
                 if other.tags.has(Tags::DEFAULT_DATE) {
                     person.tags.set(Tags::DEFAULT_DATE);
@@ -340,7 +384,13 @@ impl Maker<'_> {
         let (wife, husband) = if people.persons[first as usize].woman { (first, second) } else { (second, first) };
         let theirs = people.persons[husband as usize].birth_name.clone();
         let person = &mut people.persons[wife as usize];
-        let takes = if !person.woman { 0.02 } else if person.origin == 0 { 0.68 } else { 0.42 };
+        let takes = if !person.woman {
+            0.02
+        } else if person.origin == 0 {
+            0.68
+        } else {
+            0.42
+        };
         if *person.birth_name == *theirs || !person.usage_name.is_empty() || !self.dice.chance(takes) {
             return false;
         }
@@ -397,7 +447,12 @@ impl Maker<'_> {
 
     /// Makes adults who live alone namesakes of others: other date, same year, same month or same date.
     fn namesakes(&mut self, people: &mut Population) {
-        let alone: Vec<u32> = people.households.iter().filter(|household| household.members.len() == 1).filter_map(|household| household.members.first().copied()).collect();
+        let alone: Vec<u32> = people
+            .households
+            .iter()
+            .filter(|household| household.members.len() == 1)
+            .filter_map(|household| household.members.first().copied())
+            .collect();
         let adults: Vec<u32> = (0..people.persons.len() as u32).filter(|at| !people.persons[*at as usize].child).collect();
         if alone.is_empty() || adults.len() < 2 {
             return;
@@ -407,7 +462,8 @@ impl Maker<'_> {
             let source = &people.persons[model];
             let (year, month, day) = (source.born.year(), source.born.month(), source.born.day());
             let is_default = source.tags.has(Tags::DEFAULT_DATE);
-            let (birth_name, woman, origin, birthplace, nationality) = (source.birth_name.clone(), source.woman, source.origin, source.birthplace, source.nationality);
+            let (birth_name, woman, origin, birthplace, nationality) =
+                (source.birth_name.clone(), source.woman, source.origin, source.birthplace, source.nationality);
             let given = if self.dice.chance(0.5) { source.given.clone() } else { source.first_given().into() };
             if copy == model || people.persons[copy].tags.has(Tags::HOMONYM) || source.tags.has(Tags::HOMONYM) {
                 continue;
@@ -423,7 +479,11 @@ impl Maker<'_> {
                 _ => day_of(year, month, day),
             };
             // Another place of birth of the same kind: the name is all that they share.
-            let birthplace = if birthplace.is_abroad() { self.places.birth_abroad(&ORIGINS[usize::from(origin)], &mut self.dice) } else { self.places.birth_in_france(false, &mut self.dice) };
+            let birthplace = if birthplace.is_abroad() {
+                self.places.birth_abroad(&ORIGINS[usize::from(origin)], &mut self.dice)
+            } else {
+                self.places.birth_in_france(false, &mut self.dice)
+            };
             people.persons[model].tags.set(Tags::HOMONYM);
             let person = &mut people.persons[copy];
             person.tags = Tags::default();

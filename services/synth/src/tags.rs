@@ -52,7 +52,12 @@ impl Population {
             for (tag, holds) in [
                 (Tags::USAGE_NAME, !person.usage_name.is_empty()),
                 (Tags::BORN_ABROAD, person.birthplace.is_abroad()),
-                (Tags::SPELLINGS, person.origin != 0 && (names.has_spellings(&person.birth_name) || names.has_spellings(person.given.split('|').next().unwrap_or("")))),
+                (
+                    Tags::SPELLINGS,
+                    person.origin != 0
+                        && (names.has_spellings(&person.birth_name)
+                            || names.has_spellings(person.given.split('|').next().unwrap_or(""))),
+                ),
                 (Tags::PARTICLE, particle(&person.birth_name).is_some()),
                 (Tags::COMPOUND, person.given.split('|').next().unwrap_or("").contains(['-', ' '])),
             ] {
@@ -83,7 +88,11 @@ impl Population {
                 let same_month = same_year && one.0.month() == other.0.month();
                 for at in [one.1, other.1] {
                     let tags = &mut self.persons[at as usize].tags;
-                    for (tag, holds) in [(Tags::HOMONYM_YEAR, same_year), (Tags::HOMONYM_MONTH, same_month), (Tags::HOMONYM_DATE, one.0 == other.0)] {
+                    for (tag, holds) in [
+                        (Tags::HOMONYM_YEAR, same_year),
+                        (Tags::HOMONYM_MONTH, same_month),
+                        (Tags::HOMONYM_DATE, one.0 == other.0),
+                    ] {
                         if holds {
                             tags.set(tag);
                         }

@@ -59,7 +59,17 @@ impl Truth {
             attributes: Table::open(
                 &folder,
                 "truth_attributes.csv",
-                &["person_id", "month_index", "household_id", "commune", "statut", "hebergement", "ressources", "nationalite", "composition"],
+                &[
+                    "person_id",
+                    "month_index",
+                    "household_id",
+                    "commune",
+                    "statut",
+                    "hebergement",
+                    "ressources",
+                    "nationalite",
+                    "composition",
+                ],
             )?,
             events: Table::open(&folder, "truth_events.csv", &["person_id", "month_index", "evenement", "detail"])?,
             errors: Table::open(&folder, "truth_errors.csv", &["party", "local_id", "month_index", "person_id", "ops"])?,
@@ -68,14 +78,22 @@ impl Truth {
     }
 
     /// Whose record this is.
-    pub(crate) fn record(&mut self, party: &str, month: &str, local_id: &str, person: u32, household: u32) -> Result<(), SynthError> {
+    pub(crate) fn record(
+        &mut self,
+        party: &str,
+        month: &str,
+        local_id: &str,
+        person: u32,
+        household: u32,
+    ) -> Result<(), SynthError> {
         self.records.row([party, month, local_id, &person_id(person), &household_id(household)])
     }
 
     /// What was typed in a month, and how it differs from what is true.
     pub(crate) fn typings(&mut self, party: &super::parties::Party, month: Month, typings: &[Typing]) -> Result<(), SynthError> {
         for typing in typings {
-            let fields = [party.id, &party.local_id(typing.number), &month.index.to_string(), &person_id(typing.person), &typing.what];
+            let fields =
+                [party.id, &party.local_id(typing.number), &month.index.to_string(), &person_id(typing.person), &typing.what];
             self.errors.row(fields)?;
         }
         Ok(())
@@ -90,9 +108,19 @@ impl Truth {
     }
 
     /// What is true in a month of the persons that some party recorded.
-    pub(crate) fn attributes(&mut self, people: &Population, places: &Places, month: Month, recorded: &[bool]) -> Result<(), SynthError> {
+    pub(crate) fn attributes(
+        &mut self,
+        people: &Population,
+        places: &Places,
+        month: Month,
+        recorded: &[bool],
+    ) -> Result<(), SynthError> {
         for (at, person) in people.persons.iter().enumerate() {
-            let Some(household) = people.households.get(person.household as usize).filter(|_| recorded.get(at).is_some_and(|recorded| *recorded)) else { continue };
+            let Some(household) =
+                people.households.get(person.household as usize).filter(|_| recorded.get(at).is_some_and(|recorded| *recorded))
+            else {
+                continue;
+            };
             self.attributes.row([
                 &*person_id(at as u32),
                 &month.index.to_string(),
@@ -111,12 +139,27 @@ impl Truth {
     /// Every person as they are at the end, and closes the files.
     pub(crate) fn finish(self, people: &Population, places: &Places) -> Result<(), SynthError> {
         let header = [
-            "person_id", "household_id", "nom_naissance", "nom_usage", "prenoms", "sexe", "date_naissance", "code_lieu_naissance", "lieu_naissance", "pays_naissance",
-            "commune_residence", "nationalite", "origine", "tags", "mois_naissance", "mois_deces",
+            "person_id",
+            "household_id",
+            "nom_naissance",
+            "nom_usage",
+            "prenoms",
+            "sexe",
+            "date_naissance",
+            "code_lieu_naissance",
+            "lieu_naissance",
+            "pays_naissance",
+            "commune_residence",
+            "nationalite",
+            "origine",
+            "tags",
+            "mois_naissance",
+            "mois_deces",
         ];
         let mut table = Table::open(&self.folder, "truth_persons.csv", &header)?;
         for (at, person) in people.persons.iter().enumerate() {
-            let commune = people.households.get(person.household as usize).map_or("", |household| &places.commune(household.commune).code);
+            let commune =
+                people.households.get(person.household as usize).map_or("", |household| &places.commune(household.commune).code);
             table.row([
                 &*person_id(at as u32),
                 &household_id(person.household),

@@ -41,7 +41,10 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 fn parse(text: &str, separator: u8) -> Rows {
     let mut reader = csv::ReaderBuilder::new().delimiter(separator).from_reader(text.as_bytes());
     let header = reader.headers().unwrap().clone();
-    reader.records().map(|row| header.iter().zip(row.unwrap().iter()).map(|(name, field)| (name.to_owned(), field.to_owned())).collect()).collect()
+    reader
+        .records()
+        .map(|row| header.iter().zip(row.unwrap().iter()).map(|(name, field)| (name.to_owned(), field.to_owned())).collect())
+        .collect()
 }
 
 fn table(path: &Path) -> Rows {
@@ -120,28 +123,76 @@ struct Expected {
 
 const EXPECTED: [Expected; 6] = [
     Expected {
-        party: "ccas", encoding: WINDOWS_1252, mark: false, separator: b';', crlf: true, id: "N° dossier", given: "Prénom", born: "Date de naissance",
-        sex: ("Civilité", [("M.", "1"), ("Mme", "2"), ("", "")]), date: [6..10, 3..5, 0..2],
+        party: "ccas",
+        encoding: WINDOWS_1252,
+        mark: false,
+        separator: b';',
+        crlf: true,
+        id: "N° dossier",
+        given: "Prénom",
+        born: "Date de naissance",
+        sex: ("Civilité", [("M.", "1"), ("Mme", "2"), ("", "")]),
+        date: [6..10, 3..5, 0..2],
     },
     Expected {
-        party: "siao", encoding: UTF_8, mark: false, separator: b',', crlf: false, id: "id_personne", given: "prenom", born: "date_naissance",
-        sex: ("sexe", [("Homme", "1"), ("Femme", "2"), ("Non renseigné", "")]), date: [0..4, 5..7, 8..10],
+        party: "siao",
+        encoding: UTF_8,
+        mark: false,
+        separator: b',',
+        crlf: false,
+        id: "id_personne",
+        given: "prenom",
+        born: "date_naissance",
+        sex: ("sexe", [("Homme", "1"), ("Femme", "2"), ("Non renseigné", "")]),
+        date: [0..4, 5..7, 8..10],
     },
     Expected {
-        party: "departement", encoding: UTF_8, mark: true, separator: b';', crlf: true, id: "MATRICULE", given: "PRENOMS", born: "DDN",
-        sex: ("SEXE", [("M", "1"), ("F", "2"), ("", "")]), date: [4..8, 2..4, 0..2],
+        party: "departement",
+        encoding: UTF_8,
+        mark: true,
+        separator: b';',
+        crlf: true,
+        id: "MATRICULE",
+        given: "PRENOMS",
+        born: "DDN",
+        sex: ("SEXE", [("M", "1"), ("F", "2"), ("", "")]),
+        date: [4..8, 2..4, 0..2],
     },
     Expected {
-        party: "francetravail", encoding: ISO_8859_15, mark: false, separator: b';', crlf: true, id: "IDENTIFIANT_DE", given: "PRENOM", born: "DATE_NAISSANCE",
-        sex: ("CIVILITE", [("M", "1"), ("MME", "2"), ("", "")]), date: [0..4, 4..6, 6..8],
+        party: "francetravail",
+        encoding: ISO_8859_15,
+        mark: false,
+        separator: b';',
+        crlf: true,
+        id: "IDENTIFIANT_DE",
+        given: "PRENOM",
+        born: "DATE_NAISSANCE",
+        sex: ("CIVILITE", [("M", "1"), ("MME", "2"), ("", "")]),
+        date: [0..4, 4..6, 6..8],
     },
     Expected {
-        party: "caf", encoding: UTF_8, mark: false, separator: b'\t', crlf: false, id: "MATRICULE_CAF", given: "PRENOM", born: "DTNAIS",
-        sex: ("SEXE", [("1", "1"), ("2", "2"), ("", "")]), date: [0..4, 5..7, 8..10],
+        party: "caf",
+        encoding: UTF_8,
+        mark: false,
+        separator: b'\t',
+        crlf: false,
+        id: "MATRICULE_CAF",
+        given: "PRENOM",
+        born: "DTNAIS",
+        sex: ("SEXE", [("1", "1"), ("2", "2"), ("", "")]),
+        date: [0..4, 5..7, 8..10],
     },
     Expected {
-        party: "hopital", encoding: UTF_8, mark: true, separator: b';', crlf: true, id: "IPP", given: "Prénoms état civil", born: "DDN patient",
-        sex: ("Sexe", [("M", "1"), ("F", "2"), ("I", "")]), date: [6..10, 3..5, 0..2],
+        party: "hopital",
+        encoding: UTF_8,
+        mark: true,
+        separator: b';',
+        crlf: true,
+        id: "IPP",
+        given: "Prénoms état civil",
+        born: "DDN patient",
+        sex: ("Sexe", [("M", "1"), ("F", "2"), ("I", "")]),
+        date: [6..10, 3..5, 0..2],
     },
 ];
 
@@ -235,7 +286,10 @@ fn canonical_headers_and_values() {
                 assert!(row[date].is_empty() || row[date].parse::<jiff::civil::Date>().is_ok());
             }
             assert!(!row["date_entree"].is_empty());
-            assert!(row["date_sortie"].is_empty() || (row["date_sortie"] >= row["date_entree"] && row["date_sortie"].starts_with("2024-02")));
+            assert!(
+                row["date_sortie"].is_empty()
+                    || (row["date_sortie"] >= row["date_entree"] && row["date_sortie"].starts_with("2024-02"))
+            );
             assert!(row["commune_residence"].is_empty() || row["commune_residence"].len() == 5);
         }
     }
@@ -246,7 +300,9 @@ fn shares_of_difficult_persons() {
     let out = tempfile::tempdir().unwrap();
     run(&options(30_000, 5, 1, 1), out.path());
     let persons = table(&out.path().join("truth/truth_persons.csv"));
-    let count = |tag: &str| persons.iter().filter(|row| row["tags"].split('|').any(|word| word == tag)).count() as f64 / persons.len() as f64;
+    let count = |tag: &str| {
+        persons.iter().filter(|row| row["tags"].split('|').any(|word| word == tag)).count() as f64 / persons.len() as f64
+    };
     // 3 % are made namesakes, of them 8 % with one date, 20 % with one month, 45 % with one year; chance adds to the first.
     for (tag, least, most) in [
         ("homonyme", 0.03, 0.2),
@@ -268,7 +324,10 @@ fn shares_of_difficult_persons() {
     // Twins share household, date and surname, and differ in given name.
     let mut twins: HashMap<(String, String, String), Vec<String>> = HashMap::new();
     for row in persons.iter().filter(|row| has(row, "jumeau")) {
-        twins.entry((row["household_id"].clone(), row["date_naissance"].clone(), row["nom_naissance"].clone())).or_default().push(row["prenoms"].clone());
+        twins
+            .entry((row["household_id"].clone(), row["date_naissance"].clone(), row["nom_naissance"].clone()))
+            .or_default()
+            .push(row["prenoms"].clone());
     }
     assert!(!twins.is_empty() && twins.values().all(|given| given.len() == 2 && given[0] != given[1]));
     // Default dates are what they are called, and years are within the century asked for.
@@ -281,7 +340,9 @@ fn shares_of_difficult_persons() {
     }
     // A tag of namesakes is true: somebody else has that name and date.
     let mut dated: HashMap<(String, String, String), usize> = HashMap::new();
-    let key = |row: &HashMap<String, String>| (row["nom_naissance"].clone(), row["prenoms"].split('|').next().unwrap().to_owned(), row["date_naissance"].clone());
+    let key = |row: &HashMap<String, String>| {
+        (row["nom_naissance"].clone(), row["prenoms"].split('|').next().unwrap().to_owned(), row["date_naissance"].clone())
+    };
     persons.iter().for_each(|row| *dated.entry(key(row)).or_default() += 1);
     let exact = persons.iter().filter(|row| dated[&key(row)] > 1).count();
     assert!(exact > 20 && persons.iter().filter(|row| dated[&key(row)] > 1).all(|row| has(row, "homonyme_meme_ddn")));
@@ -291,7 +352,10 @@ fn shares_of_difficult_persons() {
 fn slips(out: &Path, party: &str) -> f64 {
     let rows = table(&out.join("truth/truth_errors.csv"));
     let mine: Vec<_> = rows.iter().filter(|row| row["party"] == party).collect();
-    mine.iter().map(|row| row["ops"].split('+').filter(|word| !["", "translitteration", "usage_dans_naissance"].contains(word)).count()).sum::<usize>() as f64 / mine.len() as f64
+    mine.iter()
+        .map(|row| row["ops"].split('+').filter(|word| !["", "translitteration", "usage_dans_naissance"].contains(word)).count())
+        .sum::<usize>() as f64
+        / mine.len() as f64
 }
 
 #[test]
@@ -317,7 +381,10 @@ fn records_keep_their_slips_and_people_move() {
     let out = tempfile::tempdir().unwrap();
     run(&options(6_000, 5, 12, 9), out.path());
     let month = |party: &str, month: u32| -> HashMap<String, HashMap<String, String>> {
-        table(&out.path().join(format!("canonical/{party}_2024-{month:02}.csv"))).into_iter().map(|row| (row["local_id"].clone(), row)).collect()
+        table(&out.path().join(format!("canonical/{party}_2024-{month:02}.csv")))
+            .into_iter()
+            .map(|row| (row["local_id"].clone(), row))
+            .collect()
     };
     let (mut kept, mut both) = (0, 0);
     for party in ["ccas", "siao", "caf"] {
@@ -325,7 +392,9 @@ fn records_keep_their_slips_and_people_move() {
         for (id, row) in &first {
             if let Some(next) = second.get(id) {
                 both += 1;
-                kept += u32::from(["nom_naissance", "prenoms", "date_naissance", "sexe"].iter().all(|field| row[*field] == next[*field]));
+                kept += u32::from(
+                    ["nom_naissance", "prenoms", "date_naissance", "sexe"].iter().all(|field| row[*field] == next[*field]),
+                );
             }
             if !row["date_sortie"].is_empty() {
                 assert!(!second.contains_key(id), "left in January and still there in February");

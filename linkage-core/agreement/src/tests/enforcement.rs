@@ -31,7 +31,10 @@ fn every_party_must_have_signed() {
         let refused = SignedAgreement::verify(parsed(), &fewer);
         assert_eq!(refused, Err(AgreementError::UnsignedParty { party: id(missing) }));
     }
-    assert_eq!(SignedAgreement::verify(parsed(), &Signatures::default()), Err(AgreementError::UnsignedParty { party: id("ccas") }));
+    assert_eq!(
+        SignedAgreement::verify(parsed(), &Signatures::default()),
+        Err(AgreementError::UnsignedParty { party: id("ccas") })
+    );
 }
 
 #[test]
@@ -84,7 +87,9 @@ fn the_signatures_file_reads_back() {
     let places: Vec<_> = faults.iter().map(|f| (f.line, f.path.as_str())).collect();
     assert_eq!(places, [(21, "signature[4].party"), (27, "signature[5].party"), (33, "signature[6].party")]);
     let hash = parsed().hash().to_string();
-    for (from, to) in [(hash.as_str(), "00"), (hash.as_str(), &*hash.to_uppercase()), ("2023-12-15", "15/12/2023"), ("signed_on", "day")] {
+    for (from, to) in
+        [(hash.as_str(), "00"), (hash.as_str(), &*hash.to_uppercase()), ("2023-12-15", "15/12/2023"), ("signed_on", "day")]
+    {
         assert!(Signatures::parse(&all.to_toml().replacen(from, to, 1), "s.toml").is_err(), "{to}");
     }
 }
@@ -175,16 +180,13 @@ fn only_listed_attributes_travel() {
 #[test]
 fn roles_follow_from_certificates() {
     let signed = signed();
-    let roles = [
-        RoleId::Party(id("caf")),
-        RoleId::Broker,
-        RoleId::Custodian,
-        RoleId::Analyst(id("observatoire")),
-    ];
+    let roles = [RoleId::Party(id("caf")), RoleId::Broker, RoleId::Custodian, RoleId::Analyst(id("observatoire"))];
     for role in roles {
         assert_eq!(signed.role_of(&certificate_identity(&id("essai"), &role)), Some(role));
     }
-    for stranger in ["linkage://essai/party/x", "linkage://autre/party/caf", "linkage://essai/analyst/caf", "", "linkage://essai/broker"] {
+    for stranger in
+        ["linkage://essai/party/x", "linkage://autre/party/caf", "linkage://essai/analyst/caf", "", "linkage://essai/broker"]
+    {
         assert_eq!(signed.role_of(stranger), None, "{stranger}");
     }
 }

@@ -108,10 +108,22 @@ fn shared_or_wrong_keys_and_certificates() {
         "party[3].certificate_identity",
         "écrire \"linkage://essai/party/caf\"",
     );
-    finds(0, "\"linkage://essai/broker/broker\"", "⟦\"linkage://essai/broker/b\"", "broker.certificate_identity", "broker/broker");
+    finds(
+        0,
+        "\"linkage://essai/broker/broker\"",
+        "⟦\"linkage://essai/broker/b\"",
+        "broker.certificate_identity",
+        "broker/broker",
+    );
     finds(0, "may = [\"cohorts\", \"row-level\"]", "may = ⟦[]", "analyst[1].may", "de 1 à 2");
     finds(0, "may = [\"cohorts\", \"row-level\"]", "may = [⟦\"cohort\"]", "analyst[1].may[1]", "écrire \"cohorts\"");
-    finds(0, "may = [\"cohorts\", \"row-level\"]", "may = [\"cohorts\", ⟦\"cohorts\"]", "analyst[1].may[2]", "droit déjà accordé");
+    finds(
+        0,
+        "may = [\"cohorts\", \"row-level\"]",
+        "may = [\"cohorts\", ⟦\"cohorts\"]",
+        "analyst[1].may[2]",
+        "droit déjà accordé",
+    );
 }
 
 #[test]
@@ -130,7 +142,13 @@ fn identity_fields() {
     finds(0, "kind = \"usage_name\"", "kind = ⟦\"usage_nam\"", "identity.field[2].kind", "écrire \"usage_name\"");
     finds(0, "column = \"nom_usage\"", "column = ⟦\"nom_naissance\"", "identity.field[2].column", "colonne déjà employée");
     finds(0, "column = \"nom_usage\"", "column = ⟦\"Nom Usage\"", "identity.field[2].column", "nom de colonne invalide");
-    finds(0, "column = \"nom_usage\"", "column = \"nom_usage\"\n⟦name_column = \"x\"", "identity.field[2].name_column", "genre place");
+    finds(
+        0,
+        "column = \"nom_usage\"",
+        "column = \"nom_usage\"\n⟦name_column = \"x\"",
+        "identity.field[2].name_column",
+        "genre place",
+    );
     let place = "[[identity.field]]\nkind = \"place\"\n";
     let to = place.replace("[[", "⟦[[");
     finds(0, &format!("{place}column = \"code_lieu_naissance\"\n"), &to, "identity.field[6].column", "clé manquante");
@@ -178,7 +196,9 @@ fn encoding_decision_retention_and_disclosure_ranges() {
     ] {
         finds(0, from, to, &format!("decision.{}", from.split(' ').next().unwrap()), "");
     }
-    for key in ["names_days = 30", "archive_months = 60", "encodings_days = 7", "link_tables_months = 60", "access_log_months = 6"] {
+    for key in
+        ["names_days = 30", "archive_months = 60", "encodings_days = 7", "link_tables_months = 60", "access_log_months = 6"]
+    {
         let name = key.split(' ').next().unwrap();
         finds(0, key, &format!("{name} = ⟦0"), &format!("retention.{name}"), "hors bornes");
     }
@@ -246,7 +266,10 @@ fn faults_of_all_sections_come_together_and_in_file_order() {
         .replace("coordinator = \"ccas\"", "coordinator = \"x\"")
         .replace("minimum_cell = 11", "minimum_cel = 11");
     let paths: Vec<_> = faults(&text).into_iter().map(|f| f.path).collect();
-    assert_eq!(paths, ["schema", "agreement.coordinator", "encoding.filter_bits", "disclosure.minimum_cell", "disclosure.minimum_cel"]);
+    assert_eq!(
+        paths,
+        ["schema", "agreement.coordinator", "encoding.filter_bits", "disclosure.minimum_cell", "disclosure.minimum_cel"]
+    );
 }
 
 #[test]

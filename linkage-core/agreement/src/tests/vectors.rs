@@ -6,7 +6,9 @@ use sha2::{Digest, Sha256};
 use super::id;
 use crate::canonical::canonical_bytes;
 use crate::document::{Faults, normalise, read};
-use crate::{AgreementError, AgreementHash, ParsedAgreement, Signature, Signatures, SignedAgreement, Termination, keys, signature};
+use crate::{
+    AgreementError, AgreementHash, ParsedAgreement, Signature, Signatures, SignedAgreement, Termination, keys, signature,
+};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/agreement/");
 
@@ -128,8 +130,7 @@ fn refused_agreements_with_the_places_of_their_faults() {
             text.replacen(from, to, 1)
         });
         let faults = ParsedAgreement::parse(&text, "convention.toml").unwrap_err();
-        let places: Vec<_> =
-            faults.into_iter().map(|f| Place { line: f.line, column: f.column, path: f.path }).collect();
+        let places: Vec<_> = faults.into_iter().map(|f| Place { line: f.line, column: f.column, path: f.path }).collect();
         assert_eq!(places, case.faults, "{}", case.what);
     }
 }

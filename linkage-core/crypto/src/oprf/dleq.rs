@@ -74,9 +74,7 @@ fn weights(b: &[u8; ELEMENT_LEN], packed_c: &[u8], packed_d: &[u8]) -> Vec<Scala
         .iter()
         .zip(packed_d.as_chunks::<ELEMENT_LEN>().0)
         .zip(0u16..)
-        .map(|((c, d), i)| {
-            suite.hash_to_scalar(&[&[0, 64], &seed, &i.to_be_bytes(), &[0, 32], c, &[0, 32], d, b"Composite"])
-        })
+        .map(|((c, d), i)| suite.hash_to_scalar(&[&[0, 64], &seed, &i.to_be_bytes(), &[0, 32], c, &[0, 32], d, b"Composite"]))
         .collect()
 }
 

@@ -56,11 +56,7 @@ impl ServerKey {
         &self.public
     }
     /// Evaluates a packed batch of blinded elements with one proof (mode VOPRF).
-    pub fn evaluate<R: rand_core::CryptoRng + ?Sized>(
-        &self,
-        blinded: &[u8],
-        rng: &mut R,
-    ) -> Result<Evaluation, OprfError> {
+    pub fn evaluate<R: rand_core::CryptoRng + ?Sized>(&self, blinded: &[u8], rng: &mut R) -> Result<Evaluation, OprfError> {
         let r = Zeroizing::new(random_scalar(rng));
         let (points, elements) = self.multiply(blinded)?;
         let proof = dleq::prove(&self.scalar, &self.public.bytes, &points, blinded, &elements, &r);

@@ -113,11 +113,7 @@ pub(crate) fn decode_point(bytes: &[u8; ELEMENT_LEN]) -> Option<RistrettoPoint> 
 /// Reads a packed batch whose length was checked.
 pub(super) fn decode_batch(packed: &[u8]) -> Result<Vec<RistrettoPoint>, OprfError> {
     let (elements, _) = packed.as_chunks::<ELEMENT_LEN>();
-    elements
-        .iter()
-        .enumerate()
-        .map(|(index, bytes)| decode_point(bytes).ok_or(OprfError::InvalidElement { index }))
-        .collect()
+    elements.iter().enumerate().map(|(index, bytes)| decode_point(bytes).ok_or(OprfError::InvalidElement { index })).collect()
 }
 
 /// Packs twice each point. Halving the scalar beforehand (or the point's multiplier) lets a whole batch share one field

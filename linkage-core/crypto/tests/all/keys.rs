@@ -27,9 +27,8 @@ fn envelopes_reach_their_recipient_only() {
     let from_a = sign_a.verifying_key();
     assert!(route.open(&envelope, &from_a, &seal_b).unwrap() == contribution);
 
-    let refused = |route: Route<'_>, envelope: &[u8], key: &VerifyingKey, seal: &SealingKey| {
-        route.open(envelope, key, seal).unwrap_err()
-    };
+    let refused =
+        |route: Route<'_>, envelope: &[u8], key: &VerifyingKey, seal: &SealingKey| route.open(envelope, key, seal).unwrap_err();
     assert_eq!(refused(route, &envelope, &sign_b.verifying_key(), &seal_b), GroupError::Signature);
     assert_eq!(refused(route, &envelope, &from_a, &seal_c), GroupError::Seal(SealError::Refused));
     for other in [
@@ -145,10 +144,7 @@ fn signatures_are_verified_strictly() {
     // RFC 8032, section 7.1, test 2
     let seed = hex::decode("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").unwrap();
     let key = SigningKey::from_bytes(&seed.try_into().unwrap());
-    assert_eq!(
-        hex::encode(key.verifying_key().to_bytes()),
-        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
-    );
+    assert_eq!(hex::encode(key.verifying_key().to_bytes()), "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
     let signature = key.sign(&[0x72]);
     assert_eq!(
         hex::encode(signature),

@@ -151,7 +151,14 @@ fn field_keys() -> Value {
 
 fn grams() -> Value {
     let key = half(fixed("field key"));
-    let cases = [("_d", 0u8, 256, 8), ("du", 0, 256, 8), ("éa", 0, 64, 3), ("du", 1, 512, 8), ("1234567890123", 200, 128, 1), ("", 0, 256, 8)];
+    let cases = [
+        ("_d", 0u8, 256, 8),
+        ("du", 0, 256, 8),
+        ("éa", 0, 64, 3),
+        ("du", 1, 512, 8),
+        ("1234567890123", 200, 128, 1),
+        ("", 0, 256, 8),
+    ];
     let grams = cases.map(|(gram, domain, bits, hash_count): (&str, u8, usize, usize)| {
         let positions = fields::gram_positions(&PrfKey::from_bytes(&key), domain, gram, bits).unwrap();
         let mut filter = vec![0; bits / 8];
@@ -165,8 +172,19 @@ fn grams() -> Value {
 fn slots() -> Value {
     use fields::slot_domain::*;
     let key = half(fixed("field key"));
-    let numbers = [(YEAR, 1980u64), (DAY_OR_MONTH, 2), (DAY_OR_MONTH, 29), (HALF, 990), (HALF_SHIFTED, 990), (DECADE, 198),
-        (YEAR_UNIT, 0), (DAY_TENS, 2), (DAY_UNIT, 9), (SEX, 2), (CATEGORY + 7, u64::MAX)];
+    let numbers = [
+        (YEAR, 1980u64),
+        (DAY_OR_MONTH, 2),
+        (DAY_OR_MONTH, 29),
+        (HALF, 990),
+        (HALF_SHIFTED, 990),
+        (DECADE, 198),
+        (YEAR_UNIT, 0),
+        (DAY_TENS, 2),
+        (DAY_UNIT, 9),
+        (SEX, 2),
+        (CATEGORY + 7, u64::MAX),
+    ];
     let numbers = numbers.map(|(domain, value)| {
         let slot = fields::slot(&PrfKey::from_bytes(&key), domain, value);
         json!({"key": hex::encode(key), "slot_domain": domain, "value": value, "slot": slot})

@@ -106,7 +106,13 @@ pub(crate) fn header(person: &Person) -> u32 {
     };
     let mut header = quality as u32;
     for (n, (name, class)) in [&person.birth, &person.usage, &person.given].into_iter().zip(person.classes).enumerate() {
-        let class = if name.is_empty() { 0 } else if class == 0 { 3 } else { class };
+        let class = if name.is_empty() {
+            0
+        } else if class == 0 {
+            3
+        } else {
+            class
+        };
         header |= u32::from(class) << (2 + 3 * n);
     }
     header
@@ -132,8 +138,15 @@ pub(crate) fn payload(layout: &Layout, person: &Person, block: &[u8]) -> Vec<u8>
             FieldKind::BirthDate => {
                 if let Some((y, m, d)) = person.date {
                     let parts: [(u8, u16); 9] = [
-                        (1, y), (2, m.into()), (2, d.into()), (3, y / 2), (4, y.div_ceil(2)), (5, y / 10), (6, y % 10),
-                        (7, u16::from(d / 10)), (8, u16::from(d % 10)),
+                        (1, y),
+                        (2, m.into()),
+                        (2, d.into()),
+                        (3, y / 2),
+                        (4, y.div_ceil(2)),
+                        (5, y / 10),
+                        (6, y % 10),
+                        (7, u16::from(d / 10)),
+                        (8, u16::from(d % 10)),
                     ];
                     slots.extend(parts.map(|(domain, value)| slot(block, domain, &value.to_string())));
                 }

@@ -24,8 +24,8 @@ use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::Status;
+use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::files::{TlsFileError, TlsFiles};
@@ -88,7 +88,9 @@ pub enum ConnectError {
         url: String,
     },
     /// What answers does not speak TLS 1.3.
-    #[error("{url} : ce qui répond ne parle pas TLS 1.3 ; vérifiez le port, et l'absence d'un mandataire (proxy) qui ouvre le chiffrement")]
+    #[error(
+        "{url} : ce qui répond ne parle pas TLS 1.3 ; vérifiez le port, et l'absence d'un mandataire (proxy) qui ouvre le chiffrement"
+    )]
     NotTls {
         /// The address.
         url: String,
@@ -308,9 +310,9 @@ fn refusal(alert: AlertDescription) -> Option<Refusal> {
         AlertDescription::CertificateExpired => Refusal::Expired,
         AlertDescription::CertificateRevoked => Refusal::Revoked,
         AlertDescription::AccessDenied => Refusal::Identity,
-        AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateUnknown => Refusal::Other(alert.into()),
+        AlertDescription::BadCertificate | AlertDescription::UnsupportedCertificate | AlertDescription::CertificateUnknown => {
+            Refusal::Other(alert.into())
+        }
         _ => return None,
     })
 }
@@ -319,13 +321,17 @@ fn refusal_text(refusal: Refusal) -> String {
     match refusal {
         Refusal::NoCertificate => "ce service exige un certificat ; vérifiez le fichier « certificate »".to_owned(),
         Refusal::UnknownAuthority => {
-            "ce service ne reconnaît pas l'autorité de notre certificat ; utilisez le certificat délivré pour la convention".to_owned()
+            "ce service ne reconnaît pas l'autorité de notre certificat ; utilisez le certificat délivré pour la convention"
+                .to_owned()
         }
         Refusal::Expired => {
-            "notre certificat a expiré ou n'est pas encore valable ; renouvelez-le et vérifiez l'horloge de cette machine".to_owned()
+            "notre certificat a expiré ou n'est pas encore valable ; renouvelez-le et vérifiez l'horloge de cette machine"
+                .to_owned()
         }
         Refusal::Revoked => "notre certificat est révoqué ; demandez-en un nouveau à l'autorité".to_owned(),
-        Refusal::Identity => "notre certificat ne porte pas une URI et une seule ; demandez-en un conforme à la convention".to_owned(),
+        Refusal::Identity => {
+            "notre certificat ne porte pas une URI et une seule ; demandez-en un conforme à la convention".to_owned()
+        }
         Refusal::Other(alert) => {
             format!("ce service refuse notre certificat (alerte TLS {alert}) ; demandez la raison à son opérateur")
         }

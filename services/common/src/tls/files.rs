@@ -134,7 +134,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileErro
     sections(path, "CERTIFICATE", CertificateDer::pem_slice_iter(&bytes))
 }
 
-fn sections<T, E>(path: &Path, expected: &'static str, found: impl Iterator<Item = Result<T, E>>) -> Result<Vec<T>, TlsFileError> {
+fn sections<T, E>(
+    path: &Path,
+    expected: &'static str,
+    found: impl Iterator<Item = Result<T, E>>,
+) -> Result<Vec<T>, TlsFileError> {
     match found.collect::<Result<Vec<T>, E>>() {
         Ok(items) if !items.is_empty() => Ok(items),
         _ => Err(TlsFileError::NotPem { path: path.to_owned(), expected }),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::date;
 use linkage_agreement::model::{Agreement, Analyst, AnalystRight, Custodian, Identity, Party, Role};
 use linkage_agreement::{
-    Members, ParsedAgreement, PartyId, Period, RoleId, SignedAgreement, Signatures, Term, certificate_identity, keys, sign,
+    Members, ParsedAgreement, PartyId, Period, RoleId, Signatures, SignedAgreement, Term, certificate_identity, keys, sign,
 };
 use linkage_common::authority::{DevAuthority, Validity};
 use linkage_common::authz::peer_role;
@@ -22,8 +22,8 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 /// Long enough for a loaded machine; reached only by tests that fail.
 pub const LONG: Duration = Duration::from_secs(20);

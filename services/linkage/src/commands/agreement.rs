@@ -132,7 +132,8 @@ pub fn run(command: AgreementCommand) -> anyhow::Result<()> {
         }
         AgreementCommand::Terminate { file, party, key, effective_on, out } => {
             let parsed = parse(&file)?;
-            let notice = Termination::sign(&parsed, &party, &signing_key(&key)?, effective_on).map_err(|e| anyhow::anyhow!(e.french()))?;
+            let notice =
+                Termination::sign(&parsed, &party, &signing_key(&key)?, effective_on).map_err(|e| anyhow::anyhow!(e.french()))?;
             fsx::write_atomic_public(&out, notice.to_toml().as_bytes())?;
             say(&format!("{} : dénonciation de {party} avec effet au {effective_on}", out.display()));
             Ok(())
@@ -155,7 +156,10 @@ fn show(parsed: &ParsedAgreement, json: bool) -> anyhow::Result<()> {
     say(&format!("En vigueur du {} au {} ; coordonnateur : {}", a.agreement.start, a.agreement.end, a.agreement.coordinator));
     for party in &a.party {
         let duplicates = if party.duplicate_free { "sans doublon" } else { "doublons possibles" };
-        say(&format!("  partenaire {} : {} ({duplicates}, {} fiches au plus par mois) ; DPO {}", party.id, party.name, party.max_records, party.dpo_contact));
+        say(&format!(
+            "  partenaire {} : {} ({duplicates}, {} fiches au plus par mois) ; DPO {}",
+            party.id, party.name, party.max_records, party.dpo_contact
+        ));
     }
     say(&format!("  courtier : {}\n  tiers de confiance : {}", a.broker.name, a.custodian.name));
     for analyst in &a.analyst {
@@ -164,7 +168,10 @@ fn show(parsed: &ParsedAgreement, json: bool) -> anyhow::Result<()> {
     let fields: Vec<&str> = a.identity.field.iter().map(|f| f.column.as_str()).collect();
     say(&format!("Champs d'identité : {}", fields.join(", ")));
     let attributes: Vec<&str> = a.attribute.iter().map(|t| t.name.as_str()).collect();
-    say(&format!("Attributs transmis, minimisés : {}", if attributes.is_empty() { "aucun".to_owned() } else { attributes.join(", ") }));
+    say(&format!(
+        "Attributs transmis, minimisés : {}",
+        if attributes.is_empty() { "aucun".to_owned() } else { attributes.join(", ") }
+    ));
     say(&format!(
         "Encodage : jeu de passes {}, {} jetons par fiche, filtres de {} bits, soit {} octets par fiche",
         a.encoding.pass_set,

@@ -41,7 +41,9 @@ pub async fn run(command: CohortCommand) -> anyhow::Result<()> {
     let (run, found) = overlap_of(&Tables::open(&config.data_dir)?, period, minimum)?;
     if json {
         let cells: Vec<_> = found.cells.iter().map(|c| json!({ "parties": c.parties, "persons": c.persons })).collect();
-        return print_json(&json!({ "run": run, "period": period, "persons": found.persons, "minimum_cell": minimum, "cells": cells }));
+        return print_json(
+            &json!({ "run": run, "period": period, "persons": found.persons, "minimum_cell": minimum, "cells": cells }),
+        );
     }
     say(&format!("{period} (traitement {run}) : {} personnes distinctes", found.persons));
     let rows: Vec<Vec<String>> = found

@@ -107,7 +107,10 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
             if json {
                 return print_json(&summary);
             }
-            say(&format!("{period} : {} lignes lues, {} fiches prises en charge, {} écartées", summary.lines, summary.records, summary.set_aside));
+            say(&format!(
+                "{period} : {} lignes lues, {} fiches prises en charge, {} écartées",
+                summary.lines, summary.records, summary.set_aside
+            ));
             for (reason, n) in &summary.reasons {
                 say(&format!("  {n:>6}  {reason}"));
             }
@@ -119,7 +122,9 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
         NodeCommand::Ceremony { node } => {
             let node = open(&node)?;
             match node.advance_ceremony(node.peers()?.broker).await? {
-                Some(fingerprint) => say(&format!("Empreinte de la clé de groupe : {fingerprint}\nComparez-la avec les autres partenaires par un autre canal (téléphone).")),
+                Some(fingerprint) => say(&format!(
+                    "Empreinte de la clé de groupe : {fingerprint}\nComparez-la avec les autres partenaires par un autre canal (téléphone)."
+                )),
                 None => say("Contribution déposée ; il manque celle d'un autre partenaire. Relancez plus tard."),
             }
         }
@@ -129,7 +134,10 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
             let bars = Bars::new(false);
             let done = node.participate(&run, period, peers.broker, peers.custodian, &bars.progress()).await?;
             bars.finish();
-            say(&format!("{} fiches envoyées (dont leurres), {} référencées, {} présentes en {period}", done.uploaded, done.referenced, done.present));
+            say(&format!(
+                "{} fiches envoyées (dont leurres), {} référencées, {} présentes en {period}",
+                done.uploaded, done.referenced, done.present
+            ));
         }
         NodeCommand::Status { node, json } => {
             let node = open(&node)?;
@@ -141,13 +149,23 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
                 }
             }
             if json {
-                return print_json(&json!({ "party": node.party().as_str(), "fingerprint": fingerprint, "deliveries": deliveries, "names_held": node.names_held()? }));
+                return print_json(
+                    &json!({ "party": node.party().as_str(), "fingerprint": fingerprint, "deliveries": deliveries, "names_held": node.names_held()? }),
+                );
             }
-            say(&format!("Partenaire {} ; empreinte de la clé de groupe : {}", node.party(), fingerprint.as_deref().unwrap_or("pas encore établie")));
+            say(&format!(
+                "Partenaire {} ; empreinte de la clé de groupe : {}",
+                node.party(),
+                fingerprint.as_deref().unwrap_or("pas encore établie")
+            ));
             for d in deliveries {
                 say(&format!("  {} : {} lignes, {} fiches, {} écartées", d.period, d.lines, d.records, d.set_aside));
             }
-            say(if node.names_held()? { "Des noms sont encore détenus (linkage node delete-names les supprime)." } else { "Aucun nom n'est détenu." });
+            say(if node.names_held()? {
+                "Des noms sont encore détenus (linkage node delete-names les supprime)."
+            } else {
+                "Aucun nom n'est détenu."
+            });
         }
         NodeCommand::DeleteNames { node } => {
             let deleted = open(&node)?.delete_names()?;

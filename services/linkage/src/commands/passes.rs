@@ -72,7 +72,10 @@ pub fn run(command: PassesCommand) -> anyhow::Result<()> {
     if json {
         print_json(&check)?;
     } else {
-        say(&format!("Jeu de passes {}, mesuré sur {} fiches, pour {} fiches attendues de tous les partenaires", check.pass_set, check.measured_records, size));
+        say(&format!(
+            "Jeu de passes {}, mesuré sur {} fiches, pour {} fiches attendues de tous les partenaires",
+            check.pass_set, check.measured_records, size
+        ));
         let rows: Vec<Vec<String>> = check
             .passes
             .iter()
@@ -88,8 +91,14 @@ pub fn run(command: PassesCommand) -> anyhow::Result<()> {
                 ]
             })
             .collect();
-        say(&table(&["passe", "clés/fiche", "entropie (bits)", "exigée", "rencontres/fiche", "plus grand bloc", "admise"], &rows));
-        say(&format!("Ensemble : {:.1} clés et {:.3} rencontres attendues par fiche", check.keys_per_record, check.meetings_per_record));
+        say(&table(
+            &["passe", "clés/fiche", "entropie (bits)", "exigée", "rencontres/fiche", "plus grand bloc", "admise"],
+            &rows,
+        ));
+        say(&format!(
+            "Ensemble : {:.1} clés et {:.3} rencontres attendues par fiche",
+            check.keys_per_record, check.meetings_per_record
+        ));
         for warning in &check.warnings {
             say(&format!("Attention : {warning}"));
         }

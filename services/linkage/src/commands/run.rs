@@ -84,7 +84,14 @@ fn facts(run: &v1::RunStatus) -> Value {
 }
 
 fn line(run: &v1::RunStatus) -> String {
-    let mut text = format!("{} ({}) : {}, {}/{} partenaires ont envoyé", run.run_id, run.period, state_name(run.state()), run.committed.len(), run.parties.len());
+    let mut text = format!(
+        "{} ({}) : {}, {}/{} partenaires ont envoyé",
+        run.run_id,
+        run.period,
+        state_name(run.state()),
+        run.committed.len(),
+        run.parties.len()
+    );
     if !run.reason.is_empty() {
         text.push_str(&format!(" ; {}", run.reason));
     }
@@ -99,7 +106,10 @@ pub fn client(node: &Node) -> Result<RunsClient<Channel>, NodeError> {
 /// Runs a command.
 pub async fn run(command: RunCommand) -> anyhow::Result<()> {
     let through = match &command {
-        RunCommand::Open { through, .. } | RunCommand::Cancel { through, .. } | RunCommand::Status { through, .. } | RunCommand::List { through } => through,
+        RunCommand::Open { through, .. }
+        | RunCommand::Cancel { through, .. }
+        | RunCommand::Status { through, .. }
+        | RunCommand::List { through } => through,
     };
     let (json, node) = (through.json, Node::open(config(&through.config)?)?);
     let mut client = client(&node)?;

@@ -86,7 +86,10 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         folder.join("report.html").display()
     ));
     if args.keep.is_some() {
-        say(&format!("Configurations conservées ; par exemple : linkage node status --config {}", site.node_config(&site.parties[0]).display()));
+        say(&format!(
+            "Configurations conservées ; par exemple : linkage node status --config {}",
+            site.node_config(&site.parties[0]).display()
+        ));
     }
     Ok(())
 }
@@ -170,7 +173,8 @@ async fn link(site: &Site, network: &mut Network, run: &RunId, period: Period, b
     let coordinator = node(site, &site.parties[0])?;
     let agreement = Some(coordinator.gate.reference());
     let mut broker = client(&coordinator)?;
-    let request = v1::OpenRunRequest { agreement: agreement.clone(), run_id: run.to_string(), period: period.to_string(), parties: vec![] };
+    let request =
+        v1::OpenRunRequest { agreement: agreement.clone(), run_id: run.to_string(), period: period.to_string(), parties: vec![] };
     broker.open_run(request).await.map_err(|s| ServiceError::from(&s))?;
     let tables = Tables::open(&site.analyst_data())?;
     let started = std::time::Instant::now();
@@ -184,7 +188,9 @@ async fn link(site: &Site, network: &mut Network, run: &RunId, period: Period, b
         let request = v1::RunRequest { agreement: agreement.clone(), run_id: run.to_string() };
         let status = broker.get_run(request).await.map_err(|s| ServiceError::from(&s))?.into_inner();
         match status.state() {
-            v1::RunState::Failed | v1::RunState::Cancelled => bail!("traitement {run} {} : {}", state_name(status.state()), status.reason),
+            v1::RunState::Failed | v1::RunState::Cancelled => {
+                bail!("traitement {run} {} : {}", state_name(status.state()), status.reason)
+            }
             v1::RunState::Closed if tables.has(run) => break,
             _ => {}
         }
@@ -220,7 +226,8 @@ async fn found(site: &Site, run: &RunId, period: Period, folder: &Path) -> anyho
             break;
         }
         for row in page {
-            let local_id = owners.get(&(row.party.clone(), row.reference)).context("a record of the link table is in no delivery")?;
+            let local_id =
+                owners.get(&(row.party.clone(), row.reference)).context("a record of the link table is in no delivery")?;
             links.push(Link {
                 person: row.person,
                 party: row.party.to_string(),
@@ -243,7 +250,11 @@ async fn found(site: &Site, run: &RunId, period: Period, folder: &Path) -> anyho
         found: Found {
             persons: overlap.persons,
             linked_records: links.iter().filter(|l| l.match_class > 0).count() as u64,
-            overlap: overlap.cells.into_iter().map(|c| (c.parties.iter().map(ToString::to_string).collect(), c.persons)).collect(),
+            overlap: overlap
+                .cells
+                .into_iter()
+                .map(|c| (c.parties.iter().map(ToString::to_string).collect(), c.persons))
+                .collect(),
             minimum_cell: site.minimum_cell,
         },
         evaluation: Some(evaluation),

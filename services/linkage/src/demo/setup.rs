@@ -63,10 +63,7 @@ impl Site {
     }
 
     fn roles(&self) -> Vec<(RoleId, String)> {
-        let mut roles = vec![
-            (RoleId::Broker, "courtier".to_owned()),
-            (RoleId::Custodian, "tiers".to_owned()),
-        ];
+        let mut roles = vec![(RoleId::Broker, "courtier".to_owned()), (RoleId::Custodian, "tiers".to_owned())];
         if let Ok(analyst) = "etude".parse() {
             roles.push((RoleId::Analyst(analyst), "etude".to_owned()));
         }
@@ -90,11 +87,23 @@ impl Site {
         Ok(())
     }
 
-    fn write_role(&self, authority: &DevAuthority, secrets: &Secrets, agreement: &PartyId, role: &RoleId, name: &str) -> anyhow::Result<()> {
+    fn write_role(
+        &self,
+        authority: &DevAuthority,
+        secrets: &Secrets,
+        agreement: &PartyId,
+        role: &RoleId,
+        name: &str,
+    ) -> anyhow::Result<()> {
         let home = self.folder.join(name);
         let keys = home.join("cles");
         fsx::create_private_dir(&keys)?;
-        let tls = authority.issue_files(&certificate_identity(agreement, role), Validity::days(SystemClock.now(), CERTIFICATE_DAYS), &home.join("tls"), "certificat")?;
+        let tls = authority.issue_files(
+            &certificate_identity(agreement, role),
+            Validity::days(SystemClock.now(), CERTIFICATE_DAYS),
+            &home.join("tls"),
+            "certificat",
+        )?;
         let secret_name = match role {
             RoleId::Party(id) => format!("party/{id}"),
             RoleId::Broker => "broker".to_owned(),
@@ -118,7 +127,12 @@ impl Site {
         let head = match role {
             RoleId::Broker => {
                 secret("signing_key", "signing.key");
-                format!("listen = \"{}\"\ndata_dir = {}\ncustodian_url = \"{}\"\n", self.addresses[0], path(home.join("donnees")), url(1))
+                format!(
+                    "listen = \"{}\"\ndata_dir = {}\ncustodian_url = \"{}\"\n",
+                    self.addresses[0],
+                    path(home.join("donnees")),
+                    url(1)
+                )
             }
             RoleId::Custodian => {
                 key("oprf.key", &secrets.oprf()?.to_bytes())?;
@@ -132,7 +146,12 @@ impl Site {
                 key("pseudonym.key", &secrets.analyst_scalar(&secret_name).to_bytes())?;
                 secret("sealing_key", "sealing.key");
                 secret("pseudonym_key", "pseudonym.key");
-                format!("analyst = \"{id}\"\nlisten = \"{}\"\ndata_dir = {}\ncustodian_url = \"{}\"\n", self.addresses[2], path(self.analyst_data()), url(1))
+                format!(
+                    "analyst = \"{id}\"\nlisten = \"{}\"\ndata_dir = {}\ncustodian_url = \"{}\"\n",
+                    self.addresses[2],
+                    path(self.analyst_data()),
+                    url(1)
+                )
             }
             RoleId::Party(id) => {
                 key("sealing.key", &secrets.sealing(&secret_name).to_bytes())?;
@@ -176,7 +195,8 @@ impl Site {
     }
     /// Configurations of broker, custodian and analyst, with the command that serves them.
     pub fn servers(&self) -> [(&'static str, PathBuf); 3] {
-        [("broker", "courtier"), ("custodian", "tiers"), ("analyst", "etude")].map(|(command, home)| (command, self.folder.join(home).join("linkage.toml")))
+        [("broker", "courtier"), ("custodian", "tiers"), ("analyst", "etude")]
+            .map(|(command, home)| (command, self.folder.join(home).join("linkage.toml")))
     }
     /// The custodian's data.
     pub fn custodian_data(&self) -> PathBuf {

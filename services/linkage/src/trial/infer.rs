@@ -40,7 +40,9 @@ pub fn agreement<'m>(
     let columns: std::collections::HashSet<String> =
         mappings.flat_map(|m| m.column.iter().filter_map(|c| c.target.clone())).collect();
     let has = |name: &str| columns.contains(name);
-    let french = ["nom_usage", "code_lieu_naissance", "lieu_naissance", "pays_naissance", "commune_residence", FULL_NAME].iter().any(|c| has(c));
+    let french = ["nom_usage", "code_lieu_naissance", "lieu_naissance", "pays_naissance", "commune_residence", FULL_NAME]
+        .iter()
+        .any(|c| has(c));
     let (identity, pass_set, attributes) = if french {
         (Identity::french(), "fr-1", Attribute::french())
     } else {
@@ -75,7 +77,8 @@ pub fn agreement<'m>(
         let mut other = secrets.members(&id, &[("personne".parse()?, 1000)])?;
         members.party.append(&mut other.party);
     }
-    let mut agreement = Agreement::for_trial(id, members, identity, attributes, term).ok_or_else(|| anyhow::anyhow!("no party"))?;
+    let mut agreement =
+        Agreement::for_trial(id, members, identity, attributes, term).ok_or_else(|| anyhow::anyhow!("no party"))?;
     agreement.encoding.pass_set = pass_set.to_owned();
     agreement.encoding.expected_records = sizes.iter().map(|s| s.1).sum::<u64>().max(1000);
     Ok(agreement)

@@ -104,7 +104,8 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
     for (party, file) in &args.input {
         let mapping = mappings.get(party).context("mapping")?;
         let mut report = SetAsideReport::create(&args.out.join(format!("{party}-ecartees.csv")))?;
-        let delivery = read_delivery(agreement.agreement(), mapping, file, period, &mut report).with_context(|| party.to_string())?;
+        let delivery =
+            read_delivery(agreement.agreement(), mapping, file, period, &mut report).with_context(|| party.to_string())?;
         report.finish()?;
         progress.step("lecture").at(delivery.summary.lines, delivery.summary.lines);
         trialists.push(Trialist { party: party.clone(), delivery });
@@ -205,8 +206,11 @@ async fn encode(
     let layout = terms.layout();
     let passes = PassSet::named(&terms.encoding.pass_set)?;
     let hash = *agreement.hash().as_bytes();
-    let contributions: Vec<(String, Contribution)> =
-        terms.party.iter().map(|p| (p.id.to_string(), Contribution::from_bytes(&secrets.key(&format!("party/{}/contribution", p.id))))).collect();
+    let contributions: Vec<(String, Contribution)> = terms
+        .party
+        .iter()
+        .map(|p| (p.id.to_string(), Contribution::from_bytes(&secrets.key(&format!("party/{}/contribution", p.id)))))
+        .collect();
     let named: Vec<(&str, &Contribution)> = contributions.iter().map(|(id, c)| (id.as_str(), c)).collect();
     let run_key = GroupKey::combine(&hash, &named)?.run_key(&hash, args.run.as_str());
     let mut uploads = Vec::new();
@@ -220,8 +224,11 @@ async fn encode(
         };
         let identities: Vec<(RecordRef, Identity)> =
             trialist.delivery.rows.iter().map(|row| (stage_one::random_ref(&mut rng), row.identity.clone())).collect();
-        let local_ids: HashMap<RecordRef, &str> =
-            identities.iter().zip(&trialist.delivery.rows).map(|((reference, _), row)| (*reference, row.local_id.as_str())).collect();
+        let local_ids: HashMap<RecordRef, &str> = identities
+            .iter()
+            .zip(&trialist.delivery.rows)
+            .map(|((reference, _), row)| (*reference, row.local_id.as_str()))
+            .collect();
         let encoded = stage_one::encode(terms, &passes, &identities, period, &mut evaluator, &mut NoCache, progress).await?;
         let storage = secrets.key(&format!("party/{}/storage", trialist.party));
         let seed = Vault::local_secret(&storage, "levels", &[period.to_string().as_bytes()]);
@@ -283,7 +290,10 @@ fn persons(clusters: &[Vec<pipeline::Member>], owners: &HashMap<Handle, (PartyId
 /// Measures `links` against `truth`, with the figures by tag where a `truth_persons.csv` lies beside it.
 pub fn evaluate(links: &Path, truth: &Path, period: Period) -> anyhow::Result<linkage_synth::evaluate::Evaluation> {
     let open = |path: &Path| std::fs::File::open(path).with_context(|| path.display().to_string());
-    let months = std::io::read_to_string(open(truth)?)?.lines().next().is_some_and(|h| h.split(',').any(|c| c == "month" || c == "period"));
+    let months = std::io::read_to_string(open(truth)?)?
+        .lines()
+        .next()
+        .is_some_and(|h| h.split(',').any(|c| c == "month" || c == "period"));
     let period = months.then(|| period.to_string());
     let persons = truth.with_file_name("truth_persons.csv");
     let mut persons = if persons.is_file() { Some(open(&persons)?) } else { None };

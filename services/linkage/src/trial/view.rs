@@ -15,7 +15,12 @@ use linkage_broker::pipeline::PartyUpload;
 use parquet::arrow::ArrowWriter;
 
 /// Writes the view of `uploads` to `folder`.
-pub fn write(folder: &Path, agreement: &Agreement, uploads: &[PartyUpload], owners: &HashMap<Handle, (PartyId, String)>) -> anyhow::Result<()> {
+pub fn write(
+    folder: &Path,
+    agreement: &Agreement,
+    uploads: &[PartyUpload],
+    owners: &HashMap<Handle, (PartyId, String)>,
+) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let layout = agreement.layout();
     let schema = Arc::new(Schema::new(vec![
@@ -34,14 +39,19 @@ pub fn write(folder: &Path, agreement: &Agreement, uploads: &[PartyUpload], owne
     }
     writer.close()?;
 
-    let mut lines: Vec<String> = owners.iter().map(|(handle, (party, id))| format!("{},{party},{id}\n", handle.to_hex())).collect();
+    let mut lines: Vec<String> =
+        owners.iter().map(|(handle, (party, id))| format!("{},{party},{id}\n", handle.to_hex())).collect();
     lines.sort();
-    linkage_common::fsx::write_atomic(&folder.join("handles.csv"), format!("handle,party,local_id\n{}", lines.concat()).as_bytes())?;
+    linkage_common::fsx::write_atomic(
+        &folder.join("handles.csv"),
+        format!("handle,party,local_id\n{}", lines.concat()).as_bytes(),
+    )?;
     Ok(())
 }
 
 fn columns(layout: &Layout, party: &str, batch: &[u8]) -> anyhow::Result<Vec<ArrayRef>> {
-    let (mut handles, mut headers, mut entries, mut tokens, mut payloads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut handles, mut headers, mut entries, mut tokens, mut payloads) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for record in batch.chunks_exact(layout.record_len()) {
         let (prefix, rest) = record.split_at(Layout::PREFIX_LEN);
         for (number, entry) in rest.chunks_exact(layout.entry_len()).enumerate() {
