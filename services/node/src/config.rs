@@ -19,6 +19,9 @@ pub struct NodeConfig {
     /// Folder that deliveries are put into, as `AAAA-MM/FILE`; read by `linkage node serve`.
     #[serde(default)]
     pub inbox_dir: Option<PathBuf>,
+    /// Attributes that this party sends, of those that the agreement lists; all of them when absent.
+    #[serde(default)]
+    pub attributes: Option<Vec<String>>,
     /// The column mapping that the operator confirmed.
     pub mapping: PathBuf,
     /// The broker's address, `https://host:port`.

@@ -82,6 +82,9 @@ impl Node {
                 config.party
             )));
         }
+        if let Some(attributes) = &config.attributes {
+            gate.signed().permit_attributes(attributes).map_err(ServiceError::from)?;
+        }
         let key = config.storage_key.read_key().map_err(ServiceError::configuration)?;
         let vault = Vault::open(&config.state_dir, &key)?;
         Ok(Self { config, gate, vault })
@@ -101,6 +104,13 @@ impl Node {
     /// The confirmed mapping.
     pub fn mapping(&self) -> Result<Mapping, NodeError> {
         Ok(Mapping::load(&self.config.mapping)?)
+    }
+
+    /// The attributes of a record that this party chose to send; the others are as if missing.
+    fn sent(&self, values: &[Option<String>]) -> Vec<Option<String>> {
+        let names = self.gate.agreement().attribute.iter().map(|a| &a.name);
+        let chosen = |name: &String| self.config.attributes.as_ref().is_none_or(|chosen| chosen.contains(name));
+        names.zip(values).map(|(name, value)| value.clone().filter(|_| chosen(name))).collect()
     }
 
     /// What is kept of the delivery for `period`.
@@ -174,7 +184,7 @@ impl Node {
             records.push(DeliveredRecord {
                 reference: reference.to_hex(),
                 household: row.household.as_ref().map(|h| hex::encode(self.vault.digest("household", &[h.as_bytes()]))),
-                attributes: row.attributes.clone(),
+                attributes: self.sent(&row.attributes),
             });
         }
         refs.save(&self.vault)?;

@@ -45,6 +45,9 @@ pub struct DemoArgs {
     /// Keep everything in this folder (new or empty): configurations, keys, data, results, for use with the single commands.
     #[arg(long)]
     keep: Option<PathBuf>,
+    /// Make data, keys, agreement and configurations, and stop: the roles can then be started one by one.
+    #[arg(long, requires = "keep")]
+    set_up_only: bool,
     /// Draw data and all keys from this seed: the same seed gives the same links to the byte.
     #[arg(long)]
     seed: Option<u64>,
@@ -58,6 +61,11 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let data = data(&args, &folder, &bars)?;
     bars.line("2. Identités, certificats, convention signée par les cinq partenaires");
     let site = Site::build(&folder, &data, args.seed)?;
+    if args.set_up_only {
+        bars.finish();
+        say(&format!("Prêt dans {} : démarrez chaque rôle, par exemple : linkage broker serve --config {}", folder.display(), site.servers()[0].1.display()));
+        return Ok(());
+    }
     bars.line("3. Courtier, tiers de confiance, étude et cinq nœuds démarrent (TLS mutuel sur la boucle locale)");
     let mut network = Network::start(&site).await?;
     bars.line("4. Clé de groupe : chaque partenaire contribue, le courtier relaie sans pouvoir ouvrir");
