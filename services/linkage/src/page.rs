@@ -216,12 +216,16 @@ fn section(run: &RunFindings) -> Markup {
             div.tile { b { (count(run.parties.iter().map(|p| p.records).sum())) } span { "fiches de " (run.parties.len()) " partenaires" } }
             div.tile { b { (percent(precision.0)) } span { "précision estimée sans vérité connue (" (percent(precision.1)) " à " (percent(precision.2)) ")" } }
             div.tile { b { (percent(recall.0)) } span { "rappel estimé sans vérité connue (" (percent(recall.1)) " à " (percent(recall.2)) ")" } }
-            @if let Some(e) = &run.evaluation {
+        }
+        @if let Some(e) = &run.evaluation {
+            div.tiles {
+                div.tile { b { (count(e.persons_true)) } span { "personnes réelles (vérité connue)" } }
+                div.tile { b { (count(e.cross_party.true_pairs)) } span { "paires vraies entre partenaires" } }
                 div.tile { b { (percent(e.cross_party.precision)) } span { "précision contre la vérité connue" } }
                 div.tile { b { (percent(e.cross_party.recall)) } span { "rappel contre la vérité connue" } }
             }
         }
-        h3 { "Livraisons : chaque ligne est rendue compte" }
+        h3 { "Livraisons : il est rendu compte de chaque ligne" }
         table {
             thead { tr { th { "Partenaire" } th { "Lignes lues" } th { "Fiches retenues" } th { "Écartées" } } }
             tbody { @for p in &run.parties { tr { td { (p.party) } td { (count(p.lines)) } td { (count(p.records)) } td { (count(p.set_aside)) } } } }
@@ -245,7 +249,7 @@ fn section(run: &RunFindings) -> Markup {
             table {
                 thead { tr { th { "Cas" } th { "Paires vraies" } th { "Précision" } th { "Rappel" } } }
                 tbody { @for tag in &e.by_tag { tr {
-                    td { (tag.tag) } td { (count(tag.pairs.true_pairs)) } td { (percent(tag.pairs.precision)) } td { (percent(tag.pairs.recall)) }
+                    td { (case(&tag.tag)) } td { (count(tag.pairs.true_pairs)) } td { (percent(tag.pairs.precision)) } td { (percent(tag.pairs.recall)) }
                 } } }
             }
         } }
@@ -253,6 +257,27 @@ fn section(run: &RunFindings) -> Markup {
         (histogram(&run.linkage))
         p.soft { "Nombre de paires par poids d'évidence (bits, échelle logarithmique). À droite, les paires que les champs disent être une même personne." }
         (weights(&run.linkage))
+    }
+}
+
+/// A tag of the truth, in words.
+fn case(tag: &str) -> &str {
+    match tag {
+        "homonyme" => "homonymes (mêmes nom et prénom)",
+        "homonyme_meme_annee" => "homonymes nés la même année",
+        "homonyme_meme_mois" => "homonymes nés le même mois",
+        "homonyme_meme_ddn" => "homonymes nés le même jour",
+        "jumeau" => "jumeaux",
+        "parent_enfant_meme_nom" => "parent et enfant de mêmes nom et prénom",
+        "fratrie" => "frères et sœurs",
+        "date_defaut" => "date de naissance par défaut (01/01, 31/12)",
+        "translitteration" => "noms translittérés",
+        "nom_usage" => "nom d'usage",
+        "ne_etranger" => "nés à l'étranger",
+        "sans_papiers" => "sans papiers",
+        "particule" => "noms à particule",
+        "prenom_compose" => "prénoms composés",
+        other => other,
     }
 }
 

@@ -163,17 +163,27 @@ fn node(site: &Site, party: &PartyId) -> anyhow::Result<Node> {
     Ok(Node::open(crate::commands::config(&site.node_config(party))?)?)
 }
 
-/// Puts each party's file into its inbox, whole.
+/// Puts each party's file into its inbox, whole, with two defective lines at its end: every delivery has some.
 fn deliver(site: &Site, data: &SynthSummary, period: Period) -> anyhow::Result<()> {
     for file in data.files.iter().filter(|f| f.month == period.to_string()) {
         let inbox = site.inbox(&file.party.parse()?).join(period.to_string());
         std::fs::create_dir_all(&inbox)?;
         let name = file.raw.file_name().context("file name")?;
         let part = inbox.join(format!("{}.part", name.to_string_lossy()));
-        std::fs::copy(&file.raw, &part)?;
+        let mut bytes = std::fs::read(&file.raw)?;
+        bytes.extend(defective_lines(&bytes));
+        std::fs::write(&part, bytes)?;
         std::fs::rename(part, inbox.join(name))?;
     }
     Ok(())
+}
+
+/// The file's last line once more, hence a local id given twice, and the line cut in its middle.
+fn defective_lines(file: &[u8]) -> Vec<u8> {
+    let text = file.trim_ascii_end();
+    let last = &text[text.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)..];
+    let gap: &[u8] = if file.ends_with(b"\n") { b"" } else { b"\n" };
+    [gap, last, b"\n", &last[..last.len() / 3], b"\n"].concat()
 }
 
 /// Opens the run as the coordinator and waits until the analyst holds its link table.
