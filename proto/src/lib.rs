@@ -1,5 +1,5 @@
 //! The gRPC contract between the roles, generated from `linkage/v1/*.proto`, whose comments carry it.
-#![allow(missing_docs, clippy::all)]
+#![allow(missing_docs, clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction)]
 
 /// Version 1 of the contract.
 pub mod v1 {

@@ -190,7 +190,7 @@ fn table(entries: &dyn TableLike, key_at: usize, at: usize, path: &str, faults: 
     let entries = entries
         .iter()
         .map(|(name, item)| {
-            let key_at = entries.key(name).and_then(|k| k.span()).map_or(at, |s| s.start);
+            let key_at = entries.key(name).and_then(toml_edit::Key::span).map_or(at, |s| s.start);
             (name.to_owned(), self::item(item, key_at, &join(path, name), faults))
         })
         .collect();

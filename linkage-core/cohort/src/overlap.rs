@@ -90,7 +90,7 @@ mod tests {
         }
     }
     fn figures(table: &Overlap) -> Vec<(String, Option<u64>)> {
-        let name = |c: &Cell| c.parties.iter().map(|p| p.as_str()).collect::<Vec<_>>().join("+");
+        let name = |c: &Cell| c.parties.iter().map(linkage_agreement::PartyId::as_str).collect::<Vec<_>>().join("+");
         table.cells.iter().map(|c| (name(c), c.persons)).collect()
     }
     fn table(counts: &[(&str, u64)]) -> Overlap {

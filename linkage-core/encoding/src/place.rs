@@ -131,7 +131,7 @@ impl Communes {
             return Some(in_france(&code, Some(name.to_owned())));
         }
         match self.by_postcode.get(code.as_str()).and_then(|list| alone(list)) {
-            Some(insee) => Some(in_france(insee, self.names.get(insee).map(|n| n.to_string()))),
+            Some(insee) => Some(in_france(insee, self.names.get(insee).map(std::string::ToString::to_string))),
             None if self.by_postcode.contains_key(code.as_str()) || code.ends_with("00") => Some(in_france(&code, None)),
             None => Some(in_france(&code, Some(code.clone()))),
         }

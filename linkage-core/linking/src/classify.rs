@@ -205,7 +205,7 @@ fn first_shares(records: &Records<'_>) -> (Shares, Shares) {
     let sizes: Vec<(f64, bool)> =
         (0..records.parties()).map(|p| (records.of_party(p).len() as f64, records.duplicate_free(p))).collect();
     // Summed in order of size, so that the order of parties leaves no trace in the last bit.
-    let mut sorted = sizes.clone();
+    let mut sorted = sizes;
     sorted.sort_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)));
     let (mut across, mut expected_across, mut within, mut expected_within) = (0.0, 0.0, 0.0, 0.0);
     for (n, &(size, duplicate_free)) in sorted.iter().enumerate() {

@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(one.dimensions[3].counts, [0, 50, 50]);
         assert_eq!(one.dimensions[3].suppressed_pairs, [103, 0, 0]);
         assert_eq!(one.dimensions[0].counts[1], 105, "rounded");
-        let mut sum = exact.clone();
+        let mut sum = exact;
         sum.merge(&one).unwrap();
         assert_eq!(sum.pairs, 206);
         assert_eq!(sum.dimensions[3].counts, [3, 100, 100]);

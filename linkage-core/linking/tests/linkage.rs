@@ -172,7 +172,7 @@ fn parent_and_child_of_one_name_are_not_linked() {
 #[test]
 fn rivals_in_a_duplicate_free_party_are_left_open() {
     let twice = vec![(case(), Vec::new()), (case(), Vec::new())];
-    let out = link_cases(true, &[vec![(case(), Vec::new()), (crowd(900)[899].clone(), Vec::new())], twice.clone()]);
+    let out = link_cases(true, &[vec![(case(), Vec::new()), (crowd(900)[899].clone(), Vec::new())], twice]);
     let (x, y, z) = (number(2, 0, 0), number(2, 1, 0), number(2, 1, 1));
     assert_eq!((reason(&out.clusters, x, y), reason(&out.clusters, x, z)), (Some(Reason::Rival), Some(Reason::Rival)));
     assert_eq!(out.report.parties[1].rivals, 2);
@@ -285,7 +285,7 @@ proptest::proptest! {
                     })
                     .collect();
                 let cut = 1 + seed as usize % records.len().max(2);
-                batches.push(records.chunks(cut).map(|batch| batch.concat()).collect::<Vec<_>>());
+                batches.push(records.chunks(cut).map(<[std::vec::Vec<u8>]>::concat).collect::<Vec<_>>());
             }
             let input: Vec<_> = batches
                 .iter()

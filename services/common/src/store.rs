@@ -54,8 +54,11 @@ impl From<sqlx::Error> for StoreError {
             return Self::DiskFull;
         }
         // The low byte of the (extended) result code is the primary one: https://sqlite.org/rescode.html
-        let primary =
-            error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+        let primary = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .and_then(|code| code.parse::<u32>().ok())
+            .map(|code| code & 0xff);
         match primary {
             Some(13) => Self::DiskFull,
             Some(5 | 6) => Self::Busy,

@@ -153,7 +153,7 @@ impl Desk<'_> {
             }
             Slip::Swapped => std::mem::swap(&mut typed.birth_name, &mut typed.given),
             Slip::DayMonth => {
-                typed.born = typed.born.map(|date| Date::new(date.year(), date.day(), date.month()).unwrap_or(date))
+                typed.born = typed.born.map(|date| Date::new(date.year(), date.day(), date.month()).unwrap_or(date));
             }
             Slip::Digit => typed.born = typed.born.map(|date| wrong_digit(date, self.today, dice)),
             Slip::Year => {
@@ -165,7 +165,7 @@ impl Desk<'_> {
             }
             Slip::NoDate => typed.born = None,
             Slip::DefaultDate => {
-                typed.born = typed.born.map(|date| if dice.chance(0.3) { day_of(1900, 1, 1) } else { day_of(date.year(), 1, 1) })
+                typed.born = typed.born.map(|date| if dice.chance(0.3) { day_of(1900, 1, 1) } else { day_of(date.year(), 1, 1) });
             }
             Slip::OtherGiven => {
                 let origin = &super::origins::ORIGINS[usize::from(person.origin)];
@@ -332,7 +332,7 @@ fn misspell(slip: Slip, word: &str, dice: &mut Dice) -> Option<String> {
         Slip::Insertion => out.insert(at + 1, like(*dice.pick(&['a', 'e', 'i', 'r', 's', 'n', 't', 'l', 'o', 'u']))),
         Slip::Deletion if letters.len() > 3 => drop(out.remove(at)),
         Slip::Transposition if letters.get(at + 1).is_some_and(|next| next.is_alphabetic() && *next != here) => {
-            out.swap(at, at + 1)
+            out.swap(at, at + 1);
         }
         Slip::Doubling => {
             if letters.get(at + 1) == Some(&here) {

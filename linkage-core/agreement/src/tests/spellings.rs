@@ -124,7 +124,7 @@ proptest! {
         let chars: Vec<char> = agreement().to_toml().lines().filter(|l| !l.starts_with('#')).flat_map(|l| l.chars().chain(['\n'])).collect();
         let at = at % chars.len();
         prop_assume!(chars[at].is_ascii_alphanumeric());
-        let mut changed = chars.clone();
+        let mut changed = chars;
         changed[at] = if changed[at] == '2' { '3' } else { '2' };
         let changed: String = changed.into_iter().collect();
         if let Ok(other) = ParsedAgreement::parse(&changed, "x") {

@@ -92,7 +92,7 @@ fn runs_and_blocks_have_entries_of_their_own() {
     let (x, y) = (BlockSecret::from_bytes(&[1; 32]), BlockSecret::from_bytes(&[2; 32]));
     let run = key.run_key(&AGREEMENT, "2024-01");
     let token = run.entry_keys(&x).0;
-    assert_eq!(run.clone().entry_keys(&x).0, token);
+    assert_eq!(run.entry_keys(&x).0, token);
     assert_ne!(run.entry_keys(&y).0, token);
     assert_ne!(key.run_key(&AGREEMENT, "2024-02").entry_keys(&x).0, token);
     assert_ne!(key.run_key(&[0; 32], "2024-01").entry_keys(&x).0, token);

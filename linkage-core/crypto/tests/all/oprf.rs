@@ -153,7 +153,7 @@ fn an_altered_answer_gives_nothing() {
     assert_eq!(refusal(&Evaluation { proof: answer.proof, ..foreign.clone() }), OprfError::ProofRefused);
     assert_eq!(state.finalize(other.public_key(), &answer).unwrap_err(), OprfError::ProofRefused);
     // one element from another key, among good ones
-    let mut mixed = answer.clone();
+    let mut mixed = answer;
     mixed.elements[..32].copy_from_slice(&foreign.elements[..32]);
     assert_eq!(refusal(&mixed), OprfError::ProofRefused);
     // the good answer to another batch
@@ -219,6 +219,7 @@ fn the_largest_batch_is_one_proof() {
     let (state, sent) = Blinder::blind(&inputs, &mut rng).unwrap();
     let answer = key.evaluate(&sent, &mut rng).unwrap();
     let outputs = state.finalize(key.public_key(), &answer).unwrap();
-    let distinct: std::collections::BTreeSet<&[u8; 64]> = outputs.iter().map(|output| output.as_bytes()).collect();
+    let distinct: std::collections::BTreeSet<&[u8; 64]> =
+        outputs.iter().map(linkage_crypto::oprf::OprfOutput::as_bytes).collect();
     assert_eq!(distinct.len(), MAX_BATCH);
 }
