@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_header_is_read() {
-        let header = 0b110_001_000_10;
+        let header = 0b110_0010_0010;
         assert_eq!(Layout::date_quality(header), DateQuality::Default);
         assert_eq!([2, 5, 8].map(|at| Layout::rarity(header, at)), [0, 1, 6]);
         let all = [DateQuality::Missing, DateQuality::Full, DateQuality::Default, DateQuality::Partial];

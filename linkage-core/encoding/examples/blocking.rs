@@ -5,7 +5,7 @@
 //! SET is an embedded set's name or a TOML file. Files are CSV with canonical headers (French fields) or FEBRL's. Truth is
 //! a CSV of party, month, local_id, person_id; without it, FEBRL record ids tell who is who (rec-7-org, rec-7-dup-0).
 //! Prints figures only; `missed` receives the pairs not met as party and position in the file (0 the first record).
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

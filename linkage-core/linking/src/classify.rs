@@ -286,7 +286,7 @@ impl Model {
             {
                 continue;
             }
-            let (m, u) = (dimension.at(&dimension.m, level), dimension.at(&dimension.u, level));
+            let (m, u) = (probability(&dimension.m, level), probability(&dimension.u, level));
             let home = |shared: f64| shared * m + (1.0 - shared) * u;
             let (twins, namesakes) = match dimension.kind {
                 DimensionKind::Surname if level >= name_level::SWAPPED_CLOSE => (u, m),
@@ -399,11 +399,12 @@ impl Model {
 impl DimensionModel {
     /// Weight of a level in bits: log2(m / u).
     pub fn weight_bits(&self, level: u8) -> f64 {
-        (self.at(&self.m, level) / self.at(&self.u, level)).log2()
+        (probability(&self.m, level) / probability(&self.u, level)).log2()
     }
-    fn at(&self, table: &[f64], level: u8) -> f64 {
-        table.get(usize::from(level)).copied().unwrap_or(1.0).max(1e-12)
-    }
+}
+
+fn probability(table: &[f64], level: u8) -> f64 {
+    table.get(usize::from(level)).copied().unwrap_or(1.0).max(1e-12)
 }
 
 /// Logarithm of a sum given by logarithms.

@@ -3,7 +3,7 @@
 //! Nothing here knows what a name, a filter or a cohort is. The modules are the edges of a process: its
 //! files ([`fsx`], [`config`], [`agreement_files`], [`store`], [`blob`]), its peers ([`tls`], [`authz`], [`gate`], [`error`]), its clock
 //! ([`clock`]) and its log ([`telemetry`]). [`authority`] makes certificates for demonstrations and tests.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::disallowed_methods))]
 
 pub mod agreement_files;
 pub mod attributes;

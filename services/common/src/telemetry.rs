@@ -62,7 +62,10 @@ fn report_panic(place: &str) {
     if tracing::dispatcher::has_been_set() {
         tracing::error!(place, "panic");
     } else {
-        eprintln!("panic at {place}");
+        #[expect(clippy::print_stderr, reason = "nothing listens to events yet, and a silent panic helps nobody")]
+        {
+            eprintln!("panic at {place}");
+        }
     }
 }
 

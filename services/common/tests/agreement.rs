@@ -1,5 +1,5 @@
 //! The agreement's files, and what the agreement makes of a peer.
-#![allow(clippy::unwrap_used, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, unreachable_pub)]
 
 #[expect(dead_code, reason = "shared with the tests over TLS")]
 mod support;

@@ -1,5 +1,5 @@
 //! Mutual TLS on loopback, over real sockets: who gets in, who does not, and what each is told.
-#![allow(clippy::unwrap_used, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, unreachable_pub)]
 
 mod support;
 

@@ -65,6 +65,9 @@ fn entries_len(layout: &Layout) -> usize {
     layout.tokens_per_record * (SECRET_LEN + layout.payload_len)
 }
 
+/// A record inside its segment: position, reference, whether it is a decoy.
+pub type Chosen = (u32, RecordRef, bool);
+
 impl Index {
     /// Reads the index; empty when there is none.
     pub fn load(vault: &Vault) -> Result<Self, NodeError> {
@@ -144,8 +147,8 @@ impl Index {
     }
 
     /// Segments that hold a record chosen by `wanted`, each with its records' references by position.
-    pub fn segments(&self, wanted: impl Fn(&Indexed) -> bool) -> Vec<(u32, Vec<(u32, RecordRef, bool)>)> {
-        let mut segments: HashMap<u32, Vec<(u32, RecordRef, bool)>> = HashMap::new();
+    pub fn segments(&self, wanted: impl Fn(&Indexed) -> bool) -> Vec<(u32, Vec<Chosen>)> {
+        let mut segments: HashMap<u32, Vec<Chosen>> = HashMap::new();
         for (reference, at) in self.records.iter().filter(|(_, at)| wanted(at)) {
             segments.entry(at.segment).or_default().push((at.position, *reference, at.decoy));
         }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use linkage_agreement::{Period, RecordRef, RunId};
+use linkage_agreement::{Period, RunId};
 use linkage_common::attributes::{PLACE, pad};
 use linkage_common::error::ServiceError;
 use linkage_crypto::seal::{SealingPublicKey, attributes_info};
@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
-use crate::archive::{Index, Segment};
+use crate::archive::{Chosen, Index, Segment};
 use crate::error::NodeError;
 use crate::node::{DeliveryState, Node};
 use crate::progress::Progress;
@@ -39,7 +39,7 @@ pub struct Participation {
 /// Everything that follows from run, seed and state; made anew after an interruption.
 struct Plan {
     seed: RunSeed,
-    segments: Vec<(u32, Vec<(u32, RecordRef, bool)>)>,
+    segments: Vec<(u32, Vec<Chosen>)>,
     delivery: DeliveryState,
 }
 

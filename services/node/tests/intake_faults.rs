@@ -1,5 +1,5 @@
 //! What bad input gets: a clear refusal or a line set aside with its reason, no value in any message, counts that add up.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};

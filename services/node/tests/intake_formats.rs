@@ -2,7 +2,7 @@
 //! where it is present (`LINKAGE_SAMPLE`, or `../shared/data/sample` beside the repository).
 //!
 //! A failure names party, column and counts, never a value.
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -197,7 +197,7 @@ impl Desk<'_> {
             Slip::WrongPlace => {
                 typed.birthplace = match typed.birthplace {
                     Some(place) if place.is_abroad() => {
-                        Some(self.places.birth_abroad(&super::origins::ORIGINS[usize::from(person.origin)], dice))
+                        Some(Places::birth_abroad(&super::origins::ORIGINS[usize::from(person.origin)], dice))
                     }
                     Some(_) => Some(self.places.birth_in_france(dice.chance(0.5), dice)),
                     None => None,

@@ -14,7 +14,7 @@ use std::io::Read;
 
 use serde::Serialize;
 
-use super::tables::{Numbering, Records, Table, Tags};
+use super::tables::{Numbering, Records, Table, Tags, shown};
 
 /// Most distinct tags that a list of persons may use: they are held as bits.
 pub const MAX_TAGS: usize = 64;
@@ -244,7 +244,7 @@ impl Truth {
             }
         }
         if periods.len() > 1 {
-            let names = periods.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+            let names = periods.iter().map(|name| shown(name)).collect();
             return Err(EvaluateError::SeveralPeriods(names));
         }
         if wanted.is_some() && truth.cells.is_empty() {
@@ -254,7 +254,7 @@ impl Truth {
         if let Some(line) = repeated {
             return Err(EvaluateError::RecordTwice { file: Input::Truth, line });
         }
-        truth.period = periods.pop_first().map(|name| String::from_utf8_lossy(&name).into_owned());
+        truth.period = periods.pop_first().map(|name| shown(&name));
         Ok(truth)
     }
 }

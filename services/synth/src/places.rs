@@ -80,7 +80,7 @@ impl Places {
     }
 
     /// A country of the origin with one of its cities.
-    pub(crate) fn birth_abroad(&self, origin: &Origin, dice: &mut Dice) -> Birthplace {
+    pub(crate) fn birth_abroad(origin: &Origin, dice: &mut Dice) -> Birthplace {
         let weights: Vec<u32> = origin.countries.iter().map(|(_, weight)| *weight).collect();
         let code = origin.countries.get(dice.weighted(&weights)).map_or("", |(code, _)| code);
         let country = COUNTRIES.iter().position(|country| country.code == code).unwrap_or(0);

@@ -340,7 +340,7 @@ impl Maker<'_> {
         let dice = &mut self.dice;
         let abroad = dice.chance(origin.born_abroad);
         let year = (i32::from(self.start.year()) - age) as i16;
-        let birthplace = if abroad { self.places.birth_abroad(origin, dice) } else { self.places.birth_in_france(false, dice) };
+        let birthplace = if abroad { Places::birth_abroad(origin, dice) } else { self.places.birth_in_france(false, dice) };
         let nationality = nationality(origin, birthplace, dice);
         let surname = self.names.surname(origin, origin_at, dice);
         let given = self.names.given_names(origin, woman, year, abroad, dice);
@@ -480,7 +480,7 @@ impl Maker<'_> {
             };
             // Another place of birth of the same kind: the name is all that they share.
             let birthplace = if birthplace.is_abroad() {
-                self.places.birth_abroad(&ORIGINS[usize::from(origin)], &mut self.dice)
+                Places::birth_abroad(&ORIGINS[usize::from(origin)], &mut self.dice)
             } else {
                 self.places.birth_in_france(false, &mut self.dice)
             };

@@ -81,7 +81,7 @@ impl Tags {
                     return Err(EvaluateError::TooManyTags);
                 }
                 if bit == tags.names.len() {
-                    tags.names.push(String::from_utf8_lossy(tag).into_owned());
+                    tags.names.push(shown(tag));
                 }
                 *bits |= 1 << bit;
             }
@@ -96,6 +96,12 @@ impl Tags {
     }
 }
 
+/// Text of a table as people see it; cells are compared as bytes.
+#[expect(clippy::disallowed_methods, reason = "headers, periods and tags hold no name")]
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 /// A comma-separated table read by column name, one reused row at a time.
 pub(crate) struct Table<R> {
     file: Input,
@@ -108,10 +114,7 @@ impl<R: Read> Table<R> {
     pub(crate) fn open(source: R, file: Input) -> Result<Self, EvaluateError> {
         let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 16).from_reader(source);
         let header = reader.byte_headers().map_err(|error| unreadable(file, &error))?;
-        let header = header
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_ascii_lowercase())
-            .collect();
+        let header = header.iter().map(|name| shown(name).trim_start_matches('\u{feff}').trim().to_ascii_lowercase()).collect();
         Ok(Self { file, reader, header, row: csv::ByteRecord::new() })
     }
     pub(crate) fn find(&self, column: &str) -> Option<usize> {

@@ -12,9 +12,9 @@ fn faults(text: &str) -> Vec<Fault> {
 /// Replaces the `nth` (from 0) occurrence of `from`; a `⟦` in `to` is where the fault must stand.
 fn edit(text: &str, nth: usize, from: &str, to: &str) -> (String, usize, usize) {
     let (at, _) = text.match_indices(from).nth(nth).unwrap_or_else(|| panic!("{from} is not in the text"));
-    let edited = format!("{}{to}{}", &text[..at], &text[at + from.len()..]);
-    let mark = edited.find('⟦').unwrap();
-    let before = &edited[..mark];
+    let (before, after) = text.split_at(at);
+    let edited = format!("{before}{to}{}", after.strip_prefix(from).unwrap());
+    let (before, _) = edited.split_once('⟦').unwrap();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
     (edited.replace('⟦', ""), line, column)

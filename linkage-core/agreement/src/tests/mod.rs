@@ -28,8 +28,8 @@ pub(super) fn verification(n: u8) -> String {
     keys::encode(signing_key(n).verifying_key().as_bytes())
 }
 
-fn member_url(role: RoleId) -> String {
-    certificate_identity(&id("essai"), &role)
+fn member_url(role: &RoleId) -> String {
+    certificate_identity(&id("essai"), role)
 }
 
 fn party(name: &str, n: u8) -> Party {
@@ -37,7 +37,7 @@ fn party(name: &str, n: u8) -> Party {
         id: id(name),
         name: format!("Organisme {n}"),
         dpo_contact: "dpo@exemple.fr".to_owned(),
-        certificate_identity: member_url(RoleId::Party(id(name))),
+        certificate_identity: member_url(&RoleId::Party(id(name))),
         signing_key: verification(n),
         sealing_key: keys::encode(&[n; 32]),
         duplicate_free: n == 1,
@@ -50,7 +50,7 @@ pub(super) fn agreement() -> Agreement {
     let common = |n: u8, role: RoleId| Role {
         name: format!("Organisme {n}"),
         dpo_contact: "dpo@exemple.fr".to_owned(),
-        certificate_identity: member_url(role),
+        certificate_identity: member_url(&role),
         signing_key: verification(n),
     };
     let (broker, custodian) = (common(4, RoleId::Broker), common(5, RoleId::Custodian));
@@ -68,7 +68,7 @@ pub(super) fn agreement() -> Agreement {
             id: id("observatoire"),
             name: "Organisme 6".to_owned(),
             dpo_contact: "dpo@exemple.fr".to_owned(),
-            certificate_identity: member_url(RoleId::Analyst(id("observatoire"))),
+            certificate_identity: member_url(&RoleId::Analyst(id("observatoire"))),
             signing_key: verification(6),
             sealing_key: keys::encode(&[6; 32]),
             purpose: "observation".to_owned(),

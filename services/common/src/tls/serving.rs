@@ -119,6 +119,7 @@ where
     background.spawn(watch_files(tls, Duration::from_millis(limits.reload_poll_ms.max(1)), hangups()?));
 
     let (stopping, stop_seen) = oneshot::channel();
+    #[expect(clippy::disallowed_methods, reason = "the one server, fed with connections that TLS has accepted")]
     let server = Server::builder()
         .max_concurrent_streams(limits.max_concurrent_streams)
         .concurrency_limit_per_connection(limits.max_concurrent_streams as usize)

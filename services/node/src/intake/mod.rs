@@ -319,7 +319,7 @@ fn read_header<R: Read>(
     loop {
         match rows.next_row(row)? {
             RowRead::End => return Err(IntakeError::Empty),
-            RowRead::Blank => continue,
+            RowRead::Blank => {}
             RowRead::TooLong | RowRead::UnclosedQuote => return Err(IntakeError::NoHeader { line: row.line }),
             RowRead::Row => break,
         }

@@ -157,7 +157,7 @@ impl Plan {
                     let read = match step.reading {
                         Reading::Sex => values::sex(text),
                         _ if values::says_unknown(text) => Some(""),
-                        _ => nationality_class(text).map(|class| class.as_str()),
+                        _ => nationality_class(text).map(crate::attributes::NationalityClass::as_str),
                     };
                     if read.is_none()
                         && let Some(count) = self.unread.get_mut(step.slot)

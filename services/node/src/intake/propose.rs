@@ -20,7 +20,7 @@ use super::plan::column_names;
 use super::source::ByteSource;
 use super::values::{self, DateFormat};
 use super::{read_limited, read_start, workbook};
-use crate::attributes::nationality_class;
+use crate::attributes::{NationalityClass, nationality_class};
 
 const SAMPLE_BYTES: u64 = 256 << 10;
 const SAMPLE_ROWS: usize = 1000;
@@ -240,7 +240,7 @@ fn confirm(target: &'static str, worth: u8, values: &[&str]) -> (&'static str, u
         "nb_personnes" | "nb_enfants" => share(&number),
         "ressources" => share(&|v| v.starts_with(|c: char| c.is_ascii_digit() || c == '-')),
         "nom_naissance" | "nom_usage" | "prenoms" | FULL_NAME => {
-            share(&|v| v.chars().filter(|c| c.is_ascii_digit()).count() * 2 < v.chars().count())
+            share(&|v| v.chars().filter(char::is_ascii_digit).count() * 2 < v.chars().count())
         }
         "local_id" => values.iter().collect::<BTreeSet<_>>().len() * 100 / values.len(),
         _ => return (target, worth, "en-tête reconnu"),
@@ -336,7 +336,7 @@ fn date_format(values: &[&str]) -> Option<DateFormat> {
 fn coded_values(target: Option<&str>, values: &[&str]) -> BTreeMap<String, String> {
     let read: &dyn Fn(&str) -> Option<&'static str> = match target {
         Some("sexe") => &values::sex,
-        Some("nationalite") => &|v| nationality_class(v).map(|class| class.as_str()),
+        Some("nationalite") => &|v| nationality_class(v).map(NationalityClass::as_str),
         Some("hebergement") => &values::housing,
         _ => return BTreeMap::new(),
     };
