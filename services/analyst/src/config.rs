@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use linkage_agreement::PartyId;
 use linkage_common::AgreementFiles;
 use linkage_common::config::SecretSource;
-use linkage_common::tls::TlsFiles;
+use linkage_common::tls::{Limits, TlsFiles};
 use serde::Deserialize;
 
 /// `analyst.toml`.
@@ -25,6 +25,12 @@ pub struct AnalystConfig {
     pub agreement: AgreementFiles,
     /// Certificate, key, authority.
     pub tls: TlsFiles,
+    /// Revocation lists of the authorities, PEM; read again when the file changes. Without it no certificate counts as revoked.
+    #[serde(default)]
+    pub crl: Option<PathBuf>,
+    /// Limits on connections and requests; each has a default.
+    #[serde(default)]
+    pub limits: Limits,
     /// Key that attributes are sealed to (32 bytes, base64).
     pub sealing_key: SecretSource,
     /// The analyst's half of the pseudonyms (32 bytes, base64).

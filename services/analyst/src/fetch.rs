@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use linkage_agreement::{Pseudonym, RunId};
 use linkage_cohort::{LinkRow, MatchClass};
 use linkage_common::attributes;
-use linkage_common::error::ServiceError;
+use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_common::gate::Gate;
 use linkage_crypto::pseudonym::{AnalystScalar, PseudonymPoint};
 use linkage_crypto::seal::{SealingKey, attributes_info};
@@ -23,7 +23,8 @@ pub struct Keys {
     pub scalar: AnalystScalar,
 }
 
-/// Fetches every link table that is ready and not here yet; returns their runs.
+/// Fetches every link table that is ready and not here yet; returns their runs. A table that is refused leaves nothing and
+/// does not hold up those after it; the first refusal is returned once all were tried.
 pub async fn fetch_new(
     gate: &Gate,
     keys: &Keys,
@@ -32,24 +33,33 @@ pub async fn fetch_new(
 ) -> Result<Vec<RunId>, ServiceError> {
     let request = v1::ListLinkTablesRequest { agreement: Some(gate.reference()) };
     let listed = client.list_link_tables(request).await.map_err(|s| ServiceError::from(&s))?.into_inner();
-    let mut fetched = Vec::new();
+    let (mut fetched, mut refused) = (Vec::new(), None);
     for table in listed.tables {
-        let run: RunId =
-            table.run_id.parse().map_err(|_| ServiceError::invalid("the custodian named a run that has no valid identifier"))?;
+        let run: RunId = table.run_id.parse().map_err(|_| {
+            ServiceError::invalid("le tiers de confiance annonce un traitement sans identifiant valable ; prévenez-le")
+        })?;
         if tables.has(&run) {
             continue;
         }
-        let made = fetch(gate, keys, client, &run, &table.period).await?;
-        tables.write(&made)?;
-        tracing::info!(run = %run, rows = made.links.len(), "link table received");
-        fetched.push(run);
+        match fetch(gate, keys, client, &run, &table.period).await {
+            Ok(made) => {
+                tables.write(&made)?;
+                tracing::info!(run = %run, rows = made.links.len(), "link table received");
+                fetched.push(run);
+            }
+            Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
+            Err(error) => {
+                tracing::error!(run = %run, %error, "link table refused; nothing of it is kept");
+                refused.get_or_insert(error);
+            }
+        }
     }
-    Ok(fetched)
+    refused.map_or(Ok(fetched), Err)
 }
 
 fn broken() -> ServiceError {
     ServiceError::invalid(
-        "the link table received does not fit the agreement; check that custodian and analyst hold the same version",
+        "la table de liens reçue ne correspond pas à la convention, rien n'en est gardé ; comparez les empreintes avec le tiers de confiance (linkage agreement show)",
     )
 }
 

@@ -8,6 +8,7 @@ use linkage_agreement::RunId;
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
+use linkage_common::role::Listening;
 use linkage_crypto::pseudonym::AnalystScalar;
 use linkage_crypto::seal::SealingKey;
 use linkage_proto::MAX_MESSAGE_BYTES;
@@ -22,6 +23,8 @@ use crate::tables::Tables;
 
 /// How often the custodian is asked for new link tables.
 const POLL: Duration = Duration::from_secs(2);
+/// Longest pause after errors in a row.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 struct Fetcher {
     gate: Arc<Gate>,
@@ -30,17 +33,16 @@ struct Fetcher {
     client: RegistryClient<Channel>,
 }
 
-async fn fetcher(config: &AnalystConfig) -> Result<Fetcher, ServiceError> {
+fn fetcher(config: &AnalystConfig) -> Result<Fetcher, ServiceError> {
     let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
-    let mine = gate
-        .agreement()
-        .analyst
-        .iter()
-        .find(|a| a.id == config.analyst)
-        .ok_or_else(|| ServiceError::refused("the agreement names no analyst of this identifier"))?;
+    let mine = gate.agreement().analyst.iter().find(|a| a.id == config.analyst).ok_or_else(|| {
+        ServiceError::refused("la convention ne nomme aucun destinataire de cet identifiant ; corrigez « analyst »")
+    })?;
     let sealing = SealingKey::from_bytes(&*config.sealing_key.read_key().map_err(ServiceError::configuration)?);
     if sealing.public_key().to_base64() != mine.sealing_key {
-        return Err(ServiceError::refused("the sealing key is not the one whose public part the agreement names"));
+        return Err(ServiceError::refused(
+            "la clé de scellement n'est pas celle dont la convention nomme la partie publique ; vérifiez « sealing_key »",
+        ));
     }
     let scalar = AnalystScalar::from_bytes(&*config.pseudonym_key.read_key().map_err(ServiceError::configuration)?)
         .map_err(ServiceError::configuration)?;
@@ -54,7 +56,7 @@ async fn fetcher(config: &AnalystConfig) -> Result<Fetcher, ServiceError> {
 
 /// Fetches the link tables that are ready now; returns their runs.
 pub async fn fetch_once(config: &AnalystConfig) -> Result<Vec<RunId>, ServiceError> {
-    let mut f = fetcher(config).await?;
+    let mut f = fetcher(config)?;
     fetch_new(&f.gate, &f.keys, &f.tables, &mut f.client).await
 }
 
@@ -63,19 +65,25 @@ pub async fn fetch_once(config: &AnalystConfig) -> Result<Vec<RunId>, ServiceErr
 /// # Errors
 /// What is wrong with configuration, keys or agreement, before anything is served.
 pub async fn serve(config: AnalystConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
-    let mut f = fetcher(&config).await?;
+    let mut f = fetcher(&config)?;
     let service = Analyst { gate: f.gate.clone(), tables: f.tables.clone() };
     let worker = tokio::spawn(async move {
+        let mut pause = POLL;
         loop {
-            if let Err(error) = fetch_new(&f.gate, &f.keys, &f.tables, &mut f.client).await {
-                tracing::warn!(%error, "link tables could not be fetched; tried again");
-            }
-            tokio::time::sleep(POLL).await;
+            pause = match fetch_new(&f.gate, &f.keys, &f.tables, &mut f.client).await {
+                Ok(_) => POLL,
+                Err(error) => {
+                    tracing::warn!(%error, pause_s = pause.as_secs(), "link tables could not be fetched; tried again");
+                    (pause * 2).min(MAX_PAUSE)
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     });
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(CohortsServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
-    let served = linkage_common::role::serve_on(config.listen, &config.tls, routes, shutdown).await;
+    let listening = Listening { address: config.listen, tls: &config.tls, crl: config.crl.as_deref(), limits: &config.limits };
+    let served = linkage_common::role::serve_on(listening, routes, shutdown).await;
     worker.abort();
     served
 }

@@ -30,7 +30,9 @@ pub fn overlap_of(tables: &Tables, period: Period, minimum: u64) -> Result<(RunI
         }
     }
     let (run, links) = found.ok_or_else(|| {
-        ServiceError::not_found("no link table of this period is here; `linkage run list` shows whether its run is closed")
+        ServiceError::not_found(
+            "aucune table de liens de ce mois n'est ici ; « linkage run list » montre si son traitement est clos",
+        )
     })?;
     Ok((run, disclose(&overlap(&links), minimum)))
 }

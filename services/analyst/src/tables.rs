@@ -101,7 +101,7 @@ impl Tables {
         let folder = self.run_folder(&tables.run);
         // A leading underscore is no run identifier: an unfinished folder is never read.
         let draft = self.folder.join(format!("_{}", tables.run));
-        if draft.exists() {
+        if draft.try_exists()? {
             fs::remove_dir_all(&draft)?;
         }
         fsx::create_private_dir(&draft)?;
@@ -110,7 +110,7 @@ impl Tables {
         write_table(&draft, "supersessions", &supersession_columns(&tables.supersessions))?;
         fsx::write_atomic(&draft.join("report.json"), &tables.report)?;
         fsx::sync_dir(&draft)?;
-        if folder.exists() {
+        if folder.try_exists()? {
             fs::remove_dir_all(&folder)?;
         }
         fs::rename(&draft, &folder)?;
@@ -120,8 +120,9 @@ impl Tables {
 
     /// Reads a run's link table back.
     pub fn links(&self, run: &RunId) -> Result<Vec<LinkRow>, ServiceError> {
-        let text = fs::read_to_string(self.run_folder(run).join(format!("{LINK_TABLE}.csv")))
-            .map_err(|_| ServiceError::not_found("no link table of this run is here; `linkage analyst fetch` brings it"))?;
+        let text = fs::read_to_string(self.run_folder(run).join(format!("{LINK_TABLE}.csv"))).map_err(|_| {
+            ServiceError::not_found("aucune table de liens de ce traitement n'est ici ; « linkage analyst fetch » la rapporte")
+        })?;
         let broken = || ServiceError::internal("a link table on disk is damaged; fetch it again");
         text.lines()
             .skip(1)
@@ -290,7 +291,7 @@ mod tests {
         let folder = store.write(&made).unwrap();
         assert!(store.has(&made.run));
         assert_eq!(store.links(&made.run).unwrap(), made.links);
-        assert_eq!(store.runs().unwrap(), [made.run.clone()]);
+        assert_eq!(store.runs().unwrap(), std::slice::from_ref(&made.run));
         assert_eq!(
             fs::read_to_string(folder.join("attributes.csv")).unwrap().lines().nth(1).unwrap(),
             format!("{},,\"'=a,\"\"b\"\"\"", "02".repeat(16))
@@ -304,6 +305,6 @@ mod tests {
         fs::create_dir(dir.path().join("tables/_2024-01-full")).unwrap();
         assert_eq!(store.runs().unwrap(), []);
         store.write(&tables()).unwrap();
-        assert!(!dir.path().join("tables/_2024-01-full").exists());
+        assert!(!dir.path().join("tables/_2024-01-full").try_exists().unwrap());
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use linkage_common::AgreementFiles;
 use linkage_common::config::SecretSource;
-use linkage_common::tls::TlsFiles;
+use linkage_common::tls::{Limits, TlsFiles};
 use serde::Deserialize;
 
 /// `broker.toml`.
@@ -22,6 +22,12 @@ pub struct BrokerConfig {
     pub agreement: AgreementFiles,
     /// Certificate, key, authority.
     pub tls: TlsFiles,
+    /// Revocation lists of the authorities, PEM; read again when the file changes. Without it no certificate counts as revoked.
+    #[serde(default)]
+    pub crl: Option<PathBuf>,
+    /// Limits on connections and requests; each has a default.
+    #[serde(default)]
+    pub limits: Limits,
     /// Ed25519 key that signs deletion records (32 bytes, base64).
     pub signing_key: SecretSource,
 }

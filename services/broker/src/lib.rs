@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod config;
+pub mod jobs;
 pub mod pipeline;
 mod serve;
 pub mod service;

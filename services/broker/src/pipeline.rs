@@ -43,18 +43,22 @@ pub struct RunReport<'r> {
     pub linkage: Report,
 }
 
-fn fault(error: LinkError) -> ServiceError {
-    ServiceError::invalid(format!("a party's upload cannot be linked: {error}"))
+fn fault(error: &LinkError) -> ServiceError {
+    ServiceError::invalid(format!("l'envoi d'un partenaire ne peut être rapproché ({error}) ; ouvrez un nouveau traitement"))
 }
 
 fn frequencies(bytes: &[u8]) -> Result<LevelFrequencies, ServiceError> {
     serde_json::from_slice(bytes)
-        .map_err(|_| ServiceError::invalid("the table of level frequencies is not what the agreement's fields ask for"))
+        .map_err(|_| ServiceError::invalid("la table des fréquences de niveaux n'est pas celle que demandent les champs de la convention ; comparez les empreintes (linkage agreement show)"))
 }
 
 /// Refuses a table of level frequencies that does not fit the agreement's fields.
 pub fn check_level_frequencies(agreement: &Agreement, bytes: &[u8]) -> Result<(), ServiceError> {
-    frequencies(bytes)?.check(&agreement.layout()).map_err(|e| ServiceError::invalid(e.to_string()))
+    frequencies(bytes)?.check(&agreement.layout()).map_err(|e| {
+        ServiceError::invalid(format!(
+            "table des fréquences de niveaux refusée ({e}) ; comparez les empreintes de la convention (linkage agreement show)"
+        ))
+    })
 }
 
 fn with_records<T>(
@@ -70,7 +74,7 @@ fn with_records<T>(
             batches: u.batches.iter().map(Bytes::as_ref).collect(),
         })
         .collect();
-    run(&Records::new(&layout, &parties).map_err(fault)?)
+    run(&Records::new(&layout, &parties).map_err(|e| fault(&e))?)
 }
 
 /// Step one: which records meet, and how similar they are in the blocks where they do. Returns packed comparisons and the
@@ -78,8 +82,8 @@ fn with_records<T>(
 pub fn compare(agreement: &Agreement, uploads: &[PartyUpload]) -> Result<(Vec<u8>, Vec<u8>), ServiceError> {
     with_records(agreement, uploads, |records| {
         refuse_double_handles(records)?;
-        let meetings = join(records, agreement.encoding.block_cap, Partition::WHOLE).map_err(fault)?;
-        let comparisons = compare_meetings(records, &meetings).map_err(fault)?;
+        let meetings = join(records, agreement.encoding.block_cap, Partition::WHOLE).map_err(|e| fault(&e))?;
+        let comparisons = compare_meetings(records, &meetings).map_err(|e| fault(&e))?;
         let blocks = serde_json::to_vec(&meetings.blocks).map_err(ServiceError::internal)?;
         Ok((comparisons.to_bytes(), blocks))
     })
@@ -88,12 +92,12 @@ pub fn compare(agreement: &Agreement, uploads: &[PartyUpload]) -> Result<(Vec<u8
 fn refuse_double_handles(records: &Records<'_>) -> Result<(), ServiceError> {
     let mut handles = Vec::with_capacity(records.len());
     for record in 0..records.len() {
-        handles.push(records.handle(record as u32).map_err(fault)?);
+        handles.push(records.handle(record as u32).map_err(|e| fault(&e))?);
     }
     handles.sort_unstable();
     if handles.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(ServiceError::invalid(
-            "a handle stands twice in the run: a node sent the same record twice; cancel this run and open another",
+            "un pseudonyme de fiche figure deux fois dans ce traitement : un nœud a envoyé deux fois la même fiche ; ouvrez un nouveau traitement",
         ));
     }
     Ok(())
@@ -107,13 +111,13 @@ pub fn cluster_run(
     blocks: &[u8],
 ) -> Result<(Vec<Vec<Member>>, Report), ServiceError> {
     with_records(agreement, uploads, |records| {
-        let comparisons = Comparisons::from_bytes(comparisons).map_err(fault)?;
+        let comparisons = Comparisons::from_bytes(comparisons).map_err(|e| fault(&e))?;
         let blocks = serde_json::from_slice(blocks).map_err(ServiceError::internal)?;
         let mut merged = LevelFrequencies::new(records.layout());
         for upload in uploads {
-            merged.merge(&frequencies(&upload.level_frequencies)?).map_err(fault)?;
+            merged.merge(&frequencies(&upload.level_frequencies)?).map_err(|e| fault(&e))?;
         }
-        let model = classify(records, &comparisons, &merged).map_err(fault)?;
+        let model = classify(records, &comparisons, &merged).map_err(|e| fault(&e))?;
         let decided = decide(records, &comparisons, &model, &Settings::of(agreement));
         let clusters = cluster(records, &decided);
         let made = report(records, &blocks, &comparisons, &model, &decided, &clusters);
@@ -122,7 +126,7 @@ pub fn cluster_run(
             let mut members = Vec::with_capacity(cluster.members.len());
             for member in &cluster.members {
                 members.push(Member {
-                    handle: records.handle(member.record).map_err(fault)?,
+                    handle: records.handle(member.record).map_err(|e| fault(&e))?,
                     match_class: match member.class {
                         MatchClass::Certain => 1,
                         MatchClass::Probable => 2,

@@ -7,6 +7,7 @@ use linkage_common::blob::BlobStore;
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
+use linkage_common::role::Listening;
 use linkage_crypto::signing::SigningKey;
 use linkage_proto::MAX_MESSAGE_BYTES;
 use linkage_proto::v1::keys_server::KeysServer;
@@ -28,7 +29,9 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
     let signing = SigningKey::from_bytes(&*config.signing_key.read_key().map_err(ServiceError::configuration)?);
     if signing.verifying_key().to_base64() != gate.agreement().broker.signing_key {
-        return Err(ServiceError::refused("the signing key is not the one whose public part the agreement names"));
+        return Err(ServiceError::refused(
+            "la clé de signature n'est pas celle que la convention nomme pour le courtier ; vérifiez « signing_key »",
+        ));
     }
     let store = Store::open(&config.data_dir.join("broker.sqlite")).await?;
     let blobs = BlobStore::local(&config.data_dir.join("uploads"))?;
@@ -43,7 +46,8 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(RunsServer::new(broker.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(KeysServer::new(broker).max_decoding_message_size(MAX_MESSAGE_BYTES));
-    let served = linkage_common::role::serve_on(config.listen, &config.tls, routes, shutdown).await;
+    let listening = Listening { address: config.listen, tls: &config.tls, crl: config.crl.as_deref(), limits: &config.limits };
+    let served = linkage_common::role::serve_on(listening, routes, shutdown).await;
     worker.abort();
     served
 }

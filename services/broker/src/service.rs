@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use linkage_agreement::{Layout, PartyId, Period, RunId};
-use linkage_common::blob::{BlobName, BlobStore};
+use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_crypto::group::ENVELOPE_LEN;
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::store::{Contribution, HeldBatch, Run, State, Store, Upload};
+use crate::store::{Admission, Contribution, HeldBatch, Run, State, Store, Upload, closed_to_uploads};
 
 /// Largest table of level frequencies accepted, in bytes.
 const MAX_LEVEL_FREQUENCIES: usize = 64 << 10;
@@ -40,6 +40,10 @@ fn run_id(text: &str) -> Result<RunId, ServiceError> {
 
 fn period(text: &str) -> Result<Period, ServiceError> {
     text.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))
+}
+
+fn not_taking_part() -> ServiceError {
+    ServiceError::refused("ce partenaire ne prend pas part à ce traitement ; demandez au coordinateur d'en ouvrir un avec lui")
 }
 
 impl Broker {
@@ -78,23 +82,24 @@ impl Broker {
     async fn collecting(&self, run: &RunId, party: &PartyId) -> Result<Run, ServiceError> {
         let run = self.store.run(run).await?;
         if !run.parties.contains(party) {
-            return Err(ServiceError::refused("this party does not take part in this run"));
+            return Err(not_taking_part());
         }
         if run.state != State::Collecting {
-            return Err(ServiceError::refused("this run takes no more uploads"));
+            return Err(closed_to_uploads());
         }
         Ok(run)
     }
 
-    /// Checks a batch against the layout and stores it: blob first, then its row, so that a row always has its blob.
+    /// Checks a batch against the layout and stores it: blob first, then its row, so that a row always has its blob. The
+    /// worker compares digests, so that of two batches sent at once under one number the wrong blob is never linked.
     async fn store_batch(&self, layout: &Layout, party: &PartyId, batch: &v1::Batch) -> Result<(), ServiceError> {
         let run = run_id(&batch.run_id)?;
         if batch.records.len() > MAX_BATCH_BYTES {
-            return Err(ServiceError::too_large("a batch holds at most 1 MiB"));
+            return Err(ServiceError::too_large("un lot compte au plus 1 Mio ; découpez l'envoi en lots plus petits"));
         }
-        if batch.records.is_empty() || batch.records.len() % layout.record_len() != 0 {
+        if batch.records.is_empty() || !batch.records.len().is_multiple_of(layout.record_len()) {
             return Err(ServiceError::invalid(format!(
-                "a batch holds whole records of {} bytes: {} tokens, filters of {} bits; this one has {} bytes. Node and broker may hold different agreements",
+                "un lot compte des fiches entières de {} octets ({} jetons, filtres de {} bits) ; celui-ci en a {} : comparez les empreintes de la convention (linkage agreement show)",
                 layout.record_len(),
                 layout.tokens_per_record,
                 layout.filter_bits,
@@ -102,30 +107,26 @@ impl Broker {
             )));
         }
         if Sha256::digest(&batch.records).as_slice() != batch.digest.as_ref() {
-            return Err(ServiceError::invalid("the batch does not have the digest it declares; send it again"));
+            return Err(ServiceError::invalid("le lot n'a pas l'empreinte annoncée ; renvoyez-le"));
         }
-        self.collecting(&run, party).await?;
+        let open = self.collecting(&run, party).await?;
         let held = HeldBatch {
             sequence: batch.sequence,
             records: (batch.records.len() / layout.record_len()) as u64,
             digest: batch.digest.to_vec(),
         };
-        if let Some(known) = self.store.batch(&run, party, batch.sequence).await? {
-            return if known == held {
-                Ok(())
-            } else {
-                Err(ServiceError::conflict("another batch is held under this sequence number"))
-            };
-        }
         let limit = self.record_limit(party);
-        let so_far: u64 = self.store.batches(&run, party).await?.iter().map(|b| b.records).sum();
-        if so_far + held.records > limit {
-            return Err(ServiceError::exhausted(format!(
-                "the agreement allows this party {limit} records in a run, decoys among them"
-            )));
+        if self.store.admit_batch(&open, party, &held, limit).await? == Admission::Held {
+            return Ok(());
         }
-        self.blobs.put(&BlobName::new(&run, party, u64::from(batch.sequence)), batch.records.clone()).await?;
-        self.store.insert_batch(&run, party, &held).await
+        let blob = BlobName::new(&run, party, u64::from(batch.sequence));
+        self.blobs.put(&blob, batch.records.clone()).await?;
+        let noted = self.store.insert_batch(&open, party, &held, limit).await;
+        if noted.is_err() && self.store.run(&run).await?.state.is_final() {
+            // The run ended while the blob was written: its deletion may have passed by already.
+            self.blobs.delete_prefix(&BlobPrefix::Run(run)).await?;
+        }
+        noted
     }
 
     /// Records that a party may upload to a run, decoys among them.
@@ -151,7 +152,11 @@ impl runs_server::Runs for Broker {
             let mut named = Vec::new();
             for name in &asked.parties {
                 let id: PartyId = name.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
-                agreement.party(&id).ok_or_else(|| ServiceError::refused("a party named for the run is not in the agreement"))?;
+                agreement.party(&id).ok_or_else(|| {
+                    ServiceError::refused(
+                        "un partenaire nommé pour ce traitement n'est pas dans la convention ; vérifiez les identifiants",
+                    )
+                })?;
                 named.push(id);
             }
             named
@@ -159,7 +164,7 @@ impl runs_server::Runs for Broker {
         parties.sort();
         parties.dedup();
         if parties.len() < 2 && parties.iter().all(|p| agreement.party(p).is_none_or(|p| p.duplicate_free)) {
-            return Err(ServiceError::invalid("a run needs two parties, or one that may hold duplicates").into());
+            return Err(ServiceError::invalid("un traitement demande deux partenaires, ou un seul dont la liste peut contenir des doublons ; ajoutez un partenaire").into());
         }
         let run = Run { id, period, parties, state: State::Collecting, step: String::new(), reason: String::new() };
         if self.store.insert_run(&run, &self.gate.agreement_hash(), self.gate.now()).await? {
@@ -174,7 +179,7 @@ impl runs_server::Runs for Broker {
         self.gate.coordinator(&party)?;
         let id = run_id(&request.get_ref().run_id)?;
         self.store.run(&id).await?;
-        if self.store.end_run(&id, State::Cancelled, "cancelled by the coordinator").await? {
+        if self.store.end_run(&id, State::Cancelled, "annulé par le coordinateur").await? {
             tracing::info!(run = %id, "run cancelled");
             self.work.notify_one();
         }
@@ -202,7 +207,7 @@ impl runs_server::Runs for Broker {
         let id = run_id(&request.get_ref().run_id)?;
         let run = self.store.run(&id).await?;
         if !run.parties.contains(&party) {
-            return Err(ServiceError::refused("this party does not take part in this run").into());
+            return Err(not_taking_part().into());
         }
         Ok(Response::new(self.upload_status(&id, &party).await?))
     }
@@ -216,12 +221,15 @@ impl runs_server::Runs for Broker {
             let party = self.gate.party_of(&role, batch.agreement.as_ref())?;
             let run = run_id(&batch.run_id)?;
             if last.as_ref().is_some_and(|(known, _)| known != &run) {
-                return Err(ServiceError::invalid("one stream carries the batches of one run").into());
+                return Err(ServiceError::invalid(
+                    "un envoi porte les lots d'un seul traitement ; faites un envoi par traitement",
+                )
+                .into());
             }
             self.store_batch(&layout, &party, &batch).await?;
             last = Some((run, party));
         }
-        let (run, party) = last.ok_or_else(|| ServiceError::invalid("the stream held no batch"))?;
+        let (run, party) = last.ok_or_else(|| ServiceError::invalid("l'envoi ne contient aucun lot ; envoyez-en au moins un"))?;
         Ok(Response::new(self.upload_status(&run, &party).await?))
     }
 
@@ -233,18 +241,22 @@ impl runs_server::Runs for Broker {
             return if known.digest == asked.digest.as_ref() && known.batches == asked.batches {
                 Ok(Response::new(v1::UploadStatus { held: Vec::new(), records: known.records, committed: true }))
             } else {
-                Err(ServiceError::conflict("this party has committed another upload to this run").into())
+                Err(ServiceError::conflict("ce partenaire a déjà clos un autre envoi pour ce traitement ; ouvrez un nouveau traitement pour le remplacer").into())
             };
         }
         let run = self.collecting(&id, &party).await?;
         if asked.level_frequencies.len() > MAX_LEVEL_FREQUENCIES {
-            return Err(ServiceError::too_large("the table of level frequencies is larger than 64 KiB").into());
+            return Err(ServiceError::too_large(
+                "la table des fréquences de niveaux dépasse 64 Kio ; vérifiez la version du logiciel du nœud",
+            )
+            .into());
         }
         crate::pipeline::check_level_frequencies(self.gate.agreement(), &asked.level_frequencies)?;
         let held = self.store.batches(&id, &party).await?;
-        let missing = (0..asked.batches).find(|n| !held.iter().any(|b| b.sequence == *n));
-        if let Some(sequence) = missing {
-            return Err(ServiceError::refused(format!("batch {sequence} is missing; send it, then commit again")).into());
+        // What is held is sorted and without doubles: the first position that differs is the first gap.
+        let whole = held.iter().zip(0..).take_while(|(batch, position)| batch.sequence == *position).count();
+        if let Some(sequence) = u32::try_from(whole).ok().filter(|n| *n < asked.batches) {
+            return Err(ServiceError::conflict(format!("le lot {sequence} manque ; envoyez-le, puis clôturez de nouveau")).into());
         }
         let mut digest = Sha256::new();
         for batch in &held {
@@ -255,8 +267,8 @@ impl runs_server::Runs for Broker {
             || records != asked.records
             || digest.finalize().as_slice() != asked.digest.as_ref()
         {
-            return Err(ServiceError::refused(
-                "what is held differs from the manifest in count or digest; compare GetUpload with what was sent",
+            return Err(ServiceError::conflict(
+                "ce qui est détenu ne correspond pas à la clôture, en nombre ou en empreinte ; comparez avec GetUpload, puis renvoyez ce qui manque",
             )
             .into());
         }
@@ -288,10 +300,16 @@ impl keys_server::Keys for Broker {
             let to: PartyId =
                 envelope.to.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
             if envelope.from != party.as_str() || agreement.party(&to).is_none() || to == party {
-                return Err(ServiceError::invalid("an envelope goes from the caller to another party of the agreement").into());
+                return Err(ServiceError::invalid(
+                    "une enveloppe va de l'appelant à un autre partenaire de la convention ; refaites la contribution",
+                )
+                .into());
             }
             if envelope.envelope.len() != ENVELOPE_LEN {
-                return Err(ServiceError::invalid(format!("an envelope holds {ENVELOPE_LEN} bytes")).into());
+                return Err(ServiceError::invalid(format!(
+                    "une enveloppe compte {ENVELOPE_LEN} octets ; refaites la contribution"
+                ))
+                .into());
             }
             envelopes.push(Contribution { from: party.clone(), to, envelope: envelope.envelope.to_vec() });
         }
@@ -299,7 +317,10 @@ impl keys_server::Keys for Broker {
         recipients.sort();
         recipients.dedup();
         if recipients.len() != envelopes.len() || recipients.len() + 1 != agreement.party.len() {
-            return Err(ServiceError::invalid("a contribution has one envelope for every other party of the agreement").into());
+            return Err(ServiceError::invalid(
+                "une contribution compte une enveloppe pour chaque autre partenaire de la convention, et une seule ; refaites-la",
+            )
+            .into());
         }
         self.store.put_contributions(&self.gate.agreement_hash(), &envelopes).await?;
         Ok(Response::new(v1::PutContributionResponse {}))

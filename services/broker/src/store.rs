@@ -1,11 +1,11 @@
-//! The broker's durable state: runs, uploads, leases, relayed key contributions, deletion records.
+//! The broker's durable state: runs, uploads, relayed key contributions, deletion records; leases are in [`crate::jobs`].
 //!
 //! One method is one transaction. Encodings are in the blob store under `runs/RUN/`; this database holds counts and
 //! digests only, and nothing that names a person or a record.
 
 use linkage_agreement::{PartyId, Period, RunId};
 use linkage_common::error::ServiceError;
-use sqlx::{Row, SqlitePool};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum State {
 }
 
 impl State {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Collecting => "collecting",
             Self::Linking => "linking",
@@ -44,37 +44,6 @@ impl State {
     /// Whether nothing more can happen to the run.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Closed | Self::Cancelled | Self::Failed)
-    }
-}
-
-/// The steps of a run's work, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Records that share tokens become candidate pairs, compared inside their blocks.
-    Compare,
-    /// Pairs are weighed and clustered.
-    Cluster,
-    /// Clusters go to the custodian.
-    Deliver,
-    /// Encodings are deleted and the deletion signed.
-    Delete,
-}
-
-impl Step {
-    /// The step's name, for people and for the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Compare => "compare",
-            Self::Cluster => "cluster",
-            Self::Deliver => "deliver",
-            Self::Delete => "delete",
-        }
-    }
-    fn parse(text: &str) -> Result<Self, ServiceError> {
-        [Self::Compare, Self::Cluster, Self::Deliver, Self::Delete]
-            .into_iter()
-            .find(|s| s.as_str() == text)
-            .ok_or_else(|| ServiceError::internal("unknown step in the store"))
     }
 }
 
@@ -132,15 +101,29 @@ pub struct Contribution {
     pub envelope: Vec<u8>,
 }
 
+/// Whether a batch may be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It may.
+    New,
+    /// This very batch is held.
+    Held,
+}
+
+/// The refusal of what comes after a party, or the run, has been closed to uploads.
+pub(crate) fn closed_to_uploads() -> ServiceError {
+    ServiceError::conflict("ce traitement ne prend plus d'envoi de ce partenaire ; le coordinateur peut en ouvrir un autre")
+}
+
 /// The broker's database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: SqlitePool,
+    pub(crate) pool: SqlitePool,
 }
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
-fn db(error: sqlx::Error) -> ServiceError {
+pub(crate) fn db(error: sqlx::Error) -> ServiceError {
     ServiceError::from(error)
 }
 
@@ -173,7 +156,7 @@ impl Store {
             return if same {
                 Ok(false)
             } else {
-                Err(ServiceError::conflict("this run identifier was used before; choose another"))
+                Err(ServiceError::conflict("cet identifiant de traitement a déjà servi ; choisissez-en un autre"))
             };
         }
         sqlx::query(
@@ -192,7 +175,7 @@ impl Store {
         Ok(true)
     }
 
-    fn run_of(row: &sqlx::sqlite::SqliteRow) -> Result<Run, ServiceError> {
+    pub(crate) fn run_of(row: &sqlx::sqlite::SqliteRow) -> Result<Run, ServiceError> {
         let parties: Vec<PartyId> = serde_json::from_str(&row.get::<String, _>("parties"))
             .map_err(|_| ServiceError::internal("malformed parties in the store"))?;
         Ok(Run {
@@ -212,7 +195,9 @@ impl Store {
             .fetch_optional(&self.pool)
             .await
             .map_err(db)?
-            .ok_or_else(|| ServiceError::not_found("no run of this identifier; `linkage run list` shows those that there are"))?;
+            .ok_or_else(|| {
+                ServiceError::not_found("aucun traitement de cet identifiant ; « linkage run list » montre ceux qui existent")
+            })?;
         Self::run_of(&row)
     }
 
@@ -260,40 +245,42 @@ impl Store {
             .collect())
     }
 
-    /// One batch that is held, if it is.
-    pub async fn batch(&self, run: &RunId, party: &PartyId, sequence: u32) -> Result<Option<HeldBatch>, ServiceError> {
-        let row = sqlx::query("SELECT records, digest FROM batches WHERE run_id = ? AND party = ? AND sequence = ?")
-            .bind(run.as_str())
+    /// Whether a batch may be stored: the run collects, the party has not committed, `limit` records are not exceeded.
+    /// `Conflict` when another batch is held under its number.
+    pub async fn admit_batch(
+        &self,
+        run: &Run,
+        party: &PartyId,
+        batch: &HeldBatch,
+        limit: u64,
+    ) -> Result<Admission, ServiceError> {
+        let mut connection = self.pool.acquire().await.map_err(db)?;
+        admit(&mut connection, run, party, batch, limit).await
+    }
+
+    /// Notes a batch whose blob is stored, if it is admitted still. Repeating the same one changes nothing.
+    pub async fn insert_batch(&self, run: &Run, party: &PartyId, batch: &HeldBatch, limit: u64) -> Result<(), ServiceError> {
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        if admit(&mut tx, run, party, batch, limit).await? == Admission::Held {
+            return Ok(());
+        }
+        sqlx::query("INSERT INTO batches (run_id, party, sequence, records, digest) VALUES (?, ?, ?, ?, ?)")
+            .bind(run.id.as_str())
             .bind(party.as_str())
-            .bind(i64::from(sequence))
-            .fetch_optional(&self.pool)
+            .bind(i64::from(batch.sequence))
+            .bind(batch.records as i64)
+            .bind(&batch.digest)
+            .execute(&mut *tx)
             .await
             .map_err(db)?;
-        Ok(row.map(|row| HeldBatch { sequence, records: row.get::<i64, _>(0) as u64, digest: row.get(1) }))
+        tx.commit().await.map_err(db)
     }
 
-    /// Notes a batch whose blob is stored. Repeating the same one changes nothing; one of another digest is a conflict.
-    pub async fn insert_batch(&self, run: &RunId, party: &PartyId, batch: &HeldBatch) -> Result<(), ServiceError> {
-        sqlx::query(
-            "INSERT INTO batches (run_id, party, sequence, records, digest) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(run.as_str())
-        .bind(party.as_str())
-        .bind(i64::from(batch.sequence))
-        .bind(batch.records as i64)
-        .bind(&batch.digest)
-        .execute(&self.pool)
-        .await
-        .map_err(db)?;
-        match self.batch(run, party, batch.sequence).await? {
-            Some(held) if held.digest == batch.digest => Ok(()),
-            _ => Err(ServiceError::conflict("another batch is held under this sequence number")),
-        }
-    }
-
-    /// Commits an upload; when it is the last one awaited, the run passes to linking and a job is created.
+    /// Commits an upload; when it is the last one awaited, the run passes to linking and a job is created. `Conflict` when
+    /// the run has ended or the party has committed meanwhile.
     pub async fn commit_upload(&self, run: &Run, upload: &Upload) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        collects(&mut tx, &run.id, &upload.party).await?;
         sqlx::query("INSERT INTO uploads (run_id, party, batches, records, digest, level_frequencies) VALUES (?, ?, ?, ?, ?, ?)")
             .bind(run.id.as_str())
             .bind(upload.party.as_str())
@@ -350,95 +337,9 @@ impl Store {
         Ok(done)
     }
 
-    /// Leases a job that nobody works on to `owner` until `now + lease_s`.
-    pub async fn lease(&self, owner: &str, now: i64, lease_s: i64) -> Result<Option<(Run, Step)>, ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        let row = sqlx::query(
-            "SELECT r.* FROM jobs j JOIN runs r USING (run_id)
-             WHERE (j.lease_until <= ? OR j.owner = ?) AND j.not_before <= ? ORDER BY r.opened_at, r.rowid LIMIT 1",
-        )
-        .bind(now)
-        .bind(owner)
-        .bind(now)
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(db)?;
-        let Some(row) = row else { return Ok(None) };
-        let run = Self::run_of(&row)?;
-        let step = Step::parse(&run.step)?;
-        sqlx::query("UPDATE jobs SET owner = ?, lease_until = ? WHERE run_id = ?")
-            .bind(owner)
-            .bind(now + lease_s)
-            .bind(run.id.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(db)?;
-        tx.commit().await.map_err(db)?;
-        Ok(Some((run, step)))
-    }
-
-    /// Prolongs a lease; `false` when it was lost to another worker.
-    pub async fn renew(&self, run: &RunId, owner: &str, until: i64) -> Result<bool, ServiceError> {
-        let done = sqlx::query("UPDATE jobs SET lease_until = ? WHERE run_id = ? AND owner = ?")
-            .bind(until)
-            .bind(run.as_str())
-            .bind(owner)
-            .execute(&self.pool)
-            .await
-            .map_err(db)?;
-        Ok(done.rows_affected() > 0)
-    }
-
-    /// Moves a run from the step just done to the next, if `owner` still holds the lease and nobody ended the run meanwhile.
-    pub async fn advance(&self, run: &RunId, owner: &str, from: Step, to: Step) -> Result<(), ServiceError> {
-        let state = if to == Step::Deliver {
-            State::Delivering
-        } else if to == Step::Delete {
-            State::Closed
-        } else {
-            State::Linking
-        };
-        sqlx::query(
-            "UPDATE runs SET step = ?, state = ? WHERE run_id = ? AND step = ?
-             AND EXISTS (SELECT 1 FROM jobs WHERE jobs.run_id = runs.run_id AND jobs.owner = ?)",
-        )
-        .bind(to.as_str())
-        .bind(state.as_str())
-        .bind(run.as_str())
-        .bind(from.as_str())
-        .bind(owner)
-        .execute(&self.pool)
-        .await
-        .map_err(db)?;
-        Ok(())
-    }
-
-    /// How often a run's step has been tried in vain.
-    pub async fn attempts(&self, run: &RunId) -> Result<u32, ServiceError> {
-        let row = sqlx::query("SELECT attempts FROM jobs WHERE run_id = ?")
-            .bind(run.as_str())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(db)?;
-        Ok(row.map_or(0, |row| row.get::<i64, _>(0) as u32))
-    }
-
-    /// Gives a lease back after a fault that may pass.
-    pub async fn postpone(&self, run: &RunId, owner: &str, not_before: i64) -> Result<(), ServiceError> {
-        sqlx::query(
-            "UPDATE jobs SET owner = '', lease_until = 0, attempts = attempts + 1, not_before = ? WHERE run_id = ? AND owner = ?",
-        )
-        .bind(not_before)
-        .bind(run.as_str())
-        .bind(owner)
-        .execute(&self.pool)
-        .await
-        .map_err(db)?;
-        Ok(())
-    }
-
-    /// Ends a job whose encodings are deleted: records the signed deletion and forgets batches and level frequencies.
-    pub async fn finish(&self, run: &RunId, statement: &str, signature: &[u8], now: i64) -> Result<(), ServiceError> {
+    /// Records the signed deletion of a run's encodings and forgets batches and level frequencies. A repetition keeps the
+    /// first record. The job stays until [`Self::finish`].
+    pub async fn record_deletion(&self, run: &RunId, statement: &str, signature: &[u8], now: i64) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
         sqlx::query(
             "INSERT INTO deletions (run_id, statement, signature, deleted_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -450,12 +351,7 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(db)?;
-        for forget in [
-            "DELETE FROM batches WHERE run_id = ?",
-            "UPDATE uploads SET level_frequencies = x'' WHERE run_id = ?",
-            "DELETE FROM jobs WHERE run_id = ?",
-            "UPDATE runs SET step = '' WHERE run_id = ?",
-        ] {
+        for forget in ["DELETE FROM batches WHERE run_id = ?", "UPDATE uploads SET level_frequencies = x'' WHERE run_id = ?"] {
             sqlx::query(forget).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)
@@ -495,7 +391,9 @@ impl Store {
                     .map_err(db)?
                     .get(0);
             if held != envelope.envelope {
-                return Err(ServiceError::conflict("this party has contributed to the group key already"));
+                return Err(ServiceError::conflict(
+                    "ce partenaire a déjà contribué à la clé de groupe ; sa première contribution reste en vigueur, restaurez-la d'une sauvegarde ou préparez un avenant",
+                ));
             }
         }
         tx.commit().await.map_err(db)
@@ -530,3 +428,62 @@ impl Store {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 }
+
+/// Refuses when `run` does not collect any more, or `party` has committed.
+async fn collects(connection: &mut SqliteConnection, run: &RunId, party: &PartyId) -> Result<(), ServiceError> {
+    let open = sqlx::query(
+        "SELECT 1 FROM runs WHERE run_id = ? AND state = 'collecting'
+         AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.run_id = runs.run_id AND u.party = ?)",
+    )
+    .bind(run.as_str())
+    .bind(party.as_str())
+    .fetch_optional(connection)
+    .await
+    .map_err(db)?;
+    open.map(drop).ok_or_else(closed_to_uploads)
+}
+
+/// As [`Store::admit_batch`]. A batch that is held is so whatever has happened since: its answer may have been lost.
+async fn admit(
+    connection: &mut SqliteConnection,
+    run: &Run,
+    party: &PartyId,
+    batch: &HeldBatch,
+    limit: u64,
+) -> Result<Admission, ServiceError> {
+    let held: Option<Vec<u8>> = sqlx::query("SELECT digest FROM batches WHERE run_id = ? AND party = ? AND sequence = ?")
+        .bind(run.id.as_str())
+        .bind(party.as_str())
+        .bind(i64::from(batch.sequence))
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(db)?
+        .map(|row| row.get(0));
+    match held {
+        Some(digest) if digest == batch.digest => return Ok(Admission::Held),
+        Some(_) => {
+            return Err(ServiceError::conflict(
+                "un autre lot est détenu sous ce numéro ; reprenez l'envoi là où il s'est arrêté, ou faites annuler ce traitement",
+            ));
+        }
+        None => {}
+    }
+    collects(connection, &run.id, party).await?;
+    let so_far: i64 = sqlx::query("SELECT coalesce(sum(records), 0) FROM batches WHERE run_id = ? AND party = ?")
+        .bind(run.id.as_str())
+        .bind(party.as_str())
+        .fetch_one(connection)
+        .await
+        .map_err(db)?
+        .get(0);
+    if (so_far as u64).saturating_add(batch.records) > limit {
+        return Err(ServiceError::exhausted(format!(
+            "la convention prévoit au plus {limit} fiches de ce partenaire dans un traitement, leurres compris ; un avenant peut relever ce nombre"
+        )));
+    }
+    Ok(Admission::New)
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -12,11 +12,13 @@ use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_crypto::signing::SigningKey;
 use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, registry_client::RegistryClient};
+use sha2::{Digest, Sha256};
 use tonic::transport::Channel;
 
+use crate::jobs::Step;
 use crate::pipeline::{self, PartyUpload, RunReport};
 use crate::service::Broker;
-use crate::store::{Run, State, Step};
+use crate::store::{Run, State};
 
 /// How long a worker owns a run before another may take it over; prolonged while it works.
 const LEASE_S: i64 = 30;
@@ -24,6 +26,8 @@ const LEASE_S: i64 = 30;
 const IDLE: Duration = Duration::from_secs(2);
 /// Longest wait before a step is tried again.
 const MAX_PAUSE_S: i64 = 300;
+/// Attempts after which a fault that should have been mended by then ends the run: about a day of them.
+const MAX_ATTEMPTS: u32 = 300;
 
 /// A worker and what it needs.
 pub struct Worker {
@@ -69,18 +73,25 @@ impl Worker {
         let keeper = self.keep_lease(&run.id);
         let done = self.step(&run, step).await;
         keeper.abort();
-        match done {
-            Ok(()) => tracing::info!(run = %run.id, step = step.as_str(), "step done"),
-            Err(error) if passing(&error) => {
-                let attempts = self.broker.store.attempts(&run.id).await?;
-                let pause = (1_i64 << attempts.min(8)).min(MAX_PAUSE_S);
-                tracing::warn!(run = %run.id, step = step.as_str(), attempts, pause, %error, "step postponed");
-                self.broker.store.postpone(&run.id, &self.owner, self.broker.gate.now() + pause).await?;
+        let error = match done {
+            Ok(()) => {
+                tracing::info!(run = %run.id, step = step.as_str(), "step done");
+                return Ok(true);
             }
-            Err(error) => {
+            Err(error) => error,
+        };
+        let attempts = self.broker.store.attempts(&run.id).await?;
+        match verdict(step, &error, attempts) {
+            Verdict::Postpone => {
+                let pause = pause_s(attempts);
+                tracing::warn!(run = %run.id, step = step.as_str(), attempts, pause, %error, "step postponed");
+                let reason = format!("en attente, nouvel essai dans {pause} s : {}", error.message);
+                self.broker.store.postpone(&run.id, &self.owner, self.broker.gate.now() + pause, &reason).await?;
+            }
+            Verdict::Fail => {
                 tracing::error!(run = %run.id, step = step.as_str(), %error, "run failed");
                 self.broker.store.end_run(&run.id, State::Failed, &error.message).await?;
-                self.broker.store.postpone(&run.id, &self.owner, 0).await?;
+                self.broker.store.release(&run.id, &self.owner).await?;
             }
         }
         Ok(true)
@@ -134,15 +145,22 @@ impl Worker {
         let mut uploads = Vec::new();
         for upload in self.broker.store.committed(&run.id).await? {
             let mut batches = Vec::with_capacity(upload.batches as usize);
-            for sequence in 0..upload.batches {
-                batches.push(self.broker.blobs.get(&BlobName::new(&run.id, &upload.party, u64::from(sequence))).await?);
+            for held in self.broker.store.batches(&run.id, &upload.party).await? {
+                let batch = self.broker.blobs.get(&BlobName::new(&run.id, &upload.party, u64::from(held.sequence))).await?;
+                if Sha256::digest(&batch).as_slice() != held.digest {
+                    return Err(ServiceError::invalid(format!(
+                        "le lot {} du partenaire {} n'est plus celui qui a été reçu (disque, ou deux envois à la fois) ; ouvrez un nouveau traitement",
+                        held.sequence, upload.party
+                    )));
+                }
+                batches.push(batch);
             }
             uploads.push(PartyUpload { party: upload.party, batches, level_frequencies: upload.level_frequencies });
         }
         Ok(uploads)
     }
 
-    fn name(&self, run: &RunId, output: Output) -> Result<BlobName, ServiceError> {
+    fn name(run: &RunId, output: Output) -> Result<BlobName, ServiceError> {
         let (place, number) = match output {
             Output::Comparisons => ("comparisons", 0),
             Output::Blocks => ("blocks", 0),
@@ -154,15 +172,15 @@ impl Worker {
     }
 
     async fn put(&self, run: &RunId, output: Output, bytes: Vec<u8>) -> Result<(), ServiceError> {
-        Ok(self.outputs.put(&self.name(run, output)?, bytes.into()).await?)
+        Ok(self.outputs.put(&Self::name(run, output)?, bytes.into()).await?)
     }
 
     async fn get(&self, run: &RunId, output: Output) -> Result<Bytes, ServiceError> {
-        Ok(self.outputs.get(&self.name(run, output)?).await?)
+        Ok(self.outputs.get(&Self::name(run, output)?).await?)
     }
 
     async fn deliver(&mut self, run: &Run) -> Result<(), ServiceError> {
-        let first = self.name(&run.id, Output::Clusters(0))?;
+        let first = Self::name(&run.id, Output::Clusters(0))?;
         let stored = self.outputs.list(&BlobPrefix::Party(run.id.clone(), first.party)).await?.len() as u64;
         let report = self.get(&run.id, Output::Report).await?;
         let mut batches = Vec::new();
@@ -183,8 +201,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Deletes all that the run holds and signs the record of it.
-    async fn delete(&self, run: &Run) -> Result<(), ServiceError> {
+    /// Deletes all that the run holds, signs the record of it, and has the custodian forget a run that never got clusters.
+    async fn delete(&mut self, run: &Run) -> Result<(), ServiceError> {
         let uploads = self.broker.store.committed(&run.id).await?;
         let files = self.broker.blobs.delete_prefix(&BlobPrefix::Run(run.id.clone())).await?
             + self.outputs.delete_prefix(&BlobPrefix::Run(run.id.clone())).await?;
@@ -202,20 +220,86 @@ impl Worker {
         })
         .to_string();
         let signature = self.signing.sign(statement.as_bytes());
-        self.broker.store.finish(&run.id, &statement, &signature, now).await?;
+        self.broker.store.record_deletion(&run.id, &statement, &signature, now).await?;
         tracing::info!(run = %run.id, files, "encodings deleted");
-        Ok(())
+        if run.state != State::Closed {
+            let request = v1::CloseRunRequest { agreement: Some(self.broker.gate.reference()), run_id: run.id.to_string() };
+            if let Err(status) = self.custodian.close_run(request).await {
+                let (error, attempts) = (ServiceError::from(&status), self.broker.store.attempts(&run.id).await?);
+                if error.kind == ErrorKind::Unavailable || attempts < MAX_ATTEMPTS {
+                    return Err(error);
+                }
+                tracing::error!(run = %run.id, %error, "the custodian refuses to forget this run; tell its operator");
+            }
+        }
+        self.broker.store.finish(&run.id).await
     }
 }
 
-/// Whether the same step may succeed later. A conflict at the custodian is one too: a party's records may be under way.
-fn passing(error: &ServiceError) -> bool {
-    matches!(
-        error.kind,
-        ErrorKind::Unavailable | ErrorKind::Internal | ErrorKind::Exhausted | ErrorKind::Conflict | ErrorKind::Refused
-    )
+/// What becomes of a run whose step met a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Tried again after a pause.
+    Postpone,
+    /// The run fails; what it holds is deleted.
+    Fail,
+}
+
+/// Decides by kind: a peer that is away or full may come back at any time, and the coordinator sees the reason and can
+/// cancel; a refusal or an internal fault is for an operator to mend, who has a day; the rest cannot mend itself. A
+/// deletion is never given up.
+fn verdict(step: Step, error: &ServiceError, attempts: u32) -> Verdict {
+    let again = match error.kind {
+        _ if step == Step::Delete => true,
+        ErrorKind::Unavailable | ErrorKind::Exhausted => true,
+        ErrorKind::Refused | ErrorKind::Internal => attempts < MAX_ATTEMPTS,
+        ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::TooLarge => false,
+    };
+    if again { Verdict::Postpone } else { Verdict::Fail }
+}
+
+/// Seconds until a step is tried again that was tried `attempts` times in vain before.
+fn pause_s(attempts: u32) -> i64 {
+    (1_i64 << attempts.min(16)).min(MAX_PAUSE_S)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static) -> Result<T, ServiceError> {
     tokio::task::spawn_blocking(work).await.map_err(ServiceError::internal)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(kind: ErrorKind) -> ServiceError {
+        ServiceError::new(kind, "message")
+    }
+
+    #[test]
+    fn pauses_grow_to_a_limit() {
+        assert_eq!([0, 1, 2, 8, 9, 40].map(pause_s), [1, 2, 4, 256, 300, 300]);
+    }
+
+    #[test]
+    fn a_peer_that_is_away_is_waited_for_and_a_contradiction_ends_the_run() {
+        for step in [Step::Compare, Step::Cluster, Step::Deliver] {
+            for kind in [ErrorKind::Unavailable, ErrorKind::Exhausted] {
+                assert_eq!(verdict(step, &of(kind), u32::MAX), Verdict::Postpone);
+            }
+            for kind in [ErrorKind::Refused, ErrorKind::Internal] {
+                assert_eq!(verdict(step, &of(kind), MAX_ATTEMPTS - 1), Verdict::Postpone);
+                assert_eq!(verdict(step, &of(kind), MAX_ATTEMPTS), Verdict::Fail);
+            }
+            for kind in [ErrorKind::Conflict, ErrorKind::Invalid, ErrorKind::NotFound, ErrorKind::TooLarge] {
+                assert_eq!(verdict(step, &of(kind), 0), Verdict::Fail);
+            }
+        }
+    }
+
+    #[test]
+    fn a_deletion_is_tried_again_and_never_fails_the_run() {
+        for kind in [ErrorKind::Conflict, ErrorKind::Invalid, ErrorKind::Refused, ErrorKind::Internal] {
+            assert_eq!(verdict(Step::Delete, &of(kind), u32::MAX), Verdict::Postpone);
+        }
+    }
 }

@@ -65,7 +65,10 @@ pub fn require_role<T>(request: &Request<T>, agreement: &SignedAgreement, role: 
 pub fn peer_uri<T>(request: &Request<T>) -> Result<&str, Status> {
     request.extensions().get::<PeerIdentity>().map(|peer| peer.uri.as_str()).ok_or_else(|| {
         refuse(request, "the request came over no authenticated connection");
-        ServiceError::refused("connexion non authentifiée").into()
+        ServiceError::refused(
+            "connexion non authentifiée ; appelez ce service par TLS avec le certificat délivré pour la convention",
+        )
+        .into()
     })
 }
 
@@ -77,7 +80,10 @@ impl From<Refusal> for ServiceError {
 
 fn refuse_role<T>(request: &Request<T>, role: &RoleId) -> Status {
     refuse(request, "the peer's role may not call this method");
-    ServiceError::refused(format!("le rôle {role} n'a pas accès à cette opération")).into()
+    ServiceError::refused(format!(
+        "le rôle {role} n'a pas accès à cette opération ; vérifiez le certificat de ce service et l'adresse appelée"
+    ))
+    .into()
 }
 
 fn refuse<T>(request: &Request<T>, reason: &'static str) {

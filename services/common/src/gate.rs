@@ -4,8 +4,8 @@
 //! certificate that the agreement does not name, or comes outside the agreement's dates, ends here.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use linkage_agreement::permit::{RoleId, RunRequest};
 use linkage_agreement::signature::SignedAgreement;
@@ -14,18 +14,31 @@ use linkage_agreement::{Agreement, PartyId, Period, RunId};
 use linkage_proto::v1::AgreementRef;
 use tonic::{Request, Status};
 
-use crate::agreement_files::AgreementFiles;
+use crate::agreement_files::{AgreementFileError, AgreementFiles};
 use crate::authz;
 use crate::clock::Clock;
 use crate::error::ServiceError;
+
+/// A file that changed less than this ago may change once more without its stamp showing it: it is read again.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// The signed agreement of a role, its notices of termination and its clock.
 pub struct Gate {
     signed: SignedAgreement,
     files: AgreementFiles,
-    terminations: std::sync::RwLock<(Option<SystemTime>, Vec<VerifiedTermination>)>,
+    terminations: RwLock<Notices>,
     clock: Arc<dyn Clock>,
 }
+
+/// The notices as last read, and the stamp of what was read; none when it has to be read again in any case.
+#[derive(Default)]
+struct Notices {
+    stamp: Option<Stamp>,
+    verified: Vec<VerifiedTermination>,
+}
+
+/// What tells one content of the folder from another without reading it: every file's name, length and times.
+type Stamp = Vec<(std::ffi::OsString, u64, SystemTime, i128)>;
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,23 +50,35 @@ impl Gate {
     /// Loads and verifies the agreement's files: every party must have signed this very text.
     pub fn load(files: &AgreementFiles, clock: Arc<dyn Clock>) -> Result<Self, ServiceError> {
         let signed = files.load_signed_agreement().map_err(ServiceError::configuration)?;
-        let gate = Self { signed, files: files.clone(), terminations: Default::default(), clock };
-        gate.refresh_terminations()?;
+        let gate = Self { signed, files: files.clone(), terminations: RwLock::default(), clock };
+        gate.read_terminations().map_err(ServiceError::configuration)?;
         Ok(gate)
     }
 
-    /// Reads the notices of termination again when their folder has changed: a notice takes effect without a restart.
-    fn refresh_terminations(&self) -> Result<(), ServiceError> {
-        let changed = self.files.terminations.as_deref().and_then(changed_at);
-        let seen = self.terminations.read().map_or(None, |t| t.0);
-        if self.files.terminations.is_none() || (changed.is_some() && changed == seen) {
+    /// Reads the notices of termination again when any file of their folder has changed: a notice takes effect without a
+    /// restart, whether it is dropped into the folder, moved there or rewritten in place.
+    fn read_terminations(&self) -> Result<(), AgreementFileError> {
+        let Some(folder) = &self.files.terminations else { return Ok(()) };
+        // Stamped before reading: a file that changes in between is read once too often, never once too few.
+        let stamp = stamp(folder);
+        let seen = |held: &Notices| stamp.is_some() && held.stamp == stamp;
+        if seen(&self.terminations.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
-        let notices = self.files.load_terminations(&self.signed).map_err(ServiceError::configuration)?;
-        if let Ok(mut held) = self.terminations.write() {
-            *held = (changed, notices);
-        }
+        let verified = self.files.load_terminations(&self.signed)?;
+        let mut held = self.terminations.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Notices { stamp: stamp.filter(settled), verified };
         Ok(())
+    }
+
+    /// As [`Self::read_terminations`], for what a peer asks: which file is at fault stays in this role's log.
+    fn refresh_terminations(&self) -> Result<(), ServiceError> {
+        self.read_terminations().map_err(|error| {
+            tracing::error!(%error, "notices of termination cannot be read; every call is refused until they can");
+            ServiceError::unavailable(
+                "ce service ne peut lire ses avis de dénonciation et refuse tout appel ; prévenez son opérateur",
+            )
+        })
     }
 
     /// The agreement.
@@ -89,8 +114,8 @@ impl Gate {
     /// Refuses when the agreement is not in force today.
     pub fn in_force(&self) -> Result<(), ServiceError> {
         self.refresh_terminations()?;
-        let held = self.terminations.read().map_err(|_| ServiceError::internal("terminations lock"))?;
-        Ok(self.signed.permit_today(self.clock.today(), &held.1)?)
+        let held = self.terminations.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.signed.permit_today(self.clock.today(), &held.verified)?)
     }
 
     /// Refuses when the agreement does not allow a run of this period today.
@@ -102,8 +127,8 @@ impl Gate {
             period,
             profile_version: linkage_crypto::PROFILE_VERSION,
         };
-        let held = self.terminations.read().map_err(|_| ServiceError::internal("terminations lock"))?;
-        Ok(self.signed.permit_run(&request, self.clock.today(), &held.1)?)
+        let held = self.terminations.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.signed.permit_run(&request, self.clock.today(), &held.verified)?)
     }
 
     /// Who calls, before the request names an agreement (streams).
@@ -112,12 +137,17 @@ impl Gate {
     }
 
     fn same_agreement(&self, named: Option<&AgreementRef>) -> Result<(), ServiceError> {
+        self.same_text(named)?;
+        self.in_force()
+    }
+
+    fn same_text(&self, named: Option<&AgreementRef>) -> Result<(), ServiceError> {
         if named.is_none_or(|named| named.hash.as_ref() != self.signed.hash().as_bytes()) {
             return Err(ServiceError::refused(
                 "la demande vise une autre convention ou une autre version que celle détenue ici ; comparez les empreintes (linkage agreement show)",
             ));
         }
-        self.in_force()
+        Ok(())
     }
 
     /// Who calls: any role of the agreement.
@@ -159,6 +189,15 @@ impl Gate {
         }
     }
 
+    /// Refuses when `role` is not the broker. For deletions, which the agreement's end does not stop.
+    pub fn broker_deleting(&self, role: &RoleId, named: Option<&AgreementRef>) -> Result<(), ServiceError> {
+        self.same_text(named)?;
+        match role {
+            RoleId::Broker => Ok(()),
+            other => Err(wrong_role(other)),
+        }
+    }
+
     /// Refuses when `party` is not the coordinator.
     pub fn coordinator(&self, party: &PartyId) -> Result<(), ServiceError> {
         Ok(self.signed.may_open_runs(party)?)
@@ -173,9 +212,40 @@ impl Gate {
 
 fn wrong_role(role: &RoleId) -> ServiceError {
     tracing::warn!(%role, "request refused: the peer's role may not call this method");
-    ServiceError::refused(format!("le rôle {role} n'a pas accès à cette opération"))
+    ServiceError::refused(format!(
+        "le rôle {role} n'a pas accès à cette opération ; vérifiez le certificat de ce service et l'adresse appelée"
+    ))
 }
 
-fn changed_at(folder: &Path) -> Option<SystemTime> {
-    std::fs::metadata(folder).and_then(|m| m.modified()).ok()
+/// `None` when the folder cannot be looked at; reading it then says why.
+fn stamp(folder: &Path) -> Option<Stamp> {
+    let mut stamp = Vec::new();
+    for entry in std::fs::read_dir(folder).ok()? {
+        let entry = entry.ok()?;
+        // Through a symbolic link, as reading goes.
+        let metadata = std::fs::metadata(entry.path()).ok()?;
+        // The time of change of the file's node can't be set by hand, that of its content can.
+        #[cfg(unix)]
+        let node = {
+            use std::os::unix::fs::MetadataExt;
+            i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec())
+        };
+        #[cfg(not(unix))]
+        let node = 0;
+        stamp.push((entry.file_name(), metadata.len(), metadata.modified().ok()?, node));
+    }
+    stamp.sort();
+    Some(stamp)
+}
+
+/// Whether nothing in the folder changed so lately that a second change could bear the same times. By the machine's clock,
+/// which writes those times.
+#[expect(clippy::disallowed_methods, reason = "compared with times that the file system wrote, not with the agreement's")]
+fn settled(stamp: &Stamp) -> bool {
+    let now = SystemTime::now();
+    stamp.iter().all(|(_, _, modified, node)| {
+        let node = u64::try_from(*node / 1_000_000_000)
+            .map_or(SystemTime::UNIX_EPOCH, |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
+        [*modified, node].iter().all(|at| now.duration_since(*at).is_ok_and(|age| age > SETTLED))
+    })
 }

@@ -4,7 +4,9 @@
 //! others. This crate cannot reach the code that reads names, encodes them or compares encodings.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod budgets;
 pub mod config;
+pub mod link_tables;
 pub mod registry;
 mod serve;
 pub mod service;

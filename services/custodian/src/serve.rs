@@ -8,6 +8,7 @@ use linkage_agreement::PersonId;
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
+use linkage_common::role::Listening;
 use linkage_crypto::oprf::ServerKey;
 use linkage_crypto::pseudonym::CustodianScalar;
 use linkage_proto::MAX_MESSAGE_BYTES;
@@ -30,9 +31,11 @@ const IDLE: Duration = Duration::from_secs(5);
 pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
     let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
     let oprf = ServerKey::from_bytes(&*config.oprf_key.read_key().map_err(ServiceError::configuration)?)
-        .map_err(|_| ServiceError::invalid("the OPRF key is not a valid scalar; restore it from its backup"))?;
+        .map_err(|_| ServiceError::invalid("« oprf_key » n'est pas une clé OPRF valable ; restaurez-la de sa sauvegarde"))?;
     if oprf.public_key().to_base64() != gate.agreement().custodian.oprf_public_key {
-        return Err(ServiceError::refused("the OPRF key is not the one whose public part the agreement names"));
+        return Err(ServiceError::refused(
+            "la clé OPRF n'est pas celle dont la convention nomme la partie publique ; vérifiez « oprf_key »",
+        ));
     }
     let scalar = CustodianScalar::from_bytes(&*config.pseudonym_key.read_key().map_err(ServiceError::configuration)?)
         .map_err(ServiceError::configuration)?;
@@ -43,7 +46,8 @@ pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> +
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(OprfServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(RegistryServer::new(custodian).max_decoding_message_size(2 * MAX_MESSAGE_BYTES));
-    let served = linkage_common::role::serve_on(config.listen, &config.tls, routes, shutdown).await;
+    let listening = Listening { address: config.listen, tls: &config.tls, crl: config.crl.as_deref(), limits: &config.limits };
+    let served = linkage_common::role::serve_on(listening, routes, shutdown).await;
     worker.abort();
     served
 }
@@ -59,17 +63,22 @@ async fn work_on(custodian: Custodian) {
 }
 
 async fn register_all(custodian: &Custodian) -> Result<(), ServiceError> {
+    let mut failed = None;
     for run in custodian.store.clustered().await? {
         let mut rng = linkage_common::rng();
-        let persons = custodian
+        let registered = custodian
             .store
             .register(&run, || {
                 let mut id = [0; 16];
                 rng.fill_bytes(&mut id);
                 PersonId(id)
             })
-            .await?;
-        tracing::info!(run = %run, persons, "link table ready");
+            .await;
+        // One run that cannot be registered does not hold up those after it.
+        match registered {
+            Ok(persons) => tracing::info!(run = %run, persons, "link table ready"),
+            Err(error) => failed = Some(error),
+        }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }

@@ -3,7 +3,7 @@
 //! No call here receives a name, an encoding or an attribute in clear: the types that could hold one are in crates that
 //! this one cannot reach.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use linkage_agreement::{Handle, PartyId, Period, RecordRef, RunId};
@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::store::{HeldBatch, Member, RecordUpload, RunRecord, Store};
+use crate::store::{HeldBatch, Member, RecordUpload, RunRecord, Store, digest_of};
 
 /// Rows of a link table in one message.
 const ROWS_PER_CHUNK: u64 = 500;
@@ -50,23 +50,37 @@ fn period(text: &str) -> Result<Period, ServiceError> {
     text.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))
 }
 
+fn not_committed() -> ServiceError {
+    ServiceError::unavailable("un partenaire du traitement n'a pas encore clos ses fiches ; réessayez plus tard")
+}
+
+fn one_run_a_stream() -> ServiceError {
+    ServiceError::invalid("un envoi porte les lots d'un seul traitement ; faites un envoi par traitement")
+}
+
 /// Splits packed record entries; see `RecordBatch.entries`.
 pub fn unpack_records(mut bytes: &[u8], analysts: usize) -> Result<Vec<RunRecord>, ServiceError> {
-    let cut = || ServiceError::invalid("the batch of records ends in the middle of an entry; send it again");
+    let cut = || ServiceError::invalid("le lot de fiches s'arrête au milieu d'une fiche ; renvoyez-le");
     let mut records = Vec::new();
     while !bytes.is_empty() {
         let (fixed, mut rest) = bytes.split_at_checked(33).ok_or_else(cut)?;
         let present = match fixed[32] {
             0 => false,
             1 => true,
-            _ => return Err(ServiceError::invalid("an entry's presence is 0 or 1")),
+            _ => {
+                return Err(ServiceError::invalid(
+                    "la présence d'une fiche vaut 0 ou 1 ; vérifiez la version du logiciel du nœud",
+                ));
+            }
         };
         let sealed_from = rest;
         for _ in 0..if present { analysts } else { 0 } {
             let (length, after) = rest.split_at_checked(2).ok_or_else(cut)?;
             let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
             if length > MAX_SEALED {
-                return Err(ServiceError::too_large("sealed attributes hold at most 4 KiB a record"));
+                return Err(ServiceError::too_large(
+                    "les attributs scellés comptent au plus 4 Kio par fiche ; vérifiez la liste des attributs de la convention",
+                ));
             }
             rest = after.split_at_checked(length).ok_or_else(cut)?.1;
         }
@@ -95,7 +109,7 @@ fn sealed_for(mut sealed: &[u8], index: usize) -> Option<&[u8]> {
 
 /// Splits packed clusters; see `ClusterBatch.clusters`.
 pub fn unpack_clusters(mut bytes: &[u8]) -> Result<Vec<Vec<Member>>, ServiceError> {
-    let cut = || ServiceError::invalid("the batch of clusters ends in the middle of a cluster; send it again");
+    let cut = || ServiceError::invalid("le lot de groupes s'arrête au milieu d'un groupe ; renvoyez-le");
     let mut clusters = Vec::new();
     while !bytes.is_empty() {
         let (count, rest) = bytes.split_at_checked(2).ok_or_else(cut)?;
@@ -105,7 +119,13 @@ pub fn unpack_clusters(mut bytes: &[u8]) -> Result<Vec<Vec<Member>>, ServiceErro
             .chunks_exact(MEMBER_LEN)
             .map(|m| {
                 let handle = Handle::from_slice(&m[..16]).ok_or_else(cut)?;
-                Ok(Member { handle, match_class: m[16], probability: u16::from_le_bytes([m[17], m[18]]) })
+                let (match_class, probability) = (m[16], u16::from_le_bytes([m[17], m[18]]));
+                if !(1..=2).contains(&match_class) || probability > 10_000 {
+                    return Err(ServiceError::invalid(
+                        "classe ou probabilité hors limites dans un groupe ; vérifiez la version du logiciel du courtier",
+                    ));
+                }
+                Ok(Member { handle, match_class, probability })
             })
             .collect::<Result<Vec<_>, ServiceError>>()?;
         clusters.push(cluster);
@@ -124,7 +144,7 @@ impl oprf_server::Oprf for Custodian {
         let limit = self.gate.agreement().party(&party).map_or(0, |p| p.max_records);
         if asked.records > limit {
             return Err(ServiceError::exhausted(format!(
-                "the agreement allows this party {limit} records a period; an amendment can raise it"
+                "la convention prévoit au plus {limit} fiches par mois pour ce partenaire ; un avenant peut relever ce nombre"
             ))
             .into());
         }
@@ -138,17 +158,23 @@ impl oprf_server::Oprf for Custodian {
         let period = period(&asked.period)?;
         self.gate.period(period)?;
         let elements = asked.blinded.len() / ELEMENT_LEN;
-        if elements == 0 || asked.blinded.len() % ELEMENT_LEN != 0 || elements > MAX_BATCH {
-            return Err(ServiceError::invalid(format!("a batch holds 1 to {MAX_BATCH} elements of {ELEMENT_LEN} bytes")).into());
+        if elements == 0 || !asked.blinded.len().is_multiple_of(ELEMENT_LEN) || elements > MAX_BATCH {
+            return Err(ServiceError::invalid(format!(
+                "un lot compte de 1 à {MAX_BATCH} éléments de {ELEMENT_LEN} octets ; découpez la demande"
+            ))
+            .into());
         }
-        // Evaluated before it is charged: a batch with an invalid element costs nothing and learns nothing.
+        let digest = Sha256::digest(&asked.blinded);
+        let budget = |declared| self.budget(declared);
+        // Nothing is computed for a party without budget; charged once it is evaluated, so that a batch with an invalid
+        // element costs nothing. Two batches at once may both be computed: the second is then charged and given, or neither.
+        self.store.affords(&party, period, digest.as_slice(), elements as u64, budget).await?;
         let (key, blinded) = (self.oprf.clone(), asked.blinded.clone());
         let evaluation = tokio::task::spawn_blocking(move || key.evaluate(&blinded, &mut linkage_common::rng()))
             .await
             .map_err(ServiceError::internal)?
             .map_err(|error| ServiceError::invalid(error.to_string()))?;
-        let digest = Sha256::digest(&asked.blinded);
-        self.store.charge(&party, period, digest.as_slice(), elements as u64, |declared| self.budget(declared)).await?;
+        self.store.charge(&party, period, digest.as_slice(), elements as u64, budget).await?;
         tracing::debug!(party = %party, period = %period, elements, "evaluated");
         Ok(Response::new(v1::EvaluateResponse { evaluated: evaluation.elements.into(), proof: evaluation.proof.to_vec().into() }))
     }
@@ -161,6 +187,30 @@ impl Custodian {
         declared.saturating_mul(tokens).saturating_mul(11) / 10
     }
 
+    /// The parties that the broker names for a run, once all of them have committed their records of its period.
+    async fn parties_of_run(&self, run: &RunId, period: Period, names: &[String]) -> Result<Vec<PartyId>, ServiceError> {
+        let committed = self.store.committed(run).await?;
+        let mut parties = Vec::new();
+        for name in names {
+            let id: PartyId = name.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
+            match committed.iter().find(|(party, _)| party == &id) {
+                Some((_, declared)) if *declared == period.to_string() => parties.push(id),
+                Some(_) => {
+                    return Err(ServiceError::conflict(
+                        "un partenaire a clos ses fiches pour un autre mois ; ouvrez un nouveau traitement",
+                    ));
+                }
+                None => return Err(not_committed()),
+            }
+        }
+        if parties.is_empty() {
+            return Err(ServiceError::invalid(
+                "aucun partenaire n'est nommé pour ce traitement ; nommez ceux qui y prennent part",
+            ));
+        }
+        Ok(parties)
+    }
+
     async fn records_status(&self, run: &RunId, party: &PartyId) -> Result<v1::RecordsStatus, ServiceError> {
         let held = self.store.record_batches(run, party).await?;
         Ok(v1::RecordsStatus {
@@ -171,7 +221,7 @@ impl Custodian {
     }
 
     /// Rows as the analyst number `analyst` receives them.
-    fn link_rows(&self, rows: &[crate::store::LinkRow], domains: &(Domain, Domain), analyst: usize) -> Vec<v1::LinkRow> {
+    fn link_rows(&self, rows: &[crate::link_tables::LinkRow], domains: &(Domain, Domain), analyst: usize) -> Vec<v1::LinkRow> {
         let persons = self.scalar.points(&domains.0, rows.iter().map(|r| &r.person.0));
         let records = self.scalar.points(&domains.1, rows.iter().map(|r| &r.reference.0));
         rows.iter()
@@ -199,10 +249,13 @@ impl registry_server::Registry for Custodian {
             let party = self.gate.party_of(&role, batch.agreement.as_ref())?;
             let run = run_id(&batch.run_id)?;
             if batch.entries.len() > MAX_BATCH_BYTES {
-                return Err(ServiceError::too_large("a batch holds at most 1 MiB").into());
+                return Err(ServiceError::too_large("un lot compte au plus 1 Mio ; découpez l'envoi en lots plus petits").into());
             }
             if Sha256::digest(&batch.entries).as_slice() != batch.digest.as_ref() {
-                return Err(ServiceError::invalid("the batch does not have the digest it declares; send it again").into());
+                return Err(ServiceError::invalid("le lot n'a pas l'empreinte annoncée ; renvoyez-le").into());
+            }
+            if last.as_ref().is_some_and(|(known, _)| known != &run) {
+                return Err(one_run_a_stream().into());
             }
             let records = unpack_records(&batch.entries, analysts)?;
             let limit = self.gate.agreement().run_record_limit(&party);
@@ -215,13 +268,13 @@ impl registry_server::Registry for Custodian {
                 .map(|b| b.records)
                 .sum();
             if so_far + records.len() as u64 > limit {
-                return Err(ServiceError::exhausted(format!("the agreement allows this party {limit} records in a run")).into());
+                return Err(ServiceError::exhausted(format!("la convention prévoit au plus {limit} fiches de ce partenaire dans un traitement ; un avenant peut relever ce nombre")).into());
             }
             let held = HeldBatch { sequence: batch.sequence, records: records.len() as u64, digest: batch.digest.to_vec() };
             self.store.put_records(&run, &party, &held, &records).await?;
             last = Some((run, party));
         }
-        let (run, party) = last.ok_or_else(|| ServiceError::invalid("the stream held no batch"))?;
+        let (run, party) = last.ok_or_else(|| ServiceError::invalid("l'envoi ne contient aucun lot ; envoyez-en au moins un"))?;
         Ok(Response::new(self.records_status(&run, &party).await?))
     }
 
@@ -234,22 +287,24 @@ impl registry_server::Registry for Custodian {
             return if known.digest == asked.digest.as_ref() {
                 Ok(Response::new(v1::RecordsStatus { held: Vec::new(), records: known.records, committed: true }))
             } else {
-                Err(ServiceError::conflict("this party has committed other records to this run").into())
+                Err(ServiceError::conflict("ce partenaire a déjà clos un autre envoi pour ce traitement ; ouvrez un nouveau traitement pour le remplacer").into())
             };
         }
         for analyst in &self.gate.agreement().analyst {
             if !asked.sealed_keys.contains_key(analyst.id.as_str()) {
-                return Err(ServiceError::invalid("an attribute key is missing for an analyst of the agreement").into());
+                return Err(ServiceError::invalid("il manque la clé d'attributs d'un destinataire de la convention ; comparez les empreintes (linkage agreement show)").into());
             }
         }
         if asked.sealed_keys.len() != self.gate.agreement().analyst.len() || asked.sealed_keys.values().any(|k| k.len() > 256) {
             return Err(
-                ServiceError::invalid("attribute keys are for the agreement's analysts only, at most 256 bytes each").into()
+                ServiceError::invalid("les clés d'attributs vont aux seuls destinataires de la convention, 256 octets au plus chacune ; comparez les empreintes (linkage agreement show)").into()
             );
         }
         let held = self.store.record_batches(&run, &party).await?;
-        if let Some(sequence) = (0..asked.batches).find(|n| !held.iter().any(|b| b.sequence == *n)) {
-            return Err(ServiceError::conflict(format!("batch {sequence} is missing; send it, then commit again")).into());
+        // What is held is sorted and without doubles: the first position that differs is the first gap.
+        let whole = held.iter().zip(0..).take_while(|(batch, position)| batch.sequence == *position).count();
+        if let Some(sequence) = u32::try_from(whole).ok().filter(|n| *n < asked.batches) {
+            return Err(ServiceError::conflict(format!("le lot {sequence} manque ; envoyez-le, puis clôturez de nouveau")).into());
         }
         let mut digest = Sha256::new();
         for batch in &held {
@@ -260,7 +315,7 @@ impl registry_server::Registry for Custodian {
             || records != asked.records
             || digest.finalize().as_slice() != asked.digest.as_ref()
         {
-            return Err(ServiceError::conflict("what is held differs from the manifest in count or digest").into());
+            return Err(ServiceError::conflict("ce qui est détenu ne correspond pas à la clôture, en nombre ou en empreinte ; renvoyez ce qui manque, puis clôturez de nouveau").into());
         }
         let keys: HashMap<&str, String> = asked.sealed_keys.iter().map(|(a, k)| (a.as_str(), hex::encode(k))).collect();
         let keys = serde_json::to_string(&keys).map_err(ServiceError::internal)?;
@@ -276,48 +331,69 @@ impl registry_server::Registry for Custodian {
     ) -> Result<Response<v1::PutClustersResponse>, Status> {
         let role = self.gate.peer(&request)?;
         let mut stream = request.into_inner();
-        let mut last = None;
+        let mut last: Option<(RunId, Period, Vec<PartyId>, Vec<u8>, bool)> = None;
+        let mut repeated: Option<(RunId, BTreeMap<u32, Vec<u8>>)> = None;
         while let Some(batch) = stream.message().await? {
             self.gate.broker_of(&role, batch.agreement.as_ref())?;
             let (run, period) = (run_id(&batch.run_id)?, period(&batch.period)?);
             if batch.clusters.len() > MAX_BATCH_BYTES || batch.report.len() > MAX_BATCH_BYTES {
-                return Err(ServiceError::too_large("a batch holds at most 1 MiB").into());
+                return Err(ServiceError::too_large(
+                    "un lot de groupes et le rapport comptent au plus 1 Mio chacun ; découpez l'envoi",
+                )
+                .into());
             }
             unpack_clusters(&batch.clusters)?;
+            let digest = Sha256::digest(&batch.clusters).to_vec();
             match self.store.run_state(&run).await?.as_deref() {
-                // Taken in before, and the answer lost: nothing more to do.
-                Some("clustered" | "ready") => return Ok(Response::new(v1::PutClustersResponse { persons: 0 })),
-                Some(_) => {}
-                None => return Err(ServiceError::conflict("no party has sent records of this run yet; try again later").into()),
-            }
-            let committed = self.store.committed(&run).await?;
-            let mut parties = Vec::new();
-            for name in &batch.parties {
-                let id: PartyId = name.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
-                match committed.iter().find(|(party, _)| party == &id) {
-                    Some((_, declared)) if *declared == period.to_string() => parties.push(id),
-                    Some(_) => return Err(ServiceError::conflict("a party committed its records for another period").into()),
-                    None => {
-                        return Err(ServiceError::unavailable(
-                            "a party of the run has not committed its records yet; try again later",
-                        )
-                        .into());
+                // Taken in before, and the answer lost: only compared.
+                Some("clustered" | "ready") => {
+                    let (known, digests) = repeated.get_or_insert_with(|| (run.clone(), BTreeMap::new()));
+                    if *known != run {
+                        return Err(one_run_a_stream().into());
                     }
+                    digests.insert(batch.sequence, digest);
+                    continue;
                 }
+                Some("collecting") => {}
+                Some(_) => {
+                    return Err(ServiceError::conflict("ce traitement a été annulé ou a échoué ; ouvrez-en un autre").into());
+                }
+                None => return Err(not_committed().into()),
             }
-            let digest = Sha256::digest(&batch.clusters);
-            self.store.put_clusters(&run, batch.sequence, batch.last, digest.as_slice(), &batch.clusters).await?;
-            if batch.last {
-                last = Some((run, period, parties, batch.report));
+            let parties = self.parties_of_run(&run, period, &batch.parties).await?;
+            if last.as_ref().is_some_and(|(known, ..)| *known != run) {
+                return Err(one_run_a_stream().into());
             }
+            self.store.put_clusters(&run, batch.sequence, batch.last, &digest, &batch.clusters).await?;
+            last = Some((run, period, parties, batch.report.to_vec(), batch.last));
         }
-        let (run, period, parties, report) =
-            last.ok_or_else(|| ServiceError::invalid("the stream did not hold the last batch"))?;
+        if let Some((run, digests)) = repeated {
+            return if self.store.clusters_digest(&run).await? == digest_of(digests.into_values()) {
+                Ok(Response::new(v1::PutClustersResponse { persons: 0 }))
+            } else {
+                Err(ServiceError::conflict(
+                    "d'autres groupes de ce traitement sont déjà pris en compte ; ouvrez un nouveau traitement",
+                )
+                .into())
+            };
+        }
+        let (run, period, parties, report, _) = last
+            .filter(|(.., whole)| *whole)
+            .ok_or_else(|| ServiceError::invalid("l'envoi ne finit pas par le dernier lot de groupes ; renvoyez-les tous"))?;
         if !self.store.clusters_complete(&run, period, &parties, &report).await? {
-            return Err(ServiceError::conflict("a batch of clusters is missing; send them all again").into());
+            return Err(ServiceError::conflict("il manque un lot de groupes ; renvoyez-les tous").into());
         }
         self.work.notify_one();
         Ok(Response::new(v1::PutClustersResponse { persons: 0 }))
+    }
+
+    async fn close_run(&self, request: Request<v1::CloseRunRequest>) -> Result<Response<v1::CloseRunResponse>, Status> {
+        let role = self.gate.peer(&request)?;
+        self.gate.broker_deleting(&role, request.get_ref().agreement.as_ref())?;
+        let run = run_id(&request.get_ref().run_id)?;
+        let records = self.store.close(&run).await?;
+        tracing::info!(run = %run, records, "run ended without clusters; its records are forgotten");
+        Ok(Response::new(v1::CloseRunResponse { records }))
     }
 
     async fn list_link_tables(
@@ -346,11 +422,17 @@ impl registry_server::Registry for Custodian {
         let analyst = self.gate.analyst(&request, request.get_ref().agreement.as_ref())?;
         let run = run_id(&request.get_ref().run_id)?;
         if self.store.run_state(&run).await?.as_deref() != Some("ready") {
-            return Err(ServiceError::not_found("no link table of this run is ready").into());
+            return Err(ServiceError::not_found(
+                "aucune table de liens de ce traitement n'est prête ; attendez sa clôture (linkage run list)",
+            )
+            .into());
         }
         let agreement = self.gate.agreement();
-        let position =
-            agreement.analyst.iter().position(|a| a.id == analyst).ok_or_else(|| ServiceError::refused("not an analyst"))?;
+        let position = agreement
+            .analyst
+            .iter()
+            .position(|a| a.id == analyst)
+            .ok_or_else(|| ServiceError::refused("ce certificat n'est pas celui d'un destinataire de la convention"))?;
         let purpose = &agreement.analyst[position].purpose;
         let id = agreement.agreement.id.as_str();
         let domains = Arc::new((Domain::persons(id, purpose), Domain::records(id, purpose)));

@@ -1,0 +1,200 @@
+//! Leases, admissions and endings, over times that a test sets.
+
+use linkage_common::error::ErrorKind;
+
+use super::*;
+use crate::jobs::Step;
+
+const LIMIT: u64 = 100;
+
+struct Bench {
+    _dir: tempfile::TempDir,
+    store: Store,
+}
+
+fn run_of(name: &str) -> Run {
+    Run {
+        id: name.parse().unwrap(),
+        period: "2024-01".parse().unwrap(),
+        parties: vec![ccas(), siao()],
+        state: State::Collecting,
+        step: String::new(),
+        reason: String::new(),
+    }
+}
+
+fn ccas() -> PartyId {
+    "ccas".parse().unwrap()
+}
+
+fn siao() -> PartyId {
+    "siao".parse().unwrap()
+}
+
+fn batch(sequence: u32, digest: u8) -> HeldBatch {
+    HeldBatch { sequence, records: 10, digest: vec![digest; 32] }
+}
+
+fn upload(party: PartyId) -> Upload {
+    Upload { party, batches: 1, records: 10, digest: vec![1; 32], level_frequencies: b"{}".to_vec() }
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("broker.sqlite")).await.unwrap();
+        Self { _dir: dir, store }
+    }
+    async fn opened(&self, name: &str) -> Run {
+        let run = run_of(name);
+        assert!(self.store.insert_run(&run, b"agreement", 1).await.unwrap());
+        run
+    }
+    /// A run that both parties have committed.
+    async fn linking(&self, name: &str) -> Run {
+        let run = self.opened(name).await;
+        for party in [ccas(), siao()] {
+            self.store.insert_batch(&run, &party, &batch(0, 1), LIMIT).await.unwrap();
+            self.store.commit_upload(&run, &upload(party)).await.unwrap();
+        }
+        self.store.run(&run.id).await.unwrap()
+    }
+    async fn leased(&self, owner: &str, now: i64) -> Option<(String, Step)> {
+        self.store.lease(owner, now, 30).await.unwrap().map(|(run, step)| (run.id.to_string(), step))
+    }
+}
+
+#[tokio::test]
+async fn a_step_is_never_leased_to_two_workers_at_once() {
+    let bench = Bench::new().await;
+    let run = bench.linking("r").await;
+    let step = || Some(("r".to_owned(), Step::Compare));
+    assert_eq!(bench.leased("a", 100).await, step());
+    for now in [100, 110, 129] {
+        assert_eq!(bench.leased("b", now).await, None, "{now}");
+    }
+    assert!(bench.store.renew(&run.id, "a", 160).await.unwrap());
+    assert_eq!(bench.leased("b", 159).await, None);
+    assert_eq!(bench.leased("b", 160).await, step(), "the lease of a worker that says nothing runs out");
+    assert!(!bench.store.renew(&run.id, "a", 500).await.unwrap());
+    assert_eq!(bench.leased("a", 189).await, None);
+}
+
+#[tokio::test]
+async fn workers_that_ask_at_once_get_different_runs() {
+    let bench = Bench::new().await;
+    for name in ["r1", "r2", "r3"] {
+        bench.linking(name).await;
+    }
+    let asked: Vec<_> = (0..8)
+        .map(|n| {
+            let store = bench.store.clone();
+            tokio::spawn(
+                async move { store.lease(&format!("worker{n}"), 100, 30).await.unwrap().map(|(run, _)| run.id.to_string()) },
+            )
+        })
+        .collect();
+    let mut leased = Vec::new();
+    for task in asked {
+        leased.extend(task.await.unwrap());
+    }
+    leased.sort();
+    assert_eq!(leased, ["r1", "r2", "r3"]);
+}
+
+#[tokio::test]
+async fn only_the_owner_of_the_lease_moves_a_run_on() {
+    let bench = Bench::new().await;
+    let run = bench.linking("r").await;
+    bench.leased("a", 100).await.unwrap();
+    bench.leased("b", 200).await.unwrap();
+    bench.store.advance(&run.id, "a", Step::Compare, Step::Cluster).await.unwrap();
+    assert_eq!(bench.store.run(&run.id).await.unwrap(), run, "the late owner changes nothing");
+    bench.store.advance(&run.id, "b", Step::Cluster, Step::Deliver).await.unwrap();
+    assert_eq!(bench.store.run(&run.id).await.unwrap(), run, "no step is skipped");
+    bench.store.advance(&run.id, "b", Step::Compare, Step::Cluster).await.unwrap();
+    bench.store.advance(&run.id, "b", Step::Compare, Step::Cluster).await.unwrap();
+    assert_eq!(bench.store.run(&run.id).await.unwrap().step, "cluster");
+    bench.store.advance(&run.id, "b", Step::Cluster, Step::Deliver).await.unwrap();
+    assert_eq!(bench.store.run(&run.id).await.unwrap().state, State::Delivering);
+    bench.store.advance(&run.id, "b", Step::Deliver, Step::Delete).await.unwrap();
+    assert_eq!(bench.store.run(&run.id).await.unwrap().state, State::Closed);
+}
+
+#[tokio::test]
+async fn a_step_that_waits_says_why_and_starts_afresh_once_done() {
+    let bench = Bench::new().await;
+    let run = bench.linking("r").await;
+    for (attempt, now) in [(1, 100), (2, 200)] {
+        bench.leased("a", now).await.unwrap();
+        bench.store.postpone(&run.id, "a", now + 50, "en attente").await.unwrap();
+        assert_eq!(bench.store.attempts(&run.id).await.unwrap(), attempt);
+        assert_eq!(bench.leased("a", now + 49).await, None);
+    }
+    assert_eq!(bench.store.run(&run.id).await.unwrap().reason, "en attente");
+    bench.leased("a", 250).await.unwrap();
+    bench.store.advance(&run.id, "a", Step::Compare, Step::Cluster).await.unwrap();
+    assert_eq!(bench.store.run(&run.id).await.unwrap().reason, "");
+    assert_eq!(bench.store.attempts(&run.id).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_run_ended_during_a_step_only_remains_to_be_deleted() {
+    let bench = Bench::new().await;
+    let run = bench.linking("r").await;
+    bench.leased("a", 100).await.unwrap();
+    assert!(bench.store.end_run(&run.id, State::Cancelled, "annulé").await.unwrap());
+    assert!(!bench.store.end_run(&run.id, State::Failed, "autre").await.unwrap());
+    bench.store.advance(&run.id, "a", Step::Compare, Step::Cluster).await.unwrap();
+    bench.store.postpone(&run.id, "a", 0, "en attente").await.unwrap();
+    let ended = bench.store.run(&run.id).await.unwrap();
+    assert_eq!((ended.state, ended.step.as_str(), ended.reason.as_str()), (State::Cancelled, "delete", "annulé"));
+    assert_eq!(bench.leased("b", 131).await, Some(("r".to_owned(), Step::Delete)));
+    bench.store.record_deletion(&run.id, "first", &[1; 64], 1).await.unwrap();
+    bench.store.record_deletion(&run.id, "second", &[2; 64], 2).await.unwrap();
+    assert_eq!(bench.store.deletion(&run.id).await.unwrap(), Some(("first".to_owned(), vec![1; 64])));
+    assert_eq!(bench.store.batches(&run.id, &ccas()).await.unwrap(), []);
+    assert!(bench.store.committed(&run.id).await.unwrap().iter().all(|u| u.level_frequencies.is_empty()));
+    bench.store.finish(&run.id).await.unwrap();
+    assert_eq!(bench.leased("b", 1_000).await, None);
+}
+
+#[tokio::test]
+async fn nothing_is_admitted_after_commit_or_end() {
+    let bench = Bench::new().await;
+    let kind = |result: Result<(), ServiceError>| result.map_err(|e| e.kind);
+    let run = bench.opened("r").await;
+    bench.store.insert_batch(&run, &ccas(), &batch(0, 1), LIMIT).await.unwrap();
+    bench.store.commit_upload(&run, &upload(ccas())).await.unwrap();
+    assert_eq!(kind(bench.store.commit_upload(&run, &upload(ccas())).await), Err(ErrorKind::Conflict));
+    assert_eq!(kind(bench.store.insert_batch(&run, &ccas(), &batch(1, 1), LIMIT).await), Err(ErrorKind::Conflict));
+    bench.store.insert_batch(&run, &ccas(), &batch(0, 1), LIMIT).await.unwrap();
+    bench.store.insert_batch(&run, &siao(), &batch(0, 1), LIMIT).await.unwrap();
+    assert!(bench.store.end_run(&run.id, State::Cancelled, "annulé").await.unwrap());
+    assert_eq!(kind(bench.store.insert_batch(&run, &siao(), &batch(1, 1), LIMIT).await), Err(ErrorKind::Conflict));
+    assert_eq!(kind(bench.store.commit_upload(&run, &upload(siao())).await), Err(ErrorKind::Conflict));
+}
+
+#[tokio::test]
+async fn the_limit_holds_for_batches_sent_at_once() {
+    let bench = Bench::new().await;
+    let run = bench.opened("r").await;
+    let sent: Vec<_> = (0..20)
+        .map(|n| {
+            let (store, run) = (bench.store.clone(), run.clone());
+            tokio::spawn(async move { store.insert_batch(&run, &ccas(), &batch(n, 1), LIMIT).await.map_err(|e| e.kind) })
+        })
+        .collect();
+    let mut refused = 0;
+    for task in sent {
+        match task.await.unwrap() {
+            Ok(()) => {}
+            Err(kind) => {
+                assert_eq!(kind, ErrorKind::Exhausted);
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 10);
+    assert_eq!(bench.store.batches(&run.id, &ccas()).await.unwrap().len(), 10);
+}
