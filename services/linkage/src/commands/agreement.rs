@@ -94,7 +94,7 @@ fn signing_key(path: &Path) -> anyhow::Result<SigningKey> {
 pub fn run(command: AgreementCommand) -> anyhow::Result<()> {
     match command {
         AgreementCommand::Init { out } => {
-            if out.exists() {
+            if out.try_exists()? {
                 bail!("{} existe déjà : choisissez un autre nom avec --out", out.display());
             }
             fsx::write_atomic_public(&out, template_fr().as_bytes())?;
@@ -120,7 +120,7 @@ pub fn run(command: AgreementCommand) -> anyhow::Result<()> {
         AgreementCommand::Sign { file, party, key, signatures } => {
             let parsed = parse(&file)?;
             let key = signing_key(&key)?;
-            let mut held = if signatures.exists() { read_signatures(&signatures)? } else { Signatures::default() };
+            let mut held = if signatures.try_exists()? { read_signatures(&signatures)? } else { Signatures::default() };
             held.add(sign(&parsed, &party, &key, SystemClock.today()).map_err(|e| anyhow::anyhow!(e.french()))?);
             fsx::write_atomic_public(&signatures, held.to_toml().as_bytes())?;
             say(&format!("{party} a signé la convention d'empreinte {}", parsed.hash()));

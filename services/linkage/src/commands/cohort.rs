@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use linkage_agreement::Period;
+use linkage_agreement::{PartyId, Period};
 use linkage_analyst::config::AnalystConfig;
 use linkage_analyst::service::overlap_of;
 use linkage_analyst::tables::Tables;
@@ -32,7 +32,7 @@ pub enum CohortCommand {
 }
 
 /// Runs a command.
-pub async fn run(command: CohortCommand) -> anyhow::Result<()> {
+pub fn run(command: CohortCommand) -> anyhow::Result<()> {
     let CohortCommand::Overlap { config: path, period, json } = command;
     let config: AnalystConfig = config(&path)?;
     let gate = Gate::load(&config.agreement, std::sync::Arc::new(SystemClock))?;
@@ -50,7 +50,7 @@ pub async fn run(command: CohortCommand) -> anyhow::Result<()> {
         .cells
         .iter()
         .map(|c| {
-            let parties: Vec<&str> = c.parties.iter().map(|p| p.as_str()).collect();
+            let parties: Vec<&str> = c.parties.iter().map(PartyId::as_str).collect();
             vec![parties.join(" + "), c.persons.map_or_else(|| format!("< {minimum} ou secret"), |n| n.to_string())]
         })
         .collect();

@@ -44,7 +44,7 @@ pub enum KeysCommand {
 /// Runs a command.
 pub fn run(command: KeysCommand) -> anyhow::Result<()> {
     let KeysCommand::New { role, out } = command;
-    if out.join("signing.key").exists() {
+    if out.join("signing.key").try_exists()? {
         bail!("{} contient déjà des clés : choisissez un autre dossier, ou supprimez-les vous-même", out.display());
     }
     fsx::create_private_dir(&out)?;

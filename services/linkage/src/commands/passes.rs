@@ -57,7 +57,7 @@ pub fn run(command: PassesCommand) -> anyhow::Result<()> {
         None => propose(&party, &file)?.mapping.confirm(),
     };
     let mut intake = Intake::open(&file, &mapping).with_context(|| file.display().to_string())?;
-    let normaliser = Normaliser::new(&fields.field, &intake.columns().to_vec())?;
+    let normaliser = Normaliser::new(&fields.field, intake.columns())?;
     let mut identities: Vec<Identity> = Vec::new();
     for line in &mut intake {
         if let IntakeLine::Record(record) = line?

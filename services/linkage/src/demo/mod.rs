@@ -63,7 +63,11 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let site = Site::build(&folder, &data, args.seed)?;
     if args.set_up_only {
         bars.finish();
-        say(&format!("Prêt dans {} : démarrez chaque rôle, par exemple : linkage broker serve --config {}", folder.display(), site.servers()[0].1.display()));
+        say(&format!(
+            "Prêt dans {} : démarrez chaque rôle, par exemple : linkage broker serve --config {}",
+            folder.display(),
+            site.servers()[0].1.display()
+        ));
         return Ok(());
     }
     bars.line("3. Courtier, tiers de confiance, étude et cinq nœuds démarrent (TLS mutuel sur la boucle locale)");
@@ -106,14 +110,14 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
 fn folder(keep: Option<&Path>) -> anyhow::Result<PathBuf> {
     let folder = match keep {
         Some(folder) => {
-            if folder.exists() && std::fs::read_dir(folder)?.next().is_some() {
+            if folder.try_exists()? && std::fs::read_dir(folder)?.next().is_some() {
                 bail!("{} n'est pas vide : choisissez un dossier neuf", folder.display());
             }
             folder.to_owned()
         }
         None => {
             let folder = PathBuf::from("demo-out");
-            if folder.exists() {
+            if folder.try_exists()? {
                 // Only a folder that a demonstration made is ever removed.
                 if !folder.join(setup::MARK).is_file() {
                     bail!("{} existe et ne vient pas d'une démonstration : donnez un dossier avec --keep", folder.display());
@@ -172,6 +176,7 @@ fn deliver(site: &Site, data: &SynthSummary, period: Period) -> anyhow::Result<(
         let part = inbox.join(format!("{}.part", name.to_string_lossy()));
         let mut bytes = std::fs::read(&file.raw)?;
         bytes.extend(defective_lines(&bytes));
+        #[expect(clippy::disallowed_methods, reason = "renamed once whole, as a partner's own export would be")]
         std::fs::write(&part, bytes)?;
         std::fs::rename(part, inbox.join(name))?;
     }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use linkage_agreement::{Handle, ParsedAgreement, PartyId, Period, PersonId, RecordRef, RunId};
 use linkage_broker::pipeline::{self, PartyUpload};
+use linkage_common::fsx;
 use linkage_crypto::derive::SharedKey;
 use linkage_crypto::group::{Contribution, GroupKey};
 use linkage_custodian::registry;
@@ -161,7 +162,7 @@ fn mappings(args: &TrialArgs) -> anyhow::Result<BTreeMap<PartyId, Mapping>> {
                 if !args.json {
                     crate::cli::say(&crate::cli::proposal_text(&proposal));
                 }
-                std::fs::write(args.out.join(format!("{party}-correspondance.toml")), proposal.to_toml())?;
+                fsx::write_atomic_public(&args.out.join(format!("{party}-correspondance.toml")), proposal.to_toml().as_bytes())?;
                 proposal.mapping
             }
         };
@@ -179,7 +180,7 @@ fn agreement(args: &TrialArgs, mappings: &BTreeMap<PartyId, Mapping>, secrets: &
             let sizes: Vec<(PartyId, u64)> =
                 args.input.iter().map(|(party, file)| Ok((party.clone(), infer::lines(file)?))).collect::<anyhow::Result<_>>()?;
             let text = infer::agreement(&sizes, mappings.values(), secrets)?.to_toml();
-            std::fs::write(args.out.join("agreement.toml"), &text)?;
+            fsx::write_atomic_public(&args.out.join("agreement.toml"), text.as_bytes())?;
             (text, "agreement.toml".to_owned())
         }
     };
