@@ -66,7 +66,7 @@ impl Graph {
 }
 
 /// What each role works with, beside `linkage-common`, `linkage-proto`, `linkage-agreement` and `linkage-crypto`. A node takes from
-/// `linkage-linking` the level tables that it sends in aggregate (docs/adr).
+/// `linkage-linking` the level tables that it sends in aggregate (docs/adr/0004).
 const OWN: [(&str, &[&str]); 4] = [
     ("linkage-node", &["linkage-encoding", "linkage-linking"]),
     ("linkage-broker", &["linkage-linking"]),
