@@ -143,7 +143,7 @@ impl SealingPublicKey {
     }
 }
 
-/// The `info` under which a record's attributes are sealed to an analyst; the associated data is the record's handle:
+/// The `info` under which the attribute key of one party's upload to a run is sealed to an analyst, with no associated data:
 /// label("attributes") ‖ 0x00 ‖ agreement hash ‖ 0x00 ‖ run id ‖ 0x00 ‖ party id.
 pub fn attributes_info(agreement: &AgreementHash, run_id: &str, party_id: &str) -> Vec<u8> {
     [label!("attributes"), &[0], agreement, &[0], run_id.as_bytes(), &[0], party_id.as_bytes()].concat()

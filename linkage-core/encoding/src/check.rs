@@ -1,7 +1,7 @@
 //! Whether a pass set is fine enough for an agreement's size, measured on one partner's own records.
 //!
 //! Coarse passes let the broker compare, and so re-identify, far more than a linkage needs: with them 20 known pairs
-//! exposed 25 % of all persons at 300,000 records, though they looked perfect at 2,000 (PROTOCOL section 4). Judged are:
+//! exposed 25 % of all persons at 300,000 records, though they looked perfect at 2,000 (docs/threat-model.md). Judged are:
 //! the collision entropy of each pass (Rényi, order 2: -log2 of the chance that two records of different persons share
 //! a block), which must be at least log2(N) + 2 bits, and at least 22 where nothing gates the keys; and the expected
 //! meetings of a record with records of others, at most 1 and preferably 0.3. What cannot be measured because a list is

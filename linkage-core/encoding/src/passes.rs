@@ -4,7 +4,7 @@
 //! words form one pool, surnames and given names together and pairs unordered, so that swapped names, usage names and
 //! second given names still meet. A key is emitted only when its *surprisal*, from public tables, reaches
 //! log2(expected records) + margin: a rare name meets with little of the date, a common one needs most of it. That bounds
-//! the expected non-matching meetings of every key by 2^-margin, whatever the agreement's size (PROTOCOL section 4).
+//! the expected non-matching meetings of every key by 2^-margin, whatever the agreement's size (docs/protocol.md, section 3).
 //!
 //! A key that is implied by a looser one of the same record is left out: whoever shares it shares the looser one too.
 //! What remains is ordered by the pass set's order and how prominent the words are, and cut to the tokens of a record

@@ -1,7 +1,7 @@
 //! Folding to upper-case ASCII and the words of a name.
 //!
 //! Two services that write one name must come to the same words: accents, ligatures, mis-decoded accents, titles,
-//! remarks in brackets, particles, hyphens and apostrophes (docs: PROTOCOL section 6). The tables of this module are
+//! remarks in brackets, particles, hyphens and apostrophes (docs/protocol.md, section 3). The tables of this module are
 //! part of the encoding profile: a change needs a new profile version, because words enter block keys.
 //! Letters come apart by Unicode NFKD; the few Latin letters without a decomposition have a table of their own.
 

@@ -1,5 +1,5 @@
 //! The habits of French services, end to end: two raw records of one person, as two services would hold them, must share
-//! a block and look alike in it; two different persons must not. Cases of PROTOCOL section 6.
+//! a block and look alike in it; two different persons must not. Cases of French services' files.
 #![allow(clippy::unwrap_used)]
 
 use linkage_agreement::model::IdentityField;

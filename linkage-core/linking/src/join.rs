@@ -4,7 +4,7 @@
 //! the same person's (two parties, or one party whose list may hold duplicates). Blocks over the cap are dropped and
 //! counted: a common block says little and would let the broker compare many records. The join is a sort of
 //! (token, record, entry), of one partition of the token space at a time, so that memory can be bounded and
-//! partitions can be worked on apart. Protocol: docs, "Linking at the broker", step 1.
+//! partitions can be worked on apart. docs/protocol.md, section 8.
 
 use bloomfilter::Bloom;
 

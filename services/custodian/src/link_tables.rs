@@ -228,7 +228,7 @@ impl Store {
         rows.iter().map(|row| Ok((PersonId(bytes16(row, 0)?), PersonId(bytes16(row, 1)?), row.get::<i64, _>(2) as u32))).collect()
     }
 
-    /// The report of a run, and each party's attribute keys (JSON object from analyst to base64).
+    /// The report of a run, and each party's attribute keys (JSON object from analyst to hexadecimal).
     pub async fn run_papers(&self, run: &RunId) -> Result<(Vec<u8>, Vec<(PartyId, String)>), ServiceError> {
         let report = sqlx::query("SELECT report FROM runs WHERE run_id = ?")
             .bind(run.as_str())

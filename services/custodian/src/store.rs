@@ -186,7 +186,7 @@ impl Store {
         Ok(row.map(|row| RecordUpload { digest: row.get(0), records: row.get::<i64, _>(1) as u64 }))
     }
 
-    /// Commits a party's records; `sealed_keys` is a JSON object from analyst to base64.
+    /// Commits a party's records; `sealed_keys` is a JSON object from analyst to hexadecimal.
     pub async fn commit_records(
         &self,
         run: &RunId,
