@@ -56,7 +56,7 @@ has cargo-deny || install_deny
 cargo fetch --locked --quiet
 
 step "format"
-cargo fmt --all --check
+cargo fmt --all -- --check --color never
 
 step "licences, banned crates, sources"
 cargo deny --locked --color never --log-level error check --hide-inclusion-graph bans licenses sources
