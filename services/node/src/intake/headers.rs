@@ -1,7 +1,9 @@
 //! Header names of French files (and FEBRL's English ones) to canonical columns.
 //!
-//! Names are compared without accents, case or separators. A name known as a whole is worth 95; one that only holds the
-//! right words 60; what the values of the first rows say then raises or lowers it (see `propose`).
+//! Names are compared without accents, case or separators. A name known as a whole is worth 95; one that holds the right
+//! words less (see `words`); what the values of the first rows say then raises or lowers it (see `propose`).
+
+use super::words;
 
 /// Canonical columns, in the order in which records have them.
 pub const CANONICAL: [&str; 28] = [
@@ -38,6 +40,9 @@ pub const CANONICAL: [&str; 28] = [
 /// Target of a column that holds names and given names together; gives `nom_naissance`, `nom_usage` and `prenoms`.
 pub const FULL_NAME: &str = "nom_complet";
 
+/// Targets of the columns that give `date_naissance` in parts: day, month, year. The year must be there.
+pub const BIRTH_PARTS: [&str; 3] = ["jour_naissance", "mois_naissance", "annee_naissance"];
+
 /// Names known as a whole, folded, a blank between them.
 const KNOWN: &[(&str, &str)] = &[
     (
@@ -47,7 +52,8 @@ const KNOWN: &[(&str, &str)] = &[
          identifiant identifiantlocal identifiantde idde numerode numallocataire numeroallocataire \
          nallocataire recid recordid idusager numusager idbeneficiaire numbeneficiaire numerobeneficiaire \
          idindividu numindividu codepersonne iddemandeur reference refpersonne ref idinterne numerointerne \
-         iddossierpersonne nip ipp",
+         iddossierpersonne nip ipp idjeune idpatient idadherent nadherent numadherent numeroadherent \
+         ippatient idclient codeusager codeadherent numpatient npatient patientid personid clientid",
     ),
     (
         "local_household_id",
@@ -63,11 +69,11 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "nom_usage",
         "nomusage nomdusage nomusuel nommarital nomepouse nomdepouse nomepoux nomdepoux nommariage nommarie \
-         usage",
+         nomutilise nomdusageoumarital usage",
     ),
     (
         "prenoms",
-        "prenoms prenom prenomusuel premierprenom prenom1 listeprenoms givenname givennames firstname \
+        "prenoms prenom premierprenom prenom1 listeprenoms givenname givennames firstname \
          forename",
     ),
     (
@@ -75,7 +81,7 @@ const KNOWN: &[(&str, &str)] = &[
         "nomcomplet nomprenom nomprenoms nometprenom nometprenoms nomsetprenoms prenomnom prenometnom \
          fullname identite identitecomplete nomprenomusager nomprenombeneficiaire",
     ),
-    ("sexe", "sexe codesexe cdsexe sex gender genre civilite civ codecivilite titre"),
+    ("sexe", "sexe codesexe cdsexe sex gender genre civilite civ codecivilite titre hf fh mf hommefemme"),
     (
         "date_naissance",
         "datenaissance datedenaissance ddn dtnais dtnaiss dtnaissance datenais datenaiss datnais datnaiss \
@@ -149,55 +155,24 @@ const KNOWN: &[(&str, &str)] = &[
     ("state", "state"),
 ];
 
-/// Words that a name must hold: every group, by the beginning of a word.
-const WORDS: &[(&str, &[&[&str]])] = &[
-    ("date_naissance", &[&["date", "dat", "dt", "jour"], &["nais", "birth"]]),
-    ("pays_naissance", &[&["pays"], &["nais", "birth"]]),
-    ("code_lieu_naissance", &[&["code", "cod", "cd", "insee"], &["nais"]]),
-    ("lieu_naissance", &[&["lieu", "ville", "commune", "com"], &["nais"]]),
-    (FULL_NAME, &[&["nom"], &["prenom"]]),
-    ("nom_naissance", &[&["nom"], &["nais", "jeune", "patron", "famille"]]),
-    ("nom_usage", &[&["nom"], &["usage", "usuel", "marit", "epou", "mari"]]),
-    ("prenoms", &[&["prenom"]]),
-    ("nb_enfants", &[&["nb", "nbre", "nombre"], &["enf"]]),
-    ("nb_personnes", &[&["nb", "nbre", "nombre"], &["pers", "membre", "occupant"]]),
-    ("date_entree", &[&["date", "dat", "dt"], &["entr", "debut", "ouvert", "inscri", "admis", "arriv"]]),
-    ("date_sortie", &[&["date", "dat", "dt"], &["sort", "fin", "ferm", "cess", "clot", "depart"]]),
-    ("local_household_id", &[&["id", "ident", "num", "no", "n", "matricule", "code", "ref"], &["menage", "foyer", "famil"]]),
-    (
-        "local_id",
-        &[
-            &["id", "ident", "num", "no", "n", "matricule", "code", "ref"],
-            &["personne", "dossier", "usager", "benef", "alloc", "individu", "demandeur", "interne", "fiche", "patient"],
-        ],
-    ),
-    ("sexe", &[&["sexe", "civil"]]),
-    ("nationalite", &[&["nationalit"]]),
-    ("code_postal", &[&["code", "cod"], &["postal"]]),
-    ("commune_residence", &[&["commune", "ville", "insee"], &["resid", "domicil", "actuel", "habit", "logement"]]),
-    ("hebergement", &[&["heberg", "logement", "habitat"]]),
-    ("composition", &[&["situation", "compo", "type"], &["famil", "menage", "foyer"]]),
-    ("statut", &[&["statut", "situation"], &["pro", "emploi", "activit"]]),
-    ("ressources", &[&["ressourc", "revenu"]]),
-    ("type_accompagnement", &[&["accompagn", "dispositif", "prestation", "mesure", "suivi"]]),
-];
-
-/// Columns never taken, whatever they are called.
+/// Columns never taken, whatever else they are called.
 const FORBIDDEN: &[&str] = &[
-    "nir",
     "numsecu",
     "numerosecu",
     "securitesociale",
+    "assurancemaladie",
     "socsec",
+    "socialsecurity",
     "numss",
-    "nss",
     "telephone",
     "portable",
-    "mail",
     "courriel",
     "email",
-    "iban",
 ];
+
+/// Words that make a column one that is never taken.
+const FORBIDDEN_WORDS: &[&str] =
+    &["nir", "nia", "nss", "ssn", "secu", "tel", "phone", "gsm", "mobile", "fax", "mail", "mel", "iban", "bic", "rib"];
 
 /// Accents, ligatures and case taken off; everything but letters and digits left out.
 pub(crate) fn squash(text: &str) -> String {
@@ -252,18 +227,14 @@ pub(crate) fn candidates(header: &str) -> Vec<(&'static str, u8)> {
         "dossier" => return vec![("local_household_id", 75), ("local_id", 70)],
         _ => {}
     }
-    let folded = fold(header);
-    let words: Vec<&str> = folded.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
-    let holds = |group: &&[&str]| {
-        words.iter().any(|word| group.iter().any(|start| if start.len() < 3 { word == start } else { word.starts_with(start) }))
-    };
-    WORDS.iter().filter(|(_, groups)| groups.iter().all(holds)).map(|(target, _)| (*target, 60)).take(2).collect()
+    words::candidates(header)
 }
 
 /// Whether a column holds what no agreement may ask for (social security number, telephone, address of mail or bank).
 pub(crate) fn forbidden(header: &str) -> bool {
     let key = squash(header);
-    FORBIDDEN.iter().any(|word| if word.len() <= 4 { key == *word } else { key.contains(word) })
+    FORBIDDEN.iter().any(|name| key.contains(name))
+        || words::words(header).iter().any(|word| FORBIDDEN_WORDS.contains(&word.as_str()))
 }
 
 #[cfg(test)]
@@ -298,17 +269,27 @@ mod tests {
 
     #[test]
     fn other_headers_find_none() {
-        for header in
-            ["ROLE", "", "12/03/1980", "Observations", "NIR", "soc_sec_id", "N° de sécurité sociale", "Téléphone de la personne"]
-        {
+        for header in [
+            "ROLE",
+            "",
+            "12/03/1980",
+            "Observations",
+            "NIR",
+            "NIR usager",
+            "soc_sec_id",
+            "N° de sécurité sociale",
+            "Téléphone de la personne",
+            "Tél. patient",
+            "Adresse mail",
+        ] {
             assert_eq!(candidates(header), [], "{header}");
         }
     }
 
     #[test]
-    fn every_target_is_canonical() {
-        for target in KNOWN.iter().map(|k| k.0).chain(WORDS.iter().map(|w| w.0)) {
-            assert!(target == FULL_NAME || CANONICAL.contains(&target), "{target}");
+    fn every_target_is_one_of_the_mapping() {
+        for target in KNOWN.iter().map(|k| k.0).chain(words::targets()) {
+            assert!(target == FULL_NAME || BIRTH_PARTS.contains(&target) || CANONICAL.contains(&target), "{target}");
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::charset::Charset;
 use super::error::MappingError;
-use super::headers::{CANONICAL, FULL_NAME};
+use super::headers::{BIRTH_PARTS, CANONICAL, FULL_NAME};
 use super::names::NameOrder;
 use super::values::DateFormat;
 
@@ -100,7 +100,7 @@ impl Separator {
 pub struct ColumnMapping {
     /// Its header; `(colonne 3)` when it has none, ` (2)` after the second one of a name.
     pub source: String,
-    /// Canonical column, or `nom_complet`; left out when the column is not taken.
+    /// Canonical column, `nom_complet` or a part of the birth date; left out when the column is not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// How dates are written; left out when the normalisation is to find out value by value.
@@ -184,6 +184,13 @@ impl Mapping {
         if !has(FULL_NAME) && !has("nom_naissance") && !has("nom_usage") {
             return Err(MappingError::TargetMissing("nom_naissance"));
         }
+        let [day, month, year] = BIRTH_PARTS;
+        if (has(day) || has(month)) && !has(year) {
+            return Err(MappingError::TargetMissing(year));
+        }
+        if has(year) && has("date_naissance") {
+            return Err(MappingError::TargetTwice("date_naissance".to_owned()));
+        }
         if has(FULL_NAME) {
             for part in ["nom_naissance", "nom_usage", "prenoms"] {
                 if has(part) {
@@ -203,7 +210,7 @@ impl Mapping {
                 && column.values.is_empty();
             return if bare { Ok(()) } else { Err(wrong()) };
         };
-        if target != FULL_NAME && !CANONICAL.contains(&target) {
+        if target != FULL_NAME && !BIRTH_PARTS.contains(&target) && !CANONICAL.contains(&target) {
             return Err(MappingError::UnknownTarget { source_column: column.source.clone(), target: target.to_owned() });
         }
         // Given names may stand in several columns; they are joined in the file's order.
@@ -231,13 +238,16 @@ impl Mapping {
             "# Correspondance des colonnes d'une livraison avec les colonnes du système.\n\
              # À relire colonne par colonne, puis mettre « confirmed = true » : rien n'est lu avant.\n\
              # target : colonne du système ; sans « target », la colonne n'est pas reprise.\n\
-             #   Colonnes : {}, {FULL_NAME} (nom et prénom dans une même colonne).\n\
+             #   Colonnes : {}, {FULL_NAME} (nom et prénom dans une même colonne),\n\
+             #   {} (date de naissance en plusieurs colonnes).\n\
+             #   Plusieurs colonnes peuvent avoir « prenoms » pour cible : elles sont jointes dans l'ordre du fichier.\n\
              # date_format : \"JJ/MM/AAAA\", \"AAAA-MM-JJ\", \"JJMMAAAA\", \"AAAAMMJJ\" ou \"excel\" (nombre de jours).\n\
              # convert : \"usage-or-birth-name\" (nom d'usage, qui est aussi le nom de naissance si celui-ci est vide),\n\
              #   \"place-and-country\" (« Ville (PAYS) »), \"commune-name\" (nom de commune vers code INSEE).\n\
              # values : valeurs du fichier et ce qu'elles deviennent (accents et casse ignorés).\n\
              version = {}\nparty = {}\nconfirmed = {}\n\n[file]\n",
             CANONICAL.join(", "),
+            BIRTH_PARTS.join(", "),
             self.version,
             quote(self.party.as_str()),
             self.confirmed

@@ -16,6 +16,7 @@
 
 mod charset;
 mod error;
+mod guess;
 mod headers;
 mod lines;
 mod mapping;
@@ -26,6 +27,7 @@ mod reference;
 mod report;
 mod source;
 mod values;
+mod words;
 mod workbook;
 
 pub(crate) use headers::squash;
@@ -34,7 +36,7 @@ pub(crate) use values::{amount, five_characters, is_insee, iso_date, year_month}
 
 pub use charset::{Charset, CharsetGuess};
 pub use error::{IntakeError, MappingError, SetAsideReason, WorkbookError};
-pub use headers::{CANONICAL, FULL_NAME};
+pub use headers::{BIRTH_PARTS, CANONICAL, FULL_NAME};
 pub use mapping::{ColumnMapping, Conversion, FileFormat, FileKind, Mapping, Separator};
 pub use names::NameOrder;
 pub use propose::{MappingProposal, ProposedColumn, propose};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::error::IntakeError;
-use super::headers::{CANONICAL, FULL_NAME, squash};
+use super::headers::{BIRTH_PARTS, CANONICAL, FULL_NAME, squash};
 use super::mapping::{ColumnMapping, Conversion, Mapping};
 use super::names::{NameOrder, split_full_name};
 use super::reference;
@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     id: usize,
     /// Birth and usage name where a blank birth name takes the usage name.
     swap: Option<(usize, usize)>,
+    /// Where a birth date that is given in parts goes.
+    parts: Option<usize>,
     unread: Vec<u64>,
 }
 
@@ -34,11 +36,21 @@ enum Reading {
     Nationality,
     Housing,
     Date(Option<DateFormat>),
+    /// Day, month or year (0 to 2) of the birth date.
+    BirthPart(usize),
     Amount,
     Code,
-    PlaceAndCountry { country: usize },
-    Commune { postcode: Option<usize> },
-    FullName { usage: usize, given: usize, order: NameOrder },
+    PlaceAndCountry {
+        country: usize,
+    },
+    Commune {
+        postcode: Option<usize>,
+    },
+    FullName {
+        usage: usize,
+        given: usize,
+        order: NameOrder,
+    },
 }
 
 /// Headers as the mapping names them: blank ones by their position, repeated ones by their count.
@@ -78,7 +90,11 @@ impl Plan {
         let mut steps = Vec::new();
         for column in &mapping.column {
             let Some(target) = column.target.as_deref() else { continue };
-            let first = if target == FULL_NAME { "nom_naissance" } else { target };
+            let first = match target {
+                FULL_NAME => "nom_naissance",
+                part if BIRTH_PARTS.contains(&part) => "date_naissance",
+                own => own,
+            };
             let (Some(source), Some(slot_at)) = (names.iter().position(|n| n == &column.source), slot(first)) else { continue };
             let reading = match target {
                 FULL_NAME => Reading::FullName {
@@ -92,6 +108,9 @@ impl Plan {
                 "commune_residence" if column.convert == Some(Conversion::CommuneName) => {
                     Reading::Commune { postcode: source_of("code_postal") }
                 }
+                "jour_naissance" => Reading::BirthPart(0),
+                "mois_naissance" => Reading::BirthPart(1),
+                "annee_naissance" => Reading::BirthPart(2),
                 "prenoms" => Reading::Joined,
                 "sexe" => Reading::Sex,
                 "nationalite" => Reading::Nationality,
@@ -105,8 +124,10 @@ impl Plan {
         }
         let swaps = mapping.column.iter().any(|c| c.convert == Some(Conversion::UsageOrBirthName));
         let swap = if swaps { slot("nom_naissance").zip(slot("nom_usage")) } else { None };
+        let in_parts = steps.iter().any(|step: &Step| matches!(step.reading, Reading::BirthPart(_)));
+        let parts = if in_parts { slot("date_naissance") } else { None };
         let id = slot("local_id").unwrap_or_default();
-        Ok(Self { unread: vec![0; columns.len()], columns, steps, id, swap })
+        Ok(Self { unread: vec![0; columns.len()], columns, steps, id, swap, parts })
     }
 
     /// Canonical columns of the records, in canonical order.
@@ -127,6 +148,7 @@ impl Plan {
     /// A record's values, one for each column.
     pub(crate) fn convert(&mut self, fields: &[String]) -> Vec<String> {
         let mut record = vec![String::new(); self.columns.len()];
+        let mut birth = [""; 3];
         for step in &self.steps {
             let text = fields.get(step.source).map(|f| f.trim()).unwrap_or_default();
             if text.is_empty() {
@@ -137,6 +159,12 @@ impl Plan {
                     *place = value;
                 }
             };
+            if let Reading::BirthPart(at) = &step.reading {
+                if let Some(part) = birth.get_mut(*at) {
+                    *part = step.values.get(&value_key(text)).map_or(text, String::as_str);
+                }
+                continue;
+            }
             if !step.values.is_empty()
                 && let Some(value) = step.values.get(&value_key(text))
             {
@@ -168,6 +196,8 @@ impl Plan {
                 }
                 Reading::Housing => put(step.slot, values::housing(text).unwrap_or(text).to_owned()),
                 Reading::Date(format) => put(step.slot, format.and_then(|f| f.to_iso(text)).unwrap_or_else(|| text.to_owned())),
+                // Taken before.
+                Reading::BirthPart(_) => {}
                 Reading::Amount => put(step.slot, values::amount(text)),
                 Reading::Code => put(step.slot, values::five_characters(text)),
                 Reading::PlaceAndCountry { country } => {
@@ -188,6 +218,9 @@ impl Plan {
                 }
             }
         }
+        if let Some(place) = self.parts.and_then(|slot| record.get_mut(slot)) {
+            *place = values::birth_date(birth);
+        }
         if let Some((birth, usage)) = self.swap
             && record.get(birth).is_some_and(String::is_empty)
         {
@@ -207,6 +240,7 @@ fn gives(mapping: &Mapping, canonical: &str) -> bool {
         Some("nom_usage") if column.convert == Some(Conversion::UsageOrBirthName) => {
             matches!(canonical, "nom_naissance" | "nom_usage")
         }
+        Some(part) if BIRTH_PARTS.contains(&part) => canonical == "date_naissance",
         Some(target) => target == canonical,
         None => false,
     })

@@ -1,4 +1,5 @@
-//! Proposes a mapping for a file never seen before: header names first, then what the values of the first rows say.
+//! Proposes a mapping for a file never seen before: headers known as a whole, then headers read word by word, then what
+//! the values of the first rows say.
 //!
 //! A proposal is never used by itself: the operator reviews the file that `MappingProposal::write` makes. It holds
 //! header names and the values of coded columns (sex, nationality, housing) only.
@@ -8,19 +9,21 @@ use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use linkage_agreement::ids::PartyId;
-
 use super::charset::{Charset, CharsetGuess, CharsetScan};
 use super::error::{IntakeError, MappingError};
-use super::headers::{self, FULL_NAME, squash};
+use super::guess;
+use super::headers::{self, BIRTH_PARTS, FULL_NAME, squash};
 use super::lines::{Row, RowRead, RowReader};
 use super::mapping::{ColumnMapping, Conversion, FileFormat, FileKind, Mapping, Separator};
 use super::names::NameOrder;
 use super::plan::column_names;
 use super::source::ByteSource;
 use super::values::{self, DateFormat};
+use super::words;
 use super::{read_limited, read_start, workbook};
 use crate::attributes::{NationalityClass, nationality_class};
+use linkage_agreement::ids::PartyId;
+use linkage_common::clock::{Clock, SystemClock};
 
 const SAMPLE_BYTES: u64 = 256 << 10;
 const SAMPLE_ROWS: usize = 1000;
@@ -87,9 +90,12 @@ pub fn propose(party: &PartyId, path: &Path) -> Result<MappingProposal, IntakeEr
     let names = column_names(&table.header);
     let mut columns = assign(&names, &table);
     settle_names(&names, &table, &mut columns);
-    if columns.iter().filter(|c| c.target.is_some()).count() < 2 {
+    settle_birth(&mut columns);
+    let recognised = columns.iter().filter(|c| c.target.is_some()).count();
+    if !is_header(&table, recognised) {
         return Err(IntakeError::NoHeader { line: table.line });
     }
+    guess::fill(&table, SystemClock.today().year(), &mut columns);
     let mapped = columns.iter().enumerate().map(|(i, column)| map_column(column, &table.values(i))).collect();
     let mut mapping = Mapping::new(party.clone(), format, mapped);
     drop_clashes(&mut mapping);
@@ -98,15 +104,15 @@ pub fn propose(party: &PartyId, path: &Path) -> Result<MappingProposal, IntakeEr
 }
 
 /// The header and the first rows.
-struct Table {
+pub(super) struct Table {
     line: u64,
     header: Vec<String>,
-    rows: Vec<Vec<String>>,
+    pub(super) rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// Values of one column that are not blank.
-    fn values(&self, column: usize) -> Vec<&str> {
+    pub(super) fn values(&self, column: usize) -> Vec<&str> {
         self.rows.iter().filter_map(|row| row.get(column)).map(|v| v.trim()).filter(|v| !v.is_empty()).collect()
     }
 }
@@ -182,40 +188,118 @@ fn read_table(sample: &[u8], separator: Separator, charset: Charset) -> Result<O
     }
 }
 
+/// Whether the first row names columns. Headers that say something do (two at least); but a row that looks like those
+/// below it does not: a cell with digits, written as most of its column is (`D1` over `D2`), is a value. Where headers say
+/// nothing, two of them without digits over columns of digits do.
+fn is_header(table: &Table, recognised: usize) -> bool {
+    let figures = |text: &str| text.bytes().any(|b| b.is_ascii_digit());
+    let mut apart = 0;
+    for (i, cell) in table.header.iter().map(|c| c.trim()).enumerate() {
+        let values = table.values(i);
+        if cell.is_empty() || percent(&values, figures) < 80 {
+            continue;
+        }
+        let form = shape(cell);
+        let year = cell.len() == 4 && values::year_month(cell).is_some();
+        if figures(cell) && !year && percent(&values, |v| shape(v) == form) >= 50 {
+            return false;
+        }
+        apart += usize::from(!figures(cell) && values.len() >= 5);
+    }
+    recognised >= 2 || apart >= 2
+}
+
+/// How a text is written: `A` for letters, `9` for digits, other signs as they are.
+fn shape(text: &str) -> String {
+    let mut out = String::new();
+    for sign in text.chars() {
+        let class = match sign {
+            c if c.is_ascii_digit() => '9',
+            c if c.is_alphabetic() => 'A',
+            other => other,
+        };
+        if !out.ends_with(class) {
+            out.push(class);
+        }
+    }
+    out
+}
+
+/// Share of the values, in percent, that fit; 0 without values.
+pub(super) fn percent(values: &[&str], fits: impl Fn(&str) -> bool) -> usize {
+    values.iter().filter(|v| fits(v)).count() * 100 / values.len().max(1)
+}
+
 /// Gives each column its best target that no better column took.
 fn assign(names: &[String], table: &Table) -> Vec<ProposedColumn> {
     let mut offers: Vec<(u8, usize, &'static str, &'static str)> = Vec::new();
     for (i, name) in names.iter().enumerate() {
+        // A header for the second time is another person's more often than not.
+        if repeated(names, name) {
+            continue;
+        }
         let values = table.values(i);
         for (target, worth) in headers::candidates(name) {
             let (target, confidence, reason) = confirm(target, worth, &values);
             offers.push((confidence, i, target, reason));
+            if target == "local_id" && distinct_percent(&values) < 90 && !values.is_empty() {
+                offers.push((SHARED_ID, i, "local_household_id", "identifiant que plusieurs lignes partagent"));
+            }
         }
     }
     offers.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-    let mut columns: Vec<ProposedColumn> = names.iter().map(|source| untaken(source)).collect();
-    let mut taken = BTreeSet::new();
+    let mut columns: Vec<ProposedColumn> = names.iter().map(|source| untaken(names, source)).collect();
+    let mut taken: BTreeMap<&str, String> = BTreeMap::new();
     for (confidence, i, target, reason) in offers {
-        let Some(column) = columns.get_mut(i) else { continue };
-        if confidence >= 30 && column.target.is_none() && taken.insert(target) {
-            *column = ProposedColumn {
-                source: column.source.clone(),
-                target: Some(target.to_owned()),
-                confidence,
-                reason: reason.to_owned(),
-            };
+        let Some(column) = columns.get_mut(i).filter(|c| c.target.is_none()) else { continue };
+        if confidence < LEAST_CONFIDENCE {
+            column.reason = reason.to_owned();
+            continue;
         }
+        let joined = target == "prenoms" && words::further_given(&column.source);
+        match taken.get(target) {
+            Some(other) if !joined => {
+                column.reason = format!("« {other} » convient mieux pour {target}");
+                continue;
+            }
+            Some(other) => column.reason = format!("prénoms joints à ceux de « {other} », dans l'ordre du fichier"),
+            None => {
+                taken.insert(target, column.source.clone());
+                column.reason = reason.to_owned();
+            }
+        }
+        column.target = Some(target.to_owned());
+        column.confidence = confidence;
     }
     columns
 }
 
-fn untaken(source: &str) -> ProposedColumn {
+/// Below this a header's target is not proposed.
+const LEAST_CONFIDENCE: u8 = 30;
+/// Confidence in a household's identifier that was called a person's.
+const SHARED_ID: u8 = 50;
+
+/// Whether the name is that of an earlier column with its count added.
+fn repeated(names: &[String], name: &str) -> bool {
+    let counted = name.strip_suffix(')').and_then(|n| n.rsplit_once(" ("));
+    counted.is_some_and(|(bare, count)| count.parse::<u32>().is_ok() && names.iter().any(|n| n == bare))
+}
+
+fn untaken(names: &[String], source: &str) -> ProposedColumn {
     let reason = if headers::forbidden(source) {
         "donnée que nulle convention ne peut demander"
+    } else if repeated(names, source) {
+        "en-tête déjà présent plus à gauche"
+    } else if words::other(source) {
+        "semble concerner une autre personne ou un autre objet (proche, référent, structure, saisie, titre…)"
     } else {
-        "en-tête inconnu ou colonne déjà pourvue"
+        "en-tête inconnu"
     };
     ProposedColumn { source: source.to_owned(), target: None, confidence: 0, reason: reason.to_owned() }
+}
+
+fn distinct_percent(values: &[&str]) -> usize {
+    values.iter().collect::<BTreeSet<_>>().len() * 100 / values.len().max(1)
 }
 
 /// What the values say about a target: the target (codes and names of places change places), confidence, reason.
@@ -223,32 +307,64 @@ fn confirm(target: &'static str, worth: u8, values: &[&str]) -> (&'static str, u
     if values.is_empty() {
         return (target, worth, "en-tête reconnu, colonne vide dans les premières lignes");
     }
-    let share = |fits: &dyn Fn(&str) -> bool| values.iter().filter(|v| fits(v)).count() * 100 / values.len();
+    let share = |fits: &dyn Fn(&str) -> bool| percent(values, fits);
     let codes = share(&values::is_insee);
+    let dates = share(&|v| values::iso_date(v).is_some());
     let target = match target {
         "lieu_naissance" if codes >= 80 => "code_lieu_naissance",
         "code_lieu_naissance" if codes < 20 => "lieu_naissance",
+        "jour_naissance" if dates >= 80 => "date_naissance",
         other => other,
     };
+    if target == "local_id" && share(&values::looks_like_nir) >= 50 {
+        return (target, 0, "valeurs écrites comme des numéros de sécurité sociale, que nulle convention ne peut demander");
+    }
+    if target == "commune_residence" && codes < 50 {
+        // A column of codes is better than one of names.
+        return (target, worth.saturating_sub(12), "en-tête reconnu, communes en toutes lettres");
+    }
     let number = |v: &str| v.len() <= 3 && v.bytes().all(|b| b.is_ascii_digit());
+    let up_to = |v: &str, most: u8| v.parse::<u8>().is_ok_and(|n| n <= most);
     let fitting = match target {
-        "date_naissance" | "date_entree" | "date_sortie" => share(&|v| values::iso_date(v).is_some()),
+        "date_naissance" | "date_entree" | "date_sortie" => dates,
+        "jour_naissance" => share(&|v| up_to(v, 31)),
+        "mois_naissance" => share(&|v| up_to(v, 12)),
+        "annee_naissance" => share(&|v| v.len() == 4 && values::year_month(v).is_some()),
         "sexe" => share(&|v| values::sex(v).is_some()),
         "nationalite" => share(&|v| values::says_unknown(v) || nationality_class(v).is_some()),
-        "code_lieu_naissance" => codes,
-        "code_postal" => share(&|v| values::is_insee(v)),
+        "code_lieu_naissance" | "commune_residence" | "code_postal" => codes,
         "nb_personnes" | "nb_enfants" => share(&number),
         "ressources" => share(&|v| v.starts_with(|c: char| c.is_ascii_digit() || c == '-')),
         "nom_naissance" | "nom_usage" | "prenoms" | FULL_NAME => {
             share(&|v| v.chars().filter(char::is_ascii_digit).count() * 2 < v.chars().count())
         }
-        "local_id" => values.iter().collect::<BTreeSet<_>>().len() * 100 / values.len(),
+        // A few lines that came twice are no household.
+        "local_id" => match distinct_percent(values) {
+            98.. => 100,
+            some => some.min(84),
+        },
         _ => return (target, worth, "en-tête reconnu"),
     };
     match fitting {
         85.. => (target, (worth + 4).min(99), "en-tête reconnu, valeurs conformes"),
         50..85 => (target, worth.saturating_sub(10), "en-tête reconnu, valeurs en partie conformes : à vérifier"),
         _ => (target, worth.saturating_sub(50), "en-tête reconnu, mais valeurs d'une autre nature : à vérifier"),
+    }
+}
+
+/// A birth date in one column, or in parts of which one is the year.
+fn settle_birth(columns: &mut [ProposedColumn]) {
+    let has = |target: &str| columns.iter().any(|c| c.target.as_deref() == Some(target));
+    let [.., year] = BIRTH_PARTS;
+    let reason = match (has("date_naissance"), has(year)) {
+        (true, _) => "la date de naissance a sa colonne",
+        (false, false) => "partie d'une date de naissance sans colonne d'année",
+        (false, true) => return,
+    };
+    for column in columns.iter_mut().filter(|c| c.target.as_deref().is_some_and(|t| BIRTH_PARTS.contains(&t))) {
+        column.target = None;
+        column.confidence = 0;
+        column.reason = reason.to_owned();
     }
 }
 
@@ -269,7 +385,7 @@ fn settle_names(names: &[String], table: &Table, columns: &mut [ProposedColumn])
         (Some(full), Some(_), Some(_)) => retarget(columns, full, None, "nom et prénom ont déjà leur colonne"),
         (Some(_), ..) => {
             for part in ["nom_naissance", "nom_usage", "prenoms"] {
-                if let Some(at) = find(columns, part) {
+                while let Some(at) = find(columns, part) {
                     retarget(columns, at, None, "le nom complet a sa colonne");
                 }
             }
@@ -299,7 +415,7 @@ fn map_column(column: &ProposedColumn, values: &[&str]) -> ColumnMapping {
     let target = column.target.as_deref();
     let most = |fits: &dyn Fn(&str) -> bool| values.iter().filter(|v| fits(v)).count() * 2 > values.len();
     let convert = match target {
-        Some("nom_usage") if matches!(squash(&column.source).as_str(), "nom" | "name") => Some(Conversion::UsageOrBirthName),
+        Some("nom_usage") if words::bare_name(&column.source) => Some(Conversion::UsageOrBirthName),
         Some("lieu_naissance") if values.iter().any(|v| v.ends_with(')') && values::birth_place(v).1 != "FRANCE") => {
             Some(Conversion::PlaceAndCountry)
         }
@@ -320,7 +436,7 @@ fn map_column(column: &ProposedColumn, values: &[&str]) -> ColumnMapping {
 }
 
 /// The format that reads most values; none when it reads fewer than half.
-fn date_format(values: &[&str]) -> Option<DateFormat> {
+pub(super) fn date_format(values: &[&str]) -> Option<DateFormat> {
     let reads = |format: DateFormat| values.iter().filter(|v| format.to_iso(v).is_some()).count();
     let mut best = None;
     for format in DateFormat::ALL {

@@ -78,6 +78,37 @@ fn iso(year: &str, month: &str, day: &str) -> Option<String> {
     Some(format!("{year:04}-{month:02}-{day:02}"))
 }
 
+/// A birth date of day, month and year, an unknown day or month as `00`; what is no date is handed on as `JJ/MM/AAAA` for
+/// the normalisation to judge, and nothing comes of a day and month without a year.
+pub(crate) fn birth_date([day, month, year]: [&str; 3]) -> String {
+    if year.is_empty() {
+        return String::new();
+    }
+    let or_zero = |part: &str| if part.is_empty() { "0".to_owned() } else { part.to_owned() };
+    let (day, month) = (or_zero(day), or_zero(month));
+    // A day of an unknown month is no date: the year remains.
+    let day = if month.bytes().all(|b| b == b'0') { "0".to_owned() } else { day };
+    iso(year, &month, &day).unwrap_or_else(|| format!("{day}/{month}/{year}"))
+}
+
+/// Whether the text is a French social security number by its form: 13 digits, or 15 with a key that is right
+/// (97 - number mod 97). A file may call it an identifier; it is never taken.
+pub(crate) fn looks_like_nir(text: &str) -> bool {
+    let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let corsica = bare.get(5..7).filter(|d| matches!(*d, "2A" | "2B"));
+    let digits = match corsica {
+        Some("2A") => bare.replacen("2A", "19", 1),
+        Some(_) => bare.replacen("2B", "18", 1),
+        None => bare,
+    };
+    if !matches!(digits.len(), 13 | 15) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return false;
+    }
+    let number = |from: usize, to: usize| digits.get(from..to).and_then(|part| part.parse::<u64>().ok()).unwrap_or(0);
+    let form = matches!(number(0, 1), 1 | 2) && (1..=12).contains(&number(3, 5)) && number(5, 7) > 0;
+    form && (digits.len() == 13 || number(13, 15) == 97 - number(0, 13) % 97)
+}
+
 /// A date in whichever format reads it. Four digits are a year, not a number of days.
 pub(crate) fn iso_date(text: &str) -> Option<String> {
     DateFormat::ALL
@@ -228,6 +259,25 @@ mod tests {
         assert_eq!(DateFormat::ExcelSerial.to_iso("31901").as_deref(), Some("1987-05-04"));
         assert_eq!(DateFormat::ExcelSerial.to_iso("é"), None);
         assert_eq!(DateFormat::CompactDayFirst.to_iso("é05198é"), None);
+    }
+
+    #[test]
+    fn birth_dates_in_parts() {
+        assert_eq!(birth_date(["4", "05", "1987"]), "1987-05-04");
+        assert_eq!(birth_date(["", "5", "1987"]), "1987-05-00");
+        assert_eq!(birth_date(["", "", "1987"]), "1987-00-00");
+        assert_eq!(birth_date(["4", "", "1987"]), "1987-00-00");
+        assert_eq!(birth_date(["31", "2", "1987"]), "31/2/1987");
+        assert_eq!(birth_date(["4", "5", ""]), "");
+    }
+
+    #[test]
+    fn social_security_numbers_by_their_form() {
+        // INSEE's example of a key: 2 55 08 14 168 025, key 38.
+        assert!(looks_like_nir("255081416802538") && looks_like_nir("2 55 08 14 168 025 38") && looks_like_nir("2550814168025"));
+        for text in ["255081416802539", "2024010000123", "80020638032", "0102030405", "A550814168025", ""] {
+            assert!(!looks_like_nir(text), "{text}");
+        }
     }
 
     #[test]
