@@ -171,7 +171,7 @@ impl Attribute {
                     "INSTITUTION",
                 ]),
             ),
-            ("ressources", Rule::AmountBand { from: vec![0, 1, 500, 1_000, 1_500, 2_000, 3_000] }),
+            ("ressources", Rule::AmountBand { from: vec![0, 1, 501, 1_001, 1_501] }),
             (
                 "type_accompagnement",
                 codes(&[

@@ -6,9 +6,10 @@
 
 use linkage_agreement::RunId;
 use linkage_common::error::ServiceError;
+use linkage_common::store::db;
 use sqlx::Row;
 
-use crate::store::{Run, State, Store, db};
+use crate::store::{Run, State, Store};
 
 /// The steps of a run's work, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +165,8 @@ impl Store {
         for end in ["DELETE FROM jobs WHERE run_id = ?", "UPDATE runs SET step = '' WHERE run_id = ?"] {
             sqlx::query(end).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         }
-        tx.commit().await.map_err(db)
+        tx.commit().await.map_err(db)?;
+        linkage_common::store::empty_log(&self.pool).await;
+        Ok(())
     }
 }

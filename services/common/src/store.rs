@@ -8,11 +8,15 @@
 //! * The file has mode 0600; SQLite gives its journal and log the same.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::Row;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 
+use crate::batches::HeldBatch;
+use crate::error::ServiceError;
 use crate::fsx;
 
 /// How long a writer waits for another one.
@@ -115,6 +119,37 @@ pub async fn migrate(pool: &SqlitePool, migrator: &Migrator) -> Result<(), Store
 pub async fn checkpoint(pool: &SqlitePool) -> Result<(), StoreError> {
     let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(pool).await?;
     if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
+}
+
+/// A failed statement, as a role answers it.
+pub fn db(error: sqlx::Error) -> ServiceError {
+    ServiceError::from(error)
+}
+
+/// An identifier that this role wrote itself.
+///
+/// # Errors
+/// `Internal`: the file was changed by something else.
+pub fn id<T: FromStr>(text: &str) -> Result<T, ServiceError> {
+    text.parse().map_err(|_| ServiceError::internal("malformed identifier in the store"))
+}
+
+/// Batches from rows of sequence, records, digest.
+pub fn held_batches(rows: &[SqliteRow]) -> Vec<HeldBatch> {
+    let held = |row: &SqliteRow| HeldBatch {
+        sequence: row.get::<i64, _>(0) as u32,
+        records: row.get::<i64, _>(1) as u64,
+        digest: row.get(2),
+    };
+    rows.iter().map(held).collect()
+}
+
+/// [`checkpoint`] after a deletion that is committed already. A busy database is no error: the next deletion, or the next
+/// start, empties the log; it is said in the log of this process.
+pub async fn empty_log(pool: &SqlitePool) {
+    if let Err(error) = checkpoint(pool).await {
+        tracing::warn!(%error, "the write-ahead log could not be emptied after a deletion; tried again at the next one");
+    }
 }
 
 fn create_private(path: &Path) -> std::io::Result<()> {

@@ -2,9 +2,10 @@
 
 use linkage_agreement::{PartyId, Period};
 use linkage_common::error::ServiceError;
+use linkage_common::store::db;
 use sqlx::Row;
 
-use crate::store::{Store, db};
+use crate::store::Store;
 
 impl Store {
     /// Raises a party's declared records for a period (never lowers them); returns records declared and evaluations used.

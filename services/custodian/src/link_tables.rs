@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use linkage_agreement::{Handle, PartyId, Period, PersonId, RecordRef, RunId};
 use linkage_common::error::ServiceError;
+use linkage_common::store::{db, id};
 use sqlx::Row;
 
 use crate::registry::{self, Change, Known, PartyRef};
-use crate::store::{Member, RunRecord, Store, bytes16, db, id, party_of};
+use crate::store::{Member, RunRecord, Store, bytes16, party_of};
 
 /// A row of a link table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +172,7 @@ impl Store {
             sqlx::query(forget).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)?;
+        linkage_common::store::empty_log(&self.pool).await;
         Ok(assignment.persons.len() as u64)
     }
 

@@ -7,6 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use linkage_agreement::{Handle, PartyId, Period, RecordRef, RunId};
+use linkage_common::batches::{
+    HeldBatch, check_digest, check_manifest, check_size, committed_otherwise, empty_stream, manifest_digest, one_run_a_stream,
+    period, run_id,
+};
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_crypto::oprf::{ELEMENT_LEN, MAX_BATCH, ServerKey};
@@ -18,7 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::store::{HeldBatch, Member, RecordUpload, RunRecord, Store, digest_of};
+use crate::store::{Member, RecordUpload, RunRecord, Store};
 
 /// Rows of a link table in one message.
 const ROWS_PER_CHUNK: u64 = 500;
@@ -42,20 +46,8 @@ pub struct Custodian {
     pub work: Arc<Notify>,
 }
 
-fn run_id(text: &str) -> Result<RunId, ServiceError> {
-    text.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))
-}
-
-fn period(text: &str) -> Result<Period, ServiceError> {
-    text.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))
-}
-
 fn not_committed() -> ServiceError {
     ServiceError::unavailable("un partenaire du traitement n'a pas encore clos ses fiches ; réessayez plus tard")
-}
-
-fn one_run_a_stream() -> ServiceError {
-    ServiceError::invalid("un envoi porte les lots d'un seul traitement ; faites un envoi par traitement")
 }
 
 /// Splits packed record entries; see `RecordBatch.entries`.
@@ -141,6 +133,10 @@ impl oprf_server::Oprf for Custodian {
         let asked = request.into_inner();
         let period = period(&asked.period)?;
         self.gate.period(period)?;
+        // A month that has not begun has no delivery: its budget would only serve guesses.
+        if period > Period::of(self.gate.today()) {
+            return Err(ServiceError::refused("ce mois n'a pas commencé ; déclarez-le quand sa livraison existe").into());
+        }
         let limit = self.gate.agreement().party(&party).map_or(0, |p| p.max_records);
         if asked.records > limit {
             return Err(ServiceError::exhausted(format!(
@@ -192,7 +188,7 @@ impl Custodian {
         let committed = self.store.committed(run).await?;
         let mut parties = Vec::new();
         for name in names {
-            let id: PartyId = name.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
+            let id: PartyId = name.parse()?;
             match committed.iter().find(|(party, _)| party == &id) {
                 Some((_, declared)) if *declared == period.to_string() => parties.push(id),
                 Some(_) => {
@@ -248,12 +244,8 @@ impl registry_server::Registry for Custodian {
         while let Some(batch) = stream.message().await? {
             let party = self.gate.party_of(&role, batch.agreement.as_ref())?;
             let run = run_id(&batch.run_id)?;
-            if batch.entries.len() > MAX_BATCH_BYTES {
-                return Err(ServiceError::too_large("un lot compte au plus 1 Mio ; découpez l'envoi en lots plus petits").into());
-            }
-            if Sha256::digest(&batch.entries).as_slice() != batch.digest.as_ref() {
-                return Err(ServiceError::invalid("le lot n'a pas l'empreinte annoncée ; renvoyez-le").into());
-            }
+            check_size(&batch.entries)?;
+            check_digest(&batch.entries, &batch.digest)?;
             if last.as_ref().is_some_and(|(known, _)| known != &run) {
                 return Err(one_run_a_stream().into());
             }
@@ -274,7 +266,7 @@ impl registry_server::Registry for Custodian {
             self.store.put_records(&run, &party, &held, &records).await?;
             last = Some((run, party));
         }
-        let (run, party) = last.ok_or_else(|| ServiceError::invalid("l'envoi ne contient aucun lot ; envoyez-en au moins un"))?;
+        let (run, party) = last.ok_or_else(empty_stream)?;
         Ok(Response::new(self.records_status(&run, &party).await?))
     }
 
@@ -287,7 +279,7 @@ impl registry_server::Registry for Custodian {
             return if known.digest == asked.digest.as_ref() {
                 Ok(Response::new(v1::RecordsStatus { held: Vec::new(), records: known.records, committed: true }))
             } else {
-                Err(ServiceError::conflict("ce partenaire a déjà clos un autre envoi pour ce traitement ; ouvrez un nouveau traitement pour le remplacer").into())
+                Err(committed_otherwise().into())
             };
         }
         for analyst in &self.gate.agreement().analyst {
@@ -301,27 +293,12 @@ impl registry_server::Registry for Custodian {
             );
         }
         let held = self.store.record_batches(&run, &party).await?;
-        // What is held is sorted and without doubles: the first position that differs is the first gap.
-        let whole = held.iter().zip(0..).take_while(|(batch, position)| batch.sequence == *position).count();
-        if let Some(sequence) = u32::try_from(whole).ok().filter(|n| *n < asked.batches) {
-            return Err(ServiceError::conflict(format!("le lot {sequence} manque ; envoyez-le, puis clôturez de nouveau")).into());
-        }
-        let mut digest = Sha256::new();
-        for batch in &held {
-            digest.update(&batch.digest);
-        }
-        let records: u64 = held.iter().map(|b| b.records).sum();
-        if held.len() != asked.batches as usize
-            || records != asked.records
-            || digest.finalize().as_slice() != asked.digest.as_ref()
-        {
-            return Err(ServiceError::conflict("ce qui est détenu ne correspond pas à la clôture, en nombre ou en empreinte ; renvoyez ce qui manque, puis clôturez de nouveau").into());
-        }
+        check_manifest(&held, asked.batches, asked.records, &asked.digest)?;
         let keys: HashMap<&str, String> = asked.sealed_keys.iter().map(|(a, k)| (a.as_str(), hex::encode(k))).collect();
         let keys = serde_json::to_string(&keys).map_err(ServiceError::internal)?;
-        let upload = RecordUpload { digest: asked.digest.to_vec(), records };
+        let upload = RecordUpload { digest: asked.digest.to_vec(), records: asked.records };
         self.store.commit_records(&run, &party, period, &upload, &keys).await?;
-        tracing::info!(run = %run, party = %party, records, "records committed");
+        tracing::info!(run = %run, party = %party, records = asked.records, "records committed");
         Ok(Response::new(self.records_status(&run, &party).await?))
     }
 
@@ -368,7 +345,7 @@ impl registry_server::Registry for Custodian {
             last = Some((run, period, parties, batch.report.to_vec(), batch.last));
         }
         if let Some((run, digests)) = repeated {
-            return if self.store.clusters_digest(&run).await? == digest_of(digests.into_values()) {
+            return if self.store.clusters_digest(&run).await? == manifest_digest(digests.into_values()) {
                 Ok(Response::new(v1::PutClustersResponse { persons: 0 }))
             } else {
                 Err(ServiceError::conflict(
@@ -479,10 +456,13 @@ impl registry_server::Registry for Custodian {
                 }
                 offset += page.len() as u64;
                 let (role, domains) = (this.clone(), domains.clone());
-                let Ok(rows) = tokio::task::spawn_blocking(move || role.link_rows(&page, &domains, position)).await else {
-                    return;
-                };
-                if send.send(Ok(v1::LinkTableChunk { rows, ..Default::default() })).await.is_err() {
+                let made = tokio::task::spawn_blocking(move || role.link_rows(&page, &domains, position)).await;
+                let chunk = made
+                    .map(|rows| v1::LinkTableChunk { rows, ..Default::default() })
+                    .map_err(|error| Status::from(ServiceError::internal(error)));
+                // A stream that just ended here would look whole.
+                let broken = chunk.is_err();
+                if send.send(chunk).await.is_err() || broken {
                     return;
                 }
             }

@@ -4,15 +4,12 @@
 //! One method is one transaction. Record references and person ids are random; sealed attributes stay sealed.
 
 use linkage_agreement::{Handle, PartyId, Period, RecordRef, RunId};
+use linkage_common::batches::{HeldBatch, manifest_digest};
 use linkage_common::error::ServiceError;
-use sha2::{Digest, Sha256};
+use linkage_common::store::{db, held_batches, id};
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
-
-pub(crate) fn db(error: sqlx::Error) -> ServiceError {
-    ServiceError::from(error)
-}
 
 /// One record of a run, as its node sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,17 +22,6 @@ pub struct RunRecord {
     pub present: bool,
     /// For every analyst, in the agreement's order: length (2, little-endian) and sealed attributes.
     pub sealed: Vec<u8>,
-}
-
-/// A batch of records or clusters that is held.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldBatch {
-    /// Position.
-    pub sequence: u32,
-    /// Records in it.
-    pub records: u64,
-    /// SHA-256.
-    pub digest: Vec<u8>,
 }
 
 /// A committed upload of records.
@@ -91,14 +77,7 @@ impl Store {
                 .fetch_all(&self.pool)
                 .await
                 .map_err(db)?;
-        Ok(rows
-            .iter()
-            .map(|row| HeldBatch {
-                sequence: row.get::<i64, _>(0) as u32,
-                records: row.get::<i64, _>(1) as u64,
-                digest: row.get(2),
-            })
-            .collect())
+        Ok(held_batches(&rows))
     }
 
     /// Stores a batch of records. Repeating it changes nothing; another batch under its number, or a handle or reference
@@ -125,14 +104,8 @@ impl Store {
                 .await
                 .map_err(db)?
                 .map(|row| row.get(0));
-        match held {
-            Some(digest) if digest == batch.digest => return Ok(()),
-            Some(_) => {
-                return Err(ServiceError::conflict(
-                    "un autre lot est détenu sous ce numéro ; reprenez l'envoi là où il s'est arrêté, ou faites annuler ce traitement",
-                ));
-            }
-            None => {}
+        if batch.is_repeated(held.as_deref())? {
+            return Ok(());
         }
         let committed = sqlx::query("SELECT 1 FROM record_uploads WHERE run_id = ? AND party = ?")
             .bind(run.as_str())
@@ -282,7 +255,7 @@ impl Store {
         if rows.is_empty() || !whole {
             return Ok(false);
         }
-        let digest = digest_of(rows.iter().map(|row| row.get::<Vec<u8>, _>(2)));
+        let digest = manifest_digest(rows.iter().map(|row| row.get::<Vec<u8>, _>(2)));
         sqlx::query(
             "UPDATE runs SET state = 'clustered', period = ?, parties = ?, report = ?, clusters_digest = ?
              WHERE run_id = ? AND state = 'collecting'",
@@ -341,6 +314,7 @@ impl Store {
             sqlx::query(forget).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)?;
+        linkage_common::store::empty_log(&self.pool).await;
         Ok(forgotten)
     }
 
@@ -354,11 +328,6 @@ impl Store {
     }
 }
 
-/// SHA-256 over digests in order.
-pub(crate) fn digest_of(digests: impl Iterator<Item = Vec<u8>>) -> [u8; 32] {
-    digests.fold(Sha256::new(), Sha256::chain_update).finalize().into()
-}
-
 async fn refuse_unless_collecting(connection: &mut SqliteConnection, run: &RunId) -> Result<(), ServiceError> {
     let row =
         sqlx::query("SELECT state FROM runs WHERE run_id = ?").bind(run.as_str()).fetch_optional(connection).await.map_err(db)?;
@@ -368,10 +337,6 @@ async fn refuse_unless_collecting(connection: &mut SqliteConnection, run: &RunId
             "ce traitement est clos ou annulé et ne prend plus de fiches ; attendez le prochain (linkage run list)",
         )),
     }
-}
-
-pub(crate) fn id<T: std::str::FromStr>(text: &str) -> Result<T, ServiceError> {
-    text.parse().map_err(|_| ServiceError::internal("malformed identifier in the store"))
 }
 
 pub(crate) fn party_of(row: &sqlx::sqlite::SqliteRow, column: usize) -> Result<PartyId, ServiceError> {

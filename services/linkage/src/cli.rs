@@ -1,21 +1,20 @@
 //! What the commands share: printing, parsing of arguments.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use linkage_agreement::PartyId;
 use linkage_node::intake::MappingProposal;
 use serde::Serialize;
 
-/// Prints a line for people on standard output.
-#[allow(clippy::print_stdout)]
+/// Prints a line for people on standard output. A reader that went away (`linkage … | head`) is no fault.
 pub fn say(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Prints facts as JSON on standard output.
-#[allow(clippy::print_stdout)]
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say(&serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
