@@ -41,7 +41,7 @@ pub async fn fetch_new(
         if tables.has(&run) {
             continue;
         }
-        match fetch(gate, keys, client, &run, &table.period).await {
+        match fetch(gate, keys, client, &run, &table).await {
             Ok(made) => {
                 tables.write(&made)?;
                 tracing::info!(run = %run, rows = made.links.len(), "link table received");
@@ -68,11 +68,11 @@ async fn fetch(
     keys: &Keys,
     client: &mut RegistryClient<Channel>,
     run: &RunId,
-    period: &str,
+    announced: &v1::LinkTableInfo,
 ) -> Result<RunTables, ServiceError> {
     let request = v1::LinkTableRequest { agreement: Some(gate.reference()), run_id: run.to_string() };
     let mut stream = client.get_link_table(request).await.map_err(|s| ServiceError::from(&s))?.into_inner();
-    let period = period.parse().map_err(|_| broken())?;
+    let period = announced.period.parse().map_err(|_| broken())?;
     let attribute_names: Vec<String> = gate.agreement().attribute.iter().map(|a| a.name.clone()).collect();
     let mut attribute_keys: HashMap<String, StorageKey> = HashMap::new();
     let mut made =
@@ -114,6 +114,12 @@ async fn fetch(
             });
             made.attributes.push(AttributeRow { record, household, values });
         }
+    }
+    // A stream that ends early ends like a whole one.
+    if first || made.links.len() as u64 != announced.rows {
+        return Err(ServiceError::invalid(
+            "la table de liens reçue est incomplète, rien n'en est gardé ; elle sera redemandée, sinon prévenez le tiers de confiance",
+        ));
     }
     // By pseudonym: the order in which rows came says nothing any more.
     made.links.sort_by(|a, b| (a.person, &a.party, a.record).cmp(&(b.person, &b.party, b.record)));

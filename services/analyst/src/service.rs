@@ -41,8 +41,7 @@ pub fn overlap_of(tables: &Tables, period: Period, minimum: u64) -> Result<(RunI
 impl Cohorts for Analyst {
     async fn overlap(&self, request: Request<v1::OverlapRequest>) -> Result<Response<v1::OverlapResponse>, Status> {
         self.gate.member(&request, request.get_ref().agreement.as_ref())?;
-        let period =
-            request.get_ref().period.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
+        let period = linkage_common::batches::period(&request.get_ref().period)?;
         let minimum = self.gate.agreement().disclosure.minimum_cell;
         let tables = self.tables.clone();
         let (run, table) = tokio::task::spawn_blocking(move || overlap_of(&tables, period, u64::from(minimum)))

@@ -64,7 +64,11 @@ impl Store {
             .fetch_optional(&mut *tx)
             .await
             .map_err(db)?
-            .ok_or_else(|| ServiceError::refused("déclarez le nombre de fiches du mois avant de demander des évaluations"))?;
+            .ok_or_else(|| {
+                ServiceError::refused(
+                    "aucun nombre de fiches n'est déclaré pour ce mois ; déclarez-le avant de demander des évaluations",
+                )
+            })?;
         let (declared, used) = (row.get::<i64, _>(0) as u64, row.get::<i64, _>(1) as u64);
         let fresh =
             sqlx::query("INSERT INTO evaluations (party, period, digest, elements) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")

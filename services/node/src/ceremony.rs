@@ -75,7 +75,8 @@ impl Node {
         let relayed = client.get_contributions(request).await.map_err(|s| NodeError::broker(&s))?.into_inner();
         let mut contributions: Vec<(PartyId, Contribution)> = vec![(me.clone(), contribution)];
         for other in agreement.party.iter().filter(|p| &p.id != me) {
-            let Some(envelope) = relayed.envelopes.iter().find(|e| e.from == other.id.as_str()) else { return Ok(None) };
+            let mine = |e: &&v1::ContributionEnvelope| e.from == other.id.as_str() && e.to == me.as_str();
+            let Some(envelope) = relayed.envelopes.iter().find(mine) else { return Ok(None) };
             let sender = VerifyingKey::from_base64(&other.signing_key).map_err(ServiceError::configuration)?;
             let route = Route { agreement: &hash, from: other.id.as_str(), to: me.as_str() };
             contributions.push((other.id.clone(), route.open(&envelope.envelope, &sender, &sealing)?));
