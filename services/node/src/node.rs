@@ -319,10 +319,16 @@ impl EvaluationCache for Cache<'_> {
         self.unsaved += inputs.len();
         if self.unsaved >= CACHE_FLUSH { self.flush() } else { Ok(()) }
     }
+    fn secret(&self, purpose: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        self.vault.secret(purpose, parts)
+    }
 }
 
+/// A key and its value.
+type Pair<const N: usize> = ([u8; 16], [u8; N]);
+
 /// Reads a file of 16-byte keys and `N`-byte values.
-fn pairs<const N: usize>(vault: &Vault, name: &str) -> Result<Vec<([u8; 16], [u8; N])>, NodeError> {
+fn pairs<const N: usize>(vault: &Vault, name: &str) -> Result<Vec<Pair<N>>, NodeError> {
     let Some(bytes) = vault.get(name)? else { return Ok(Vec::new()) };
     let damaged = || NodeError::Damaged(name.to_owned());
     if bytes.len() % (16 + N) != 0 {

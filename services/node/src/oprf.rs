@@ -6,18 +6,22 @@ use linkage_common::gate::Gate;
 use linkage_crypto::derive::{BlockSecret, SharedKey};
 use linkage_crypto::oprf::{Blinder, ELEMENT_LEN, Evaluation, MAX_BATCH, PublicKey, ServerKey};
 use linkage_proto::v1::{self, oprf_client::OprfClient};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
 use rayon::prelude::*;
 use tonic::transport::Channel;
+use zeroize::Zeroizing;
 
 use crate::error::NodeError;
 use crate::progress::Progress;
 
 /// Inputs of one call: enough to spread its proof's cost, small enough to repeat.
-const BATCH: usize = 1024;
+pub const BATCH: usize = 1024;
 /// Calls under way at a time.
 const CALLS: usize = 4;
 
 /// Where block secrets come from.
+#[expect(clippy::large_enum_variant, reason = "one exists for a stage")]
 pub enum Evaluator {
     /// The custodian, over the network.
     Custodian {
@@ -50,11 +54,13 @@ impl Evaluator {
         Ok(())
     }
 
-    /// The block secrets of `inputs`, in order. `keep` receives each finished batch, so that work done is not lost.
+    /// The block secrets of `inputs`, in order. The custodian sees batch number `n` blinded from `seeds[n]`: who repeats a
+    /// batch with its seed sends the same bytes. `keep` receives each finished batch, so that work done is not lost.
     pub async fn evaluate(
         &mut self,
         period: Period,
         inputs: &[Vec<u8>],
+        seeds: &[Zeroizing<[u8; 32]>],
         progress: &Progress,
         mut keep: impl FnMut(usize, &[BlockSecret]) -> Result<(), NodeError>,
     ) -> Result<Vec<BlockSecret>, NodeError> {
@@ -71,8 +77,10 @@ impl Evaluator {
                 }
             }
             Self::Custodian { client, key, agreement } => {
-                let calls =
-                    inputs.chunks(BATCH).map(|batch| ask(client.clone(), key.clone(), agreement.clone(), period, batch.to_vec()));
+                let calls = inputs
+                    .chunks(BATCH)
+                    .zip(seeds)
+                    .map(|(batch, seed)| ask(client.clone(), *key, agreement.clone(), period, batch.to_vec(), seed.clone()));
                 let mut answers = stream::iter(calls).buffered(CALLS);
                 while let Some(batch) = answers.try_next().await? {
                     keep(secrets.len(), &batch)?;
@@ -98,8 +106,9 @@ async fn ask(
     agreement: v1::AgreementRef,
     period: Period,
     batch: Vec<Vec<u8>>,
+    seed: Zeroizing<[u8; 32]>,
 ) -> Result<Vec<BlockSecret>, NodeError> {
-    let (state, blinded) = blocking(move || Ok(Blinder::blind(&batch, &mut linkage_common::rng())?)).await?;
+    let (state, blinded) = blocking(move || Ok(Blinder::blind(&batch, &mut ChaCha20Rng::from_seed(*seed))?)).await?;
     debug_assert_eq!(blinded.len(), state.count() * ELEMENT_LEN);
     let request = v1::EvaluateRequest { agreement: Some(agreement), period: period.to_string(), blinded: blinded.into() };
     let answer = client.evaluate(request).await.map_err(|s| NodeError::custodian(&s))?.into_inner();

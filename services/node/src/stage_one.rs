@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::archive::{ArchivedRecord, SECRET_LEN};
 use crate::error::NodeError;
-use crate::oprf::Evaluator;
+use crate::oprf::{BATCH, Evaluator};
 use crate::progress::Progress;
 
 /// The custodian's key lives as long as the agreement; its epoch changes with a key rotation only.
@@ -32,9 +32,12 @@ pub trait EvaluationCache {
     fn get(&self, input: &[u8]) -> Option<BlockSecret>;
     /// Keeps evaluations that were just made.
     fn keep(&mut self, inputs: &[Vec<u8>], secrets: &[BlockSecret]) -> Result<(), NodeError>;
+    /// A secret for one purpose. A node killed between asking and keeping asks again with the same bytes, which the
+    /// custodian does not charge twice: order and blinding of requests therefore come from here.
+    fn secret(&self, purpose: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]>;
 }
 
-/// Keeps nothing: for a trial.
+/// Keeps nothing, and every secret is fresh: for a trial.
 pub struct NoCache;
 
 impl EvaluationCache for NoCache {
@@ -43,6 +46,11 @@ impl EvaluationCache for NoCache {
     }
     fn keep(&mut self, _: &[Vec<u8>], _: &[BlockSecret]) -> Result<(), NodeError> {
         Ok(())
+    }
+    fn secret(&self, _: &str, _: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        let mut secret = Zeroizing::new([0; 32]);
+        linkage_common::rng().fill_bytes(secret.as_mut_slice());
+        secret
     }
 }
 
@@ -85,7 +93,7 @@ pub async fn encode(
         .map(|((reference, identity), inputs)| {
             let real: Vec<BlockSecret> =
                 inputs.iter().filter_map(|i| secrets.get(i.as_slice())).map(|s| BlockSecret::from_bytes(s.as_bytes())).collect();
-            archived(*reference, &encode_record(&layout, identity, &real, &mut linkage_common::rng())?)
+            Ok(archived(*reference, &encode_record(&layout, identity, &real, &mut linkage_common::rng())?))
         })
         .collect::<Result<_, NodeError>>()?;
     let mut rng = linkage_common::rng();
@@ -93,7 +101,7 @@ pub async fn encode(
     for _ in 0..identities.len() * agreement.encoding.decoys_percent as usize / 100 {
         let (_, identity) = &identities[(rng.next_u64() % identities.len() as u64) as usize];
         let reference = random_ref(&mut rng);
-        records.push(archived(reference, &encode_decoy(&layout, identity, &mut rng)?)?);
+        records.push(archived(reference, &encode_decoy(&layout, identity, &mut rng)?));
         decoys.push(reference);
     }
     shuffle(&mut records, &mut rng);
@@ -123,23 +131,34 @@ async fn block_secrets<'i>(
             None => fresh.push(input),
         }
     }
-    // The custodian counts and times requests: sorted by a secret-free order they would follow the file.
-    shuffle(&mut fresh, &mut linkage_common::rng());
+    // The custodian counts and times requests: in an order of their own they follow no file. The same order after an
+    // interruption makes the same batches of what was not kept yet.
+    let month = period.to_string();
+    fresh.sort_by_cached_key(|input| *cache.secret("order of evaluations", &[month.as_bytes(), input]));
     let owned: Vec<Vec<u8>> = fresh.iter().map(|i| i.to_vec()).collect();
+    let seeds: Vec<Zeroizing<[u8; 32]>> = owned
+        .chunks(BATCH)
+        .map(|batch| {
+            let mut parts = vec![month.as_bytes()];
+            parts.extend(batch.iter().map(Vec::as_slice));
+            cache.secret("blinding", &parts)
+        })
+        .collect();
     progress.at(0, owned.len() as u64);
-    let made =
-        evaluator.evaluate(period, &owned, progress, |from, batch| cache.keep(&owned[from..from + batch.len()], batch)).await?;
+    let made = evaluator
+        .evaluate(period, &owned, &seeds, progress, |from, batch| cache.keep(&owned[from..from + batch.len()], batch))
+        .await?;
     secrets.extend(fresh.into_iter().zip(made));
     Ok(secrets)
 }
 
-fn archived(reference: RecordRef, record: &StageOneRecord) -> Result<ArchivedRecord, NodeError> {
+fn archived(reference: RecordRef, record: &StageOneRecord) -> ArchivedRecord {
     let mut entries = Zeroizing::new(Vec::with_capacity(record.entries.len() * (SECRET_LEN + 128)));
     for entry in &record.entries {
         entries.extend_from_slice(entry.secret.as_bytes());
         entries.extend_from_slice(&entry.payload);
     }
-    Ok(ArchivedRecord { reference, header: record.header, entries })
+    ArchivedRecord { reference, header: record.header, entries }
 }
 
 /// Draws a record reference.
