@@ -37,7 +37,12 @@ pub async fn shutdown() {
     };
     let orphaned = async {
         if std::env::var_os("LINKAGE_EXIT_WITH_PARENT").is_some() {
-            let closed = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+            // A thread of its own: the runtime would wait for one of its blocking tasks, and SIGTERM would not end the process.
+            let (send, closed) = tokio::sync::oneshot::channel();
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+                let _ = send.send(());
+            });
             let _ = closed.await;
         } else {
             std::future::pending::<()>().await;
