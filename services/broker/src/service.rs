@@ -5,18 +5,20 @@
 
 use std::sync::Arc;
 
-use linkage_agreement::{Layout, PartyId, Period, RunId};
+use linkage_agreement::{Layout, PartyId, RunId};
+use linkage_common::batches::{
+    HeldBatch, check_digest, check_manifest, check_size, committed_otherwise, empty_stream, one_run_a_stream, parse, period,
+    run_id,
+};
 use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_crypto::group::ENVELOPE_LEN;
-use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, keys_server, runs_server};
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::store::{Admission, Contribution, HeldBatch, Run, State, Store, Upload, closed_to_uploads};
+use crate::store::{Admission, Contribution, Run, State, Store, Upload, closed_to_uploads};
 
 /// Largest table of level frequencies accepted, in bytes.
 const MAX_LEVEL_FREQUENCIES: usize = 64 << 10;
@@ -32,14 +34,6 @@ pub struct Broker {
     pub blobs: BlobStore,
     /// Wakes the worker.
     pub work: Arc<Notify>,
-}
-
-fn run_id(text: &str) -> Result<RunId, ServiceError> {
-    text.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))
-}
-
-fn period(text: &str) -> Result<Period, ServiceError> {
-    text.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))
 }
 
 fn not_taking_part() -> ServiceError {
@@ -94,9 +88,7 @@ impl Broker {
     /// worker compares digests, so that of two batches sent at once under one number the wrong blob is never linked.
     async fn store_batch(&self, layout: &Layout, party: &PartyId, batch: &v1::Batch) -> Result<(), ServiceError> {
         let run = run_id(&batch.run_id)?;
-        if batch.records.len() > MAX_BATCH_BYTES {
-            return Err(ServiceError::too_large("un lot compte au plus 1 Mio ; découpez l'envoi en lots plus petits"));
-        }
+        check_size(&batch.records)?;
         if batch.records.is_empty() || !batch.records.len().is_multiple_of(layout.record_len()) {
             return Err(ServiceError::invalid(format!(
                 "un lot compte des fiches entières de {} octets ({} jetons, filtres de {} bits) ; celui-ci en a {} : comparez les empreintes de la convention (linkage agreement show)",
@@ -106,9 +98,7 @@ impl Broker {
                 batch.records.len()
             )));
         }
-        if Sha256::digest(&batch.records).as_slice() != batch.digest.as_ref() {
-            return Err(ServiceError::invalid("le lot n'a pas l'empreinte annoncée ; renvoyez-le"));
-        }
+        check_digest(&batch.records, &batch.digest)?;
         let open = self.collecting(&run, party).await?;
         let held = HeldBatch {
             sequence: batch.sequence,
@@ -151,7 +141,7 @@ impl runs_server::Runs for Broker {
         } else {
             let mut named = Vec::new();
             for name in &asked.parties {
-                let id: PartyId = name.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
+                let id: PartyId = parse(name)?;
                 agreement.party(&id).ok_or_else(|| {
                     ServiceError::refused(
                         "un partenaire nommé pour ce traitement n'est pas dans la convention ; vérifiez les identifiants",
@@ -221,15 +211,12 @@ impl runs_server::Runs for Broker {
             let party = self.gate.party_of(&role, batch.agreement.as_ref())?;
             let run = run_id(&batch.run_id)?;
             if last.as_ref().is_some_and(|(known, _)| known != &run) {
-                return Err(ServiceError::invalid(
-                    "un envoi porte les lots d'un seul traitement ; faites un envoi par traitement",
-                )
-                .into());
+                return Err(one_run_a_stream().into());
             }
             self.store_batch(&layout, &party, &batch).await?;
             last = Some((run, party));
         }
-        let (run, party) = last.ok_or_else(|| ServiceError::invalid("l'envoi ne contient aucun lot ; envoyez-en au moins un"))?;
+        let (run, party) = last.ok_or_else(empty_stream)?;
         Ok(Response::new(self.upload_status(&run, &party).await?))
     }
 
@@ -241,7 +228,7 @@ impl runs_server::Runs for Broker {
             return if known.digest == asked.digest.as_ref() && known.batches == asked.batches {
                 Ok(Response::new(v1::UploadStatus { held: Vec::new(), records: known.records, committed: true }))
             } else {
-                Err(ServiceError::conflict("ce partenaire a déjà clos un autre envoi pour ce traitement ; ouvrez un nouveau traitement pour le remplacer").into())
+                Err(committed_otherwise().into())
             };
         }
         let run = self.collecting(&id, &party).await?;
@@ -253,34 +240,16 @@ impl runs_server::Runs for Broker {
         }
         crate::pipeline::check_level_frequencies(self.gate.agreement(), &asked.level_frequencies)?;
         let held = self.store.batches(&id, &party).await?;
-        // What is held is sorted and without doubles: the first position that differs is the first gap.
-        let whole = held.iter().zip(0..).take_while(|(batch, position)| batch.sequence == *position).count();
-        if let Some(sequence) = u32::try_from(whole).ok().filter(|n| *n < asked.batches) {
-            return Err(ServiceError::conflict(format!("le lot {sequence} manque ; envoyez-le, puis clôturez de nouveau")).into());
-        }
-        let mut digest = Sha256::new();
-        for batch in &held {
-            digest.update(&batch.digest);
-        }
-        let records: u64 = held.iter().map(|b| b.records).sum();
-        if held.len() != asked.batches as usize
-            || records != asked.records
-            || digest.finalize().as_slice() != asked.digest.as_ref()
-        {
-            return Err(ServiceError::conflict(
-                "ce qui est détenu ne correspond pas à la clôture, en nombre ou en empreinte ; comparez avec GetUpload, puis renvoyez ce qui manque",
-            )
-            .into());
-        }
+        check_manifest(&held, asked.batches, asked.records, &asked.digest)?;
         let upload = Upload {
             party: party.clone(),
             batches: asked.batches,
-            records,
+            records: asked.records,
             digest: asked.digest.to_vec(),
             level_frequencies: asked.level_frequencies.to_vec(),
         };
         self.store.commit_upload(&run, &upload).await?;
-        tracing::info!(run = %id, party = %party, records, "upload committed");
+        tracing::info!(run = %id, party = %party, records = asked.records, "upload committed");
         self.work.notify_one();
         Ok(Response::new(self.upload_status(&id, &party).await?))
     }
@@ -297,8 +266,7 @@ impl keys_server::Keys for Broker {
         let asked = request.into_inner();
         let mut envelopes = Vec::new();
         for envelope in asked.envelopes {
-            let to: PartyId =
-                envelope.to.parse().map_err(|e: linkage_agreement::InvalidId| ServiceError::invalid(e.to_string()))?;
+            let to: PartyId = parse(&envelope.to)?;
             if envelope.from != party.as_str() || agreement.party(&to).is_none() || to == party {
                 return Err(ServiceError::invalid(
                     "une enveloppe va de l'appelant à un autre partenaire de la convention ; refaites la contribution",

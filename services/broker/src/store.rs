@@ -4,7 +4,9 @@
 //! digests only, and nothing that names a person or a record.
 
 use linkage_agreement::{PartyId, Period, RunId};
+use linkage_common::batches::HeldBatch;
 use linkage_common::error::ServiceError;
+use linkage_common::store::{db, held_batches, id};
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
 /// Where a run stands.
@@ -79,17 +81,6 @@ pub struct Upload {
     pub level_frequencies: Vec<u8>,
 }
 
-/// A batch that is held.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldBatch {
-    /// Position.
-    pub sequence: u32,
-    /// Records in it.
-    pub records: u64,
-    /// SHA-256.
-    pub digest: Vec<u8>,
-}
-
 /// A relayed contribution to the group key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contribution {
@@ -122,14 +113,6 @@ pub struct Store {
 }
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
-
-pub(crate) fn db(error: sqlx::Error) -> ServiceError {
-    ServiceError::from(error)
-}
-
-fn id<T: std::str::FromStr>(text: &str) -> Result<T, ServiceError> {
-    text.parse().map_err(|_| ServiceError::internal("malformed identifier in the store"))
-}
 
 impl Store {
     /// Opens the database at `path`, creating and migrating it as needed.
@@ -235,14 +218,7 @@ impl Store {
             .fetch_all(&self.pool)
             .await
             .map_err(db)?;
-        Ok(rows
-            .iter()
-            .map(|row| HeldBatch {
-                sequence: row.get::<i64, _>(0) as u32,
-                records: row.get::<i64, _>(1) as u64,
-                digest: row.get(2),
-            })
-            .collect())
+        Ok(held_batches(&rows))
     }
 
     /// Whether a batch may be stored: the run collects, the party has not committed, `limit` records are not exceeded.
@@ -459,14 +435,8 @@ async fn admit(
         .await
         .map_err(db)?
         .map(|row| row.get(0));
-    match held {
-        Some(digest) if digest == batch.digest => return Ok(Admission::Held),
-        Some(_) => {
-            return Err(ServiceError::conflict(
-                "un autre lot est détenu sous ce numéro ; reprenez l'envoi là où il s'est arrêté, ou faites annuler ce traitement",
-            ));
-        }
-        None => {}
+    if batch.is_repeated(held.as_deref())? {
+        return Ok(Admission::Held);
     }
     collects(connection, &run.id, party).await?;
     let so_far: i64 = sqlx::query("SELECT coalesce(sum(records), 0) FROM batches WHERE run_id = ? AND party = ?")

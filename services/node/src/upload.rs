@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use linkage_agreement::{Period, RunId};
 use linkage_common::attributes::{PLACE, pad};
+use linkage_common::batches::manifest_digest;
 use linkage_common::error::ServiceError;
 use linkage_crypto::seal::{SealingPublicKey, attributes_info};
 use linkage_crypto::storage::StorageKey;
@@ -159,7 +160,7 @@ impl Node {
             period: period.to_string(),
             batches: count,
             records,
-            digest: digest_of(&digests).to_vec().into(),
+            digest: manifest_digest(&digests).to_vec().into(),
             sealed_keys,
         };
         // Committed before, and the answer lost: the same commit is answered the same.
@@ -254,17 +255,12 @@ impl Node {
             run_id: run.to_string(),
             batches: digests.len() as u32,
             records: total,
-            digest: digest_of(&digests).to_vec().into(),
+            digest: manifest_digest(&digests).to_vec().into(),
             level_frequencies: plan.delivery.level_frequencies.to_string().into_bytes().into(),
         };
         client.commit_upload(request).await.map_err(|s| NodeError::broker(&s))?;
         Ok(total)
     }
-}
-
-/// SHA-256 over batch digests in order: what a manifest states.
-fn digest_of(digests: &[[u8; 32]]) -> [u8; 32] {
-    Sha256::digest(digests.concat()).into()
 }
 
 /// Household and attributes of every record delivered, as JSON of one length: a length would tell a value.
