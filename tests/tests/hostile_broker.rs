@@ -244,6 +244,7 @@ async fn the_same_handle_twice_ends_the_run_and_everything_is_deleted() {
     linkage_tests::fixture::proper(&failed.reason, "deux fois");
     let statement = deleted(&world, &run("r")).await;
     assert_eq!((&statement["run"], &statement["records"]), (&"r".into(), &4.into()));
+    assert_eq!(ccas.cancel("r").await.unwrap().state(), RunState::Failed, "a failure is not turned into something else");
     // The custodian has forgotten the run's handles and takes no more.
     let store = linkage_custodian::store::Store::open(&world.path("custodian/custodian.sqlite")).await.unwrap();
     until("the custodian", || async { (store.run_state(&run("r")).await.unwrap().as_deref() == Some("closed")).then_some(()) })

@@ -189,6 +189,12 @@ async fn two_parties(world: &World, run: &str, first: u64) {
     }
 }
 
+/// Whether `bytes` stand anywhere in the custodian's files.
+fn on_disk(world: &World, bytes: &[u8]) -> bool {
+    let files = std::fs::read_dir(world.path("custodian")).unwrap().map(|e| std::fs::read(e.unwrap().path()).unwrap());
+    files.into_iter().any(|file| file.windows(bytes.len()).any(|window| window == bytes))
+}
+
 async fn ready(study: &AtCustodian<'_>, run: &str) -> v1::LinkTableInfo {
     until("the link table", || async {
         let mut study = study.clone();
@@ -304,6 +310,7 @@ async fn a_closed_run_is_forgotten_and_one_with_clusters_is_not() {
     let _served = world.serve_custodian();
     two_parties(&world, "r1", 100).await;
     two_parties(&world, "r2", 200).await;
+    assert!(on_disk(&world, &handle(100).0));
     let mut broker = AtCustodian::of(&world, &RoleId::Broker).await;
     let clusters = broker.clusters("r2", &["ccas", "siao"], &cluster(&[handle(200), handle(210)]));
     broker.put_clusters(vec![clusters]).await.unwrap();
@@ -315,6 +322,12 @@ async fn a_closed_run_is_forgotten_and_one_with_clusters_is_not() {
         forgotten.push(broker.registry.close_run(close(run)).await.unwrap().into_inner().records);
     }
     assert_eq!(forgotten, [4, 0, 0, 0]);
+    // Of neither run a handle is left on any page of database or log; the registry's references are.
+    until("the log to be emptied", || async {
+        (!on_disk(&world, &handle(100).0) && !on_disk(&world, &handle(200).0)).then_some(())
+    })
+    .await;
+    assert!(on_disk(&world, &reference(10).0));
     let clusters = broker.clusters("r1", &["ccas", "siao"], &cluster(&[handle(100), handle(110)]));
     refused(broker.put_clusters(vec![clusters]).await, Code::FailedPrecondition, "annulé");
     assert_eq!(ready(&study, "r2").await.rows, 4);

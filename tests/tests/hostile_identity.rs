@@ -144,6 +144,23 @@ async fn a_revoked_certificate_is_refused_once_the_list_names_it() {
     world.connect(&BROKER, &party("ccas")).await;
 }
 
+#[test]
+fn lists_and_limits_are_set_in_the_configuration_and_misspelt_ones_refused() {
+    let files = "[agreement]\nagreement = \"a\"\nsignatures = \"s\"\n[tls]\nca = \"c\"\ncertificate = \"x\"\nkey = \"k\"\n";
+    let head = "listen = \"127.0.0.1:1\"\ndata_dir = \"d\"\ncustodian_url = \"https://h:1\"\n";
+    let read = |more: &str, limits: &str| {
+        let text = format!("{head}{more}{files}[signing_key]\nfile = \"f\"\n{limits}");
+        toml::from_str::<linkage_broker::config::BrokerConfig>(&text)
+    };
+    let plain = read("", "").unwrap();
+    assert_eq!((plain.crl, plain.limits), (None, linkage_common::tls::Limits::default()));
+    let set = read("crl = \"revoked.pem\"\n", "[limits]\nmax_connections = 7\n").unwrap();
+    assert_eq!(set.crl, Some("revoked.pem".into()));
+    assert_eq!(set.limits, linkage_common::tls::Limits { max_connections: 7, ..Default::default() });
+    assert!(read("clr = \"revoked.pem\"\n", "").is_err());
+    assert!(read("", "[limits]\nmax_conections = 7\n").is_err());
+}
+
 #[tokio::test]
 async fn a_role_without_its_revocation_list_does_not_start() {
     let world = World::new();

@@ -221,6 +221,7 @@ impl Worker {
         .to_string();
         let signature = self.signing.sign(statement.as_bytes());
         self.broker.store.record_deletion(&run.id, &statement, &signature, now).await?;
+        linkage_common::store::scrub(&self.broker.store.pool).await;
         tracing::info!(run = %run.id, files, "encodings deleted");
         if run.state != State::Closed {
             let request = v1::CloseRunRequest { agreement: Some(self.broker.gate.reference()), run_id: run.id.to_string() };

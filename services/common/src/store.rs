@@ -152,6 +152,13 @@ pub async fn empty_log(pool: &SqlitePool) {
     }
 }
 
+/// As [`checkpoint`], after a deletion that has taken place already: a log in use is emptied at the next occasion.
+pub async fn scrub(pool: &SqlitePool) {
+    if let Err(error) = checkpoint(pool).await {
+        tracing::warn!(%error, "the write-ahead log could not be emptied now; deleted rows stay on its pages until it is");
+    }
+}
+
 fn create_private(path: &Path) -> std::io::Result<()> {
     if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
         fsx::create_private_dir(dir)?;

@@ -76,7 +76,10 @@ async fn register_all(custodian: &Custodian) -> Result<(), ServiceError> {
             .await;
         // One run that cannot be registered does not hold up those after it.
         match registered {
-            Ok(persons) => tracing::info!(run = %run, persons, "link table ready"),
+            Ok(persons) => {
+                linkage_common::store::scrub(&custodian.store.pool).await;
+                tracing::info!(run = %run, persons, "link table ready");
+            }
             Err(error) => failed = Some(error),
         }
     }

@@ -369,6 +369,7 @@ impl registry_server::Registry for Custodian {
         self.gate.broker_deleting(&role, request.get_ref().agreement.as_ref())?;
         let run = run_id(&request.get_ref().run_id)?;
         let records = self.store.close(&run).await?;
+        linkage_common::store::scrub(&self.store.pool).await;
         tracing::info!(run = %run, records, "run ended without clusters; its records are forgotten");
         Ok(Response::new(v1::CloseRunResponse { records }))
     }

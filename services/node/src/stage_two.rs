@@ -52,3 +52,51 @@ pub fn write_record(
 pub fn records_per_batch(layout: &Layout, limit: usize) -> usize {
     (limit / layout.record_len()).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linkage_agreement::FieldKind;
+    use linkage_crypto::group::GroupKey;
+
+    fn layout() -> Layout {
+        Layout::new(&[FieldKind::BirthName, FieldKind::BirthDate], 64, 4, 3)
+    }
+
+    fn written(run: &RunKey, seed: u8, reference: u8, entries: &[u8]) -> Vec<u8> {
+        let handle = RunSeed(Zeroizing::new([seed; 32])).handle(&RecordRef([reference; 16]));
+        let mut out = Vec::new();
+        write_record(&layout(), run, handle, 7, entries, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn seed_and_run_key_decide_every_byte() {
+        let layout = layout();
+        let entries: Vec<u8> = (0..layout.tokens_per_record * (SECRET_LEN + layout.payload_len)).map(|i| i as u8).collect();
+        let group = GroupKey::from_bytes(&[3; 32]);
+        let (run, other) = (group.run_key(&[1; 32], "r1"), group.run_key(&[1; 32], "r2"));
+        let record = written(&run, 5, 9, &entries);
+        assert_eq!(record.len(), layout.record_len());
+        assert_eq!(record, written(&run, 5, 9, &entries));
+        // Another seed or record changes the handle and nothing else.
+        for changed in [written(&run, 6, 9, &entries), written(&run, 5, 8, &entries)] {
+            assert_ne!(record[..16], changed[..16]);
+            assert_eq!(record[16..], changed[16..]);
+        }
+        // Another run changes every token and payload, not the header.
+        let elsewhere = written(&other, 5, 9, &entries);
+        assert_eq!(record[..20], elsewhere[..20]);
+        let of = |bytes: &[u8]| bytes[20..].chunks_exact(layout.entry_len()).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        for (a, b) in of(&record).iter().zip(of(&elsewhere)) {
+            assert_ne!(a[..16], b[..16]);
+            assert_ne!(a[16..], b[16..]);
+        }
+    }
+
+    #[test]
+    fn a_batch_holds_whole_records_and_at_least_one() {
+        let len = layout().record_len();
+        assert_eq!([1, len - 1, len, 2 * len - 1, 2 * len].map(|limit| records_per_batch(&layout(), limit)), [1, 1, 1, 1, 2]);
+    }
+}
