@@ -1,0 +1,177 @@
+//! The single commands that the README shows, on a demonstration's kept folder.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::fs;
+use std::process::Output;
+
+use linkage_tests::federation::{Federation, Role, linkage, linkage_ok};
+use serde_json::Value;
+
+const MONTHS: [&str; 2] = ["2024-01", "2024-02"];
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// An initial and a year, emitted however frequent: large blocks of strangers.
+const COARSE: &str = r#"
+id = "trop-large"
+margin_bits = 0.0
+name_cap_bits = 13.0
+rank_weight = 6.0
+
+[[pass]]
+id = "initiale+annee"
+names = ["initial"]
+date = "year"
+gated = false
+"#;
+
+#[test]
+fn single_commands_work_on_what_a_demonstration_keeps() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("site");
+    let keep = folder.to_str().unwrap();
+    let shown = linkage_ok(["demo", "--persons", "600", "--months", "2", "--seed", "51", "--keep", keep]);
+    assert!(shown.contains("link_table.csv") && shown.contains("report.html"), "{shown}");
+    assert!(folder.join("report.html").is_file());
+    let again = linkage(["demo", "--keep", keep]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(said(&again).contains("n'est pas vide"), "{}", said(&again));
+
+    let mut federation = Federation::adopt(folder.clone(), 51, Some(temporary));
+    let path = |role: &Role| federation.config(role).display().to_string();
+    let coordinator = federation.coordinator().display().to_string();
+    let analyst = path(&Role::Analyst);
+
+    // A node's own commands need nobody else.
+    let mut fingerprints: Vec<Value> = Vec::new();
+    for node in federation.nodes() {
+        let status = json(&linkage_ok(["node", "status", "--json", "--config", &path(&node)]));
+        let periods: Vec<&str> = status["deliveries"].as_array().unwrap().iter().map(|d| d["period"].as_str().unwrap()).collect();
+        assert_eq!(periods, MONTHS);
+        for delivery in status["deliveries"].as_array().unwrap() {
+            let count = |key: &str| delivery[key].as_u64().unwrap();
+            assert_eq!(count("lines"), count("records") + count("set_aside"), "every line is accounted for");
+        }
+        assert_eq!(status["names_held"], true);
+        fingerprints.push(status["fingerprint"].clone());
+        assert!(linkage_ok(["node", "status", "--config", &path(&node)]).contains("Des noms sont encore détenus"));
+    }
+    fingerprints.dedup();
+    assert!(fingerprints.len() == 1 && fingerprints[0].is_string(), "{fingerprints:?}");
+
+    // Figures come from the analyst's own disk.
+    for month in MONTHS {
+        let overlap = json(&linkage_ok(["cohort", "overlap", "--json", "--period", month, "--config", &analyst]));
+        let minimum = overlap["minimum_cell"].as_u64().unwrap();
+        let cells = overlap["cells"].as_array().unwrap();
+        let published: Vec<u64> = cells.iter().filter_map(|c| c["persons"].as_u64()).collect();
+        assert!(!published.is_empty() && published.iter().all(|&n| n >= minimum), "{overlap}");
+        assert!(overlap["persons"].as_u64().unwrap() >= published.iter().sum(), "{overlap}");
+    }
+    let never = linkage(["cohort", "overlap", "--period", "2031-01", "--config", &analyst]);
+    assert_eq!(never.status.code(), Some(1), "{}", said(&never));
+
+    // The agreement.
+    let agreement = folder.join("convention.toml").display().to_string();
+    let signatures = folder.join("convention.signatures.toml").display().to_string();
+    assert!(linkage_ok(["agreement", "check", &agreement, "--signatures", &signatures]).contains("signée par tous"));
+    let shown = json(&linkage_ok(["agreement", "show", "--json", &agreement]));
+    assert_eq!(shown["agreement"]["party"].as_array().unwrap().len(), 5);
+    assert_eq!(shown["hash"].as_str().unwrap().len(), 64);
+    let changed = folder.join("convention-modifiee.toml");
+    let text = fs::read_to_string(&agreement).unwrap();
+    fs::write(&changed, text.replacen("tokens_per_record = 20", "tokens_per_record = 19", 1)).unwrap();
+    let unsigned = linkage(["agreement", "check", changed.to_str().unwrap(), "--signatures", &signatures]);
+    assert_eq!(unsigned.status.code(), Some(3), "{}", said(&unsigned));
+
+    // The pass set on a partner's own file.
+    let caf = Role::Node("caf".to_owned());
+    let delivery = federation.deliveries(MONTHS[0]).into_iter().find(|d| d.party == "caf").unwrap();
+    let input = format!("caf={}", delivery.file.display());
+    let mapping = federation.home(&caf).join("correspondance.toml").display().to_string();
+    let checked = json(&linkage_ok([
+        "passes",
+        "check",
+        "--json",
+        "--input",
+        &input,
+        "--mapping",
+        &mapping,
+        "--agreement",
+        &agreement,
+        "--pass-set",
+        "fr-1",
+    ]));
+    assert_eq!(checked["accepted"], true, "{checked}");
+    assert!(checked["passes"].as_array().unwrap().iter().all(|p| p["accepted"] == true), "{checked}");
+    let coarse = folder.join("trop-large.toml");
+    fs::write(&coarse, COARSE).unwrap();
+    let refused = linkage([
+        "passes",
+        "check",
+        "--json",
+        "--input",
+        &input,
+        "--mapping",
+        &mapping,
+        "--agreement",
+        &agreement,
+        "--pass-set",
+        coarse.to_str().unwrap(),
+    ]);
+    assert_eq!(refused.status.code(), Some(3), "{}", said(&refused));
+    let figures = json(&String::from_utf8(refused.stdout).unwrap());
+    assert_eq!(figures["accepted"], false);
+    assert!(!figures["faults"].as_array().unwrap().is_empty(), "{figures}");
+    let pass = &figures["passes"][0];
+    assert!(pass["collision_entropy_bits"].as_f64().unwrap() < pass["least_bits"].as_f64().unwrap(), "{figures}");
+    println!("fr-1: {} meetings a record; coarse: {}", checked["meetings_per_record"], figures["meetings_per_record"]);
+
+    // Commands that ask other roles.
+    federation.start_all();
+    let runs = json(&linkage_ok(["run", "list", "--json", "--config", &coordinator]));
+    let of = |run: &Value| (run["run"].as_str().unwrap().to_owned(), run["state"].as_str().unwrap().to_owned());
+    let mut listed: Vec<_> = runs.as_array().unwrap().iter().map(of).collect();
+    listed.sort();
+    assert_eq!(listed, MONTHS.map(|m| (m.to_owned(), "clos".to_owned())));
+    let stranger = Role::Node(federation.parties[1].clone());
+    let config = federation.config(&stranger).display().to_string();
+    let not_coordinator = linkage(["run", "open", "--run", "autre", "--period", MONTHS[0], "--config", &config]);
+    assert_eq!(not_coordinator.status.code(), Some(1));
+
+    // A link table that was lost is fetched again, the same.
+    let table = federation.tables(MONTHS[0]).join("link_table.csv");
+    let before = fs::read(&table).unwrap();
+    federation.stop(&Role::Analyst);
+    fs::remove_dir_all(federation.tables(MONTHS[0])).unwrap();
+    let fetched = linkage_ok(["analyst", "fetch", "--config", &analyst]);
+    assert!(fetched.starts_with("1 table"), "{fetched}");
+    assert_eq!(fs::read(&table).unwrap(), before);
+    assert!(linkage_ok(["analyst", "fetch", "--config", &analyst]).starts_with("0 table"));
+
+    // Another party's file is refused in words, without any of its content.
+    federation.stop(&caf);
+    let siao = federation.deliveries(MONTHS[1]).into_iter().find(|d| d.party == "siao").unwrap();
+    let config = federation.config(&caf).display().to_string();
+    let wrong = linkage(["node", "ingest", "--period", MONTHS[1], "--config", &config, siao.file.to_str().unwrap()]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let message = said(&wrong);
+    let first_line = fs::read_to_string(&siao.file).unwrap().lines().nth(1).unwrap().to_owned();
+    assert!(message.contains("colonne"), "{message}");
+    assert!(first_line.split(',').filter(|cell| cell.len() > 4).all(|cell| !message.contains(cell)), "{message}");
+    let missing = linkage(["node", "ingest", "--period", MONTHS[1], "--config", &config, "/nulle/part.csv"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(said(&missing).contains("/nulle/part.csv"), "{}", said(&missing));
+    println!("wrong file: {}", message.trim());
+    // What was taken in before is untouched.
+    let status = json(&linkage_ok(["node", "status", "--json", "--config", &config]));
+    assert_eq!(status["deliveries"].as_array().unwrap().len(), 2);
+    federation.stop_all();
+}
