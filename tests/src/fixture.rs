@@ -20,6 +20,7 @@ use linkage_common::AgreementFiles;
 use linkage_common::authority::{DevAuthority, Validity};
 use linkage_common::config::{SecretSource, write_secret};
 use linkage_common::error::ServiceError;
+use linkage_common::order::RunOrder;
 use linkage_common::tls::{ConnectError, Limits, TlsFiles};
 use linkage_crypto::oprf::{Mode, ServerKey};
 use linkage_crypto::pseudonym::{AnalystScalar, CustodianScalar};
@@ -178,6 +179,29 @@ impl World {
     /// What requests carry.
     pub fn reference(&self) -> Option<v1::AgreementRef> {
         Some(v1::AgreementRef { hash: self.hash.as_bytes().to_vec().into() })
+    }
+
+    /// The order of a run by the coordinator; no party stands for all.
+    pub fn order(&self, run: &str, period: &str, parties: &[&str]) -> RunOrder {
+        let mut named: Vec<PartyId> = parties.iter().map(|p| id(p)).collect();
+        if named.is_empty() {
+            named = self.agreement.party.iter().map(|p| p.id.clone()).collect();
+        }
+        let coordinator = RoleId::Party(self.agreement.agreement.coordinator.clone());
+        let key = SigningKey::from_bytes(&self.key(&coordinator, "signing"));
+        RunOrder::sign(self.hash.as_bytes(), run.parse().unwrap(), period.parse().unwrap(), named, &key)
+    }
+
+    /// The request that opens a run; texts that are no identifiers go out as they are, under a signature of another run.
+    pub fn opening(&self, run: &str, period: &str, parties: &[&str]) -> v1::OpenRunRequest {
+        let proper = run.parse::<RunId>().is_ok() && parties.iter().all(|p| p.parse::<PartyId>().is_ok());
+        let order = if proper { self.order(run, period, parties) } else { self.order("other", period, &[]) };
+        let mut request = order.opening(self.reference().unwrap());
+        if !proper {
+            request.run_id = run.to_owned();
+            request.parties = parties.iter().map(|p| (*p).to_owned()).collect();
+        }
+        request
     }
 
     /// The broker's configuration.

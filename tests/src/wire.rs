@@ -95,12 +95,7 @@ impl<'w> AtBroker<'w> {
 
     /// A request to open `run` for `parties`.
     pub fn opening(&self, run: &str, parties: &[&str]) -> v1::OpenRunRequest {
-        v1::OpenRunRequest {
-            agreement: self.world.reference(),
-            run_id: run.to_owned(),
-            period: PERIOD.to_owned(),
-            parties: parties.iter().map(|p| (*p).to_owned()).collect(),
-        }
+        self.world.opening(run, PERIOD, parties)
     }
 
     /// Opens a run.

@@ -208,8 +208,15 @@ async fn a_run_is_opened_once_for_parties_and_months_of_the_agreement() {
     assert_eq!(ccas.open("r", &["ccas", "siao"]).await, opened);
     let right = ccas.opening("r", &["ccas", "siao"]);
     for (wrong, code, says) in [
-        (v1::OpenRunRequest { parties: vec![], ..right.clone() }, Code::FailedPrecondition, "déjà servi"),
-        (v1::OpenRunRequest { period: "2024-02".into(), ..right.clone() }, Code::FailedPrecondition, "déjà servi"),
+        (ccas.opening("r", &[]), Code::FailedPrecondition, "déjà servi"),
+        (world.opening("r", "2024-02", &["ccas", "siao"]), Code::FailedPrecondition, "déjà servi"),
+        // An order is good for the run, month and parties that it was signed for only.
+        (v1::OpenRunRequest { parties: vec!["ccas".into(), "caf".into()], ..right.clone() }, Code::PermissionDenied, "signature"),
+        (v1::OpenRunRequest { period: "2024-02".into(), ..right.clone() }, Code::PermissionDenied, "signature"),
+        (v1::OpenRunRequest { run_id: "r2".into(), ..right.clone() }, Code::PermissionDenied, "signature"),
+        (v1::OpenRunRequest { order_signature: vec![0; 64].into(), ..right.clone() }, Code::PermissionDenied, "signature"),
+        (v1::OpenRunRequest { order_signature: vec![].into(), ..right.clone() }, Code::PermissionDenied, "signature"),
+        (v1::OpenRunRequest { parties: vec![], ..right.clone() }, Code::InvalidArgument, "deux partenaires"),
         (ccas.opening("r2", &["ccas", "departement"]), Code::PermissionDenied, "pas dans la convention"),
         (ccas.opening("r2", &["ccas", "CCAS"]), Code::InvalidArgument, "party identifier"),
         (ccas.opening("r2", &["ccas"]), Code::InvalidArgument, "deux partenaires"),

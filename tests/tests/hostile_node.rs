@@ -13,7 +13,7 @@ use linkage_node::progress::Progress;
 use linkage_node::{Node, NodeError};
 use linkage_proto::v1;
 use linkage_tests::fakes::{Fake, FakeBroker, FakeCustodian};
-use linkage_tests::fixture::{World, party, period, proper, run};
+use linkage_tests::fixture::{World, party, period, proper};
 use linkage_tests::wire::{AtBroker, manifest};
 
 const NAMES: [&str; 3] = ["ccas", "siao", "caf"];
@@ -125,7 +125,8 @@ async fn a_delivery_larger_than_agreed_or_of_another_time_is_refused_without_a_n
     assert!(node.delivery(period()).unwrap().is_none());
     assert!(!node.names_held().unwrap());
     let channel = tonic::transport::Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
-    let error = node.participate(&run("r"), period(), channel.clone(), channel, &Progress::silent()).await.unwrap_err();
+    let error =
+        node.participate(&world.order("r", "2024-01", &[]), channel.clone(), channel, &Progress::silent()).await.unwrap_err();
     proper(&error.to_string(), "aucune livraison");
 }
 
@@ -162,7 +163,7 @@ async fn ready_to_upload(world: &World) -> (Node, FakeBroker, (Fake, Fake)) {
 async fn participate(world: &World, node: &Node, name: &str) -> Result<u64, NodeError> {
     let me = party("ccas");
     let (broker, custodian) = (world.connect(&RoleId::Broker, &me).await, world.connect(&RoleId::Custodian, &me).await);
-    node.participate(&run(name), period(), broker, custodian, &Progress::silent()).await.map(|p| p.uploaded)
+    node.participate(&world.order(name, "2024-01", &[]), broker, custodian, &Progress::silent()).await.map(|p| p.uploaded)
 }
 
 fn bytes(batches: &std::collections::BTreeMap<u32, v1::Batch>) -> Vec<Vec<u8>> {
@@ -232,4 +233,31 @@ async fn a_node_that_lost_its_seed_contradicts_itself_and_is_refused() {
     // A sequence held under other bytes is refused outright.
     let other = at.batch("r", 0, &first[&1].records);
     linkage_tests::fixture::refused(at.put(vec![other]).await, tonic::Code::FailedPrecondition, "un autre lot");
+}
+
+#[tokio::test]
+async fn a_run_that_the_coordinator_did_not_order_is_refused() {
+    let world = World::new();
+    let node = Node::open(world.node_config("siao")).unwrap();
+    let order = world.order("r", "2024-01", &["ccas", "siao"]);
+    let relayed = v1::RunStatus {
+        run_id: "r".into(),
+        period: "2024-01".into(),
+        parties: vec!["ccas".into(), "siao".into()],
+        order_signature: order.signature.to_vec().into(),
+        ..Default::default()
+    };
+    assert_eq!(node.gate.order(&relayed).unwrap(), order);
+    let mut forged = order.signature;
+    forged[0] ^= 1;
+    for status in [
+        v1::RunStatus { run_id: "r2".into(), ..relayed.clone() },
+        v1::RunStatus { period: "2024-02".into(), ..relayed.clone() },
+        v1::RunStatus { parties: vec!["ccas".into(), "siao".into(), "caf".into()], ..relayed.clone() },
+        v1::RunStatus { order_signature: forged.to_vec().into(), ..relayed.clone() },
+        v1::RunStatus { order_signature: vec![].into(), ..relayed.clone() },
+    ] {
+        let error = node.gate.order(&status).unwrap_err();
+        proper(&error.to_string(), "signature du coordonnateur");
+    }
 }

@@ -4,6 +4,7 @@ CREATE TABLE runs (
     agreement   BLOB NOT NULL,
     period      TEXT NOT NULL,
     parties     TEXT NOT NULL,          -- JSON array
+    order_signature BLOB NOT NULL,      -- the coordinator's
     state       TEXT NOT NULL,          -- collecting, linking, delivering, closed, cancelled, failed
     step        TEXT NOT NULL,
     reason      TEXT NOT NULL DEFAULT '',

@@ -13,6 +13,7 @@ use linkage_common::batches::{
 use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
+use linkage_common::order::RunOrder;
 use linkage_crypto::group::ENVELOPE_LEN;
 use linkage_proto::v1::{self, keys_server, runs_server};
 use tokio::sync::Notify;
@@ -59,6 +60,7 @@ impl Broker {
             parties: run.parties.iter().map(ToString::to_string).collect(),
             committed: committed.iter().map(|u| u.party.to_string()).collect(),
             reason: run.reason.clone(),
+            order_signature: run.order_signature.clone().into(),
         })
     }
 
@@ -136,27 +138,31 @@ impl runs_server::Runs for Broker {
         self.gate.coordinator(&party)?;
         self.gate.run(&id, period)?;
         let agreement = self.gate.agreement();
-        let mut parties: Vec<PartyId> = if asked.parties.is_empty() {
-            agreement.party.iter().map(|p| p.id.clone()).collect()
-        } else {
-            let mut named = Vec::new();
-            for name in &asked.parties {
-                let id: PartyId = parse(name)?;
-                agreement.party(&id).ok_or_else(|| {
-                    ServiceError::refused(
-                        "un partenaire nommé pour ce traitement n'est pas dans la convention ; vérifiez les identifiants",
-                    )
-                })?;
-                named.push(id);
-            }
-            named
-        };
+        let mut parties = Vec::new();
+        for name in &asked.parties {
+            let id: PartyId = parse(name)?;
+            agreement.party(&id).ok_or_else(|| {
+                ServiceError::refused(
+                    "un partenaire nommé pour ce traitement n'est pas dans la convention ; vérifiez les identifiants",
+                )
+            })?;
+            parties.push(id);
+        }
         parties.sort();
         parties.dedup();
         if parties.len() < 2 && parties.iter().all(|p| agreement.party(p).is_none_or(|p| p.duplicate_free)) {
             return Err(ServiceError::invalid("un traitement demande deux partenaires, ou un seul dont la liste peut contenir des doublons ; ajoutez un partenaire").into());
         }
-        let run = Run { id, period, parties, state: State::Collecting, step: String::new(), reason: String::new() };
+        let order = RunOrder::verify(agreement, &self.gate.agreement_hash(), id, period, parties, &asked.order_signature)?;
+        let run = Run {
+            id: order.run,
+            period,
+            parties: order.parties,
+            state: State::Collecting,
+            step: String::new(),
+            reason: String::new(),
+            order_signature: order.signature.to_vec(),
+        };
         if self.store.insert_run(&run, &self.gate.agreement_hash(), self.gate.now()).await? {
             tracing::info!(run = %run.id, period = %run.period, parties = run.parties.len(), "run opened");
         }

@@ -64,6 +64,8 @@ pub struct Run {
     pub step: String,
     /// Why it failed or was cancelled.
     pub reason: String,
+    /// The coordinator's signature over the run's order.
+    pub order_signature: Vec<u8>,
 }
 
 /// One party's committed upload.
@@ -143,12 +145,13 @@ impl Store {
             };
         }
         sqlx::query(
-            "INSERT INTO runs (run_id, agreement, period, parties, state, step, opened_at) VALUES (?, ?, ?, ?, ?, '', ?)",
+            "INSERT INTO runs (run_id, agreement, period, parties, order_signature, state, step, opened_at) VALUES (?, ?, ?, ?, ?, ?, '', ?)",
         )
         .bind(run.id.as_str())
         .bind(agreement)
         .bind(run.period.to_string())
         .bind(parties)
+        .bind(&run.order_signature)
         .bind(State::Collecting.as_str())
         .bind(now)
         .execute(&mut *tx)
@@ -168,6 +171,7 @@ impl Store {
             state: State::parse(&row.get::<String, _>("state"))?,
             step: row.get("step"),
             reason: row.get("reason"),
+            order_signature: row.get("order_signature"),
         })
     }
 

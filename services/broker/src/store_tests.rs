@@ -20,6 +20,7 @@ fn run_of(name: &str) -> Run {
         state: State::Collecting,
         step: String::new(),
         reason: String::new(),
+        order_signature: vec![7; 64],
     }
 }
 

@@ -11,13 +11,15 @@ use linkage_agreement::permit::{RoleId, RunRequest};
 use linkage_agreement::signature::SignedAgreement;
 use linkage_agreement::termination::VerifiedTermination;
 use linkage_agreement::{Agreement, PartyId, Period, RunId};
-use linkage_proto::v1::AgreementRef;
+use linkage_proto::v1::{self, AgreementRef};
 use tonic::{Request, Status};
 
 use crate::agreement_files::{AgreementFileError, AgreementFiles};
 use crate::authz;
+use crate::batches::parse;
 use crate::clock::Clock;
 use crate::error::ServiceError;
+use crate::order::RunOrder;
 
 /// A file that changed less than this ago may change once more without its stamp showing it: it is read again.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -99,6 +101,16 @@ impl Gate {
     /// What every request carries.
     pub fn reference(&self) -> AgreementRef {
         AgreementRef { hash: self.agreement_hash().to_vec().into() }
+    }
+
+    /// The order of a run as the broker relays it, once its signature is verified.
+    ///
+    /// # Errors
+    /// `Invalid` identifiers, or `Refused` when the coordinator did not sign it.
+    pub fn order(&self, status: &v1::RunStatus) -> Result<RunOrder, ServiceError> {
+        let parties = status.parties.iter().map(|p| parse(p)).collect::<Result<_, _>>()?;
+        let (run, period) = (parse(&status.run_id)?, parse(&status.period)?);
+        RunOrder::verify(self.agreement(), &self.agreement_hash(), run, period, parties, &status.order_signature)
     }
 
     /// Seconds since 1970.

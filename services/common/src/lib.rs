@@ -16,6 +16,7 @@ pub mod config;
 pub mod error;
 pub mod fsx;
 pub mod gate;
+pub mod order;
 pub mod role;
 pub mod store;
 pub mod telemetry;

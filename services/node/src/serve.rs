@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use linkage_agreement::{Period, RunId};
+use linkage_agreement::Period;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use linkage_proto::v1::{self, runs_client::RunsClient};
@@ -109,9 +109,21 @@ async fn round(node: &Node, peers: &Peers, progress: &Progress, reported: &mut H
         let awaited = run.state() == v1::RunState::Collecting
             && run.parties.iter().any(|p| p == me)
             && !run.committed.iter().any(|p| p == me);
-        let (Ok(id), Ok(period)) = (run.run_id.parse::<RunId>(), run.period.parse::<Period>()) else { continue };
-        if awaited && node.ready_for(period)? {
-            node.participate(&id, period, peers.broker.clone(), peers.custodian.clone(), progress).await?;
+        if !awaited {
+            continue;
+        }
+        match node.gate.order(&run) {
+            Ok(order) if node.ready_for(order.period)? => {
+                node.participate(&order, peers.broker.clone(), peers.custodian.clone(), progress).await?;
+            }
+            Ok(_) => {}
+            // A run that the coordinator did not order: nothing is encoded for it, others go on.
+            Err(error) => {
+                let text = error.to_string();
+                if reported.insert(run.run_id.clone(), text.clone()).as_ref() != Some(&text) {
+                    tracing::error!(run = run.run_id, error = text, "run not taken part in");
+                }
+            }
         }
     }
     Ok(())

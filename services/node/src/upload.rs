@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 
-use linkage_agreement::{Period, RunId};
+use linkage_agreement::{PartyId, Period, RunId};
 use linkage_common::attributes::{PLACE, pad};
 use linkage_common::batches::manifest_digest;
 use linkage_common::error::ServiceError;
+use linkage_common::order::RunOrder;
 use linkage_crypto::seal::{SealingPublicKey, attributes_info};
+use linkage_crypto::signing::SigningKey;
 use linkage_crypto::storage::StorageKey;
 use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, registry_client::RegistryClient, runs_client::RunsClient};
@@ -50,19 +52,47 @@ impl Node {
         Ok(self.group_key()?.is_some() && self.delivery(period)?.is_some())
     }
 
-    fn plan(&self, run: &RunId, period: Period) -> Result<Plan, NodeError> {
+    /// The request that opens a run, signed with this node's key; of use to the coordinator only. No party named stands
+    /// for all of the agreement.
+    pub fn opening(&self, run: RunId, period: Period, mut parties: Vec<PartyId>) -> Result<v1::OpenRunRequest, NodeError> {
+        if parties.is_empty() {
+            parties = self.gate.agreement().party.iter().map(|p| p.id.clone()).collect();
+        }
+        let key = SigningKey::from_bytes(&*self.config.signing_key.read_key().map_err(ServiceError::configuration)?);
+        Ok(RunOrder::sign(&self.gate.agreement_hash(), run, period, parties, &key).opening(self.gate.reference()))
+    }
+
+    /// The order of a run as the broker relays it, its signature verified.
+    pub async fn order(&self, run: &RunId, broker: Channel) -> Result<RunOrder, NodeError> {
+        let request = v1::RunRequest { agreement: Some(self.gate.reference()), run_id: run.to_string() };
+        let status = RunsClient::new(broker).get_run(request).await.map_err(|s| NodeError::broker(&s))?.into_inner();
+        Ok(self.gate.order(&status)?)
+    }
+
+    fn plan(&self, order: &RunOrder) -> Result<Plan, NodeError> {
+        let (run, period) = (&order.run, order.period);
         let delivery = self.delivery(period)?.ok_or_else(|| {
             NodeError::NotReady(format!(
                 "aucune livraison prise en charge pour {period} : déposez le fichier du mois, ou « linkage node ingest »"
             ))
         })?;
+        // Seed and month: one run identifier stands for one month, or two uploads would share their handles.
         let name = format!("runs/{run}");
+        let month = period.to_string();
         let seed = match self.vault.get(&name)? {
-            Some(bytes) => Zeroizing::new(bytes.as_slice().try_into().map_err(|_| NodeError::Damaged(name))?),
+            Some(kept) => {
+                let (seed, of) = kept.split_at_checked(32).ok_or_else(|| NodeError::Damaged(name.clone()))?;
+                if of != month.as_bytes() {
+                    return Err(NodeError::Refused(format!(
+                        "le traitement {run} a déjà servi pour un autre mois : demandez au coordonnateur d'en ouvrir un autre"
+                    )));
+                }
+                Zeroizing::new(seed.try_into().map_err(|_| NodeError::Damaged(name))?)
+            }
             None => {
                 let mut seed = Zeroizing::new([0; 32]);
                 linkage_common::rng().fill_bytes(seed.as_mut_slice());
-                self.vault.put(&name, seed.as_slice())?;
+                self.vault.put(&name, &Zeroizing::new([seed.as_slice(), month.as_bytes()].concat()))?;
                 seed
             }
         };
@@ -78,17 +108,17 @@ impl Node {
         Ok(Plan { seed, segments, delivery })
     }
 
-    /// Takes part in `run`: uploads what is not there yet and commits. Repeating it changes nothing.
+    /// Takes part in the run ordered: uploads what is not there yet and commits. Repeating it changes nothing.
     pub async fn participate(
         &self,
-        run: &RunId,
-        period: Period,
+        order: &RunOrder,
         broker: Channel,
         custodian: Channel,
         progress: &Progress,
     ) -> Result<Participation, NodeError> {
+        let (run, period) = (&order.run, order.period);
         self.gate.run(run, period)?;
-        let plan = self.plan(run, period)?;
+        let plan = self.plan(order)?;
         let (referenced, present) = self.send_records(run, period, &plan, custodian).await?;
         let uploaded = self.send_encodings(run, &plan, broker, &progress.step("upload")).await?;
         tracing::info!(run = %run, uploaded, referenced, present, "upload committed");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use linkage_agreement::{PartyId, Period, RunId};
 use linkage_node::intake::propose;
@@ -61,9 +61,6 @@ pub enum NodeCommand {
         /// The run.
         #[arg(long)]
         run: RunId,
-        /// Its month.
-        #[arg(long)]
-        period: Period,
     },
     /// Deliveries taken in, fingerprint of the group key.
     Status {
@@ -102,7 +99,8 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
             let node = open(&node)?;
             let mut evaluator = Evaluator::custodian(&node.gate, node.peers()?.custodian)?;
             let bars = Bars::new(json);
-            let summary = node.ingest(&file, period, &mut evaluator, &bars.progress()).await?;
+            let taken = node.ingest(&file, period, &mut evaluator, &bars.progress()).await;
+            let summary = taken.with_context(|| file.display().to_string())?;
             bars.finish();
             if json {
                 return print_json(&summary);
@@ -128,15 +126,16 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
                 None => say("Contribution déposée ; il manque celle d'un autre partenaire. Relancez plus tard."),
             }
         }
-        NodeCommand::Participate { node, run, period } => {
+        NodeCommand::Participate { node, run } => {
             let node = open(&node)?;
             let peers = node.peers()?;
             let bars = Bars::new(false);
-            let done = node.participate(&run, period, peers.broker, peers.custodian, &bars.progress()).await?;
+            let order = node.order(&run, peers.broker.clone()).await?;
+            let done = node.participate(&order, peers.broker, peers.custodian, &bars.progress()).await?;
             bars.finish();
             say(&format!(
-                "{} fiches envoyées (dont leurres), {} référencées, {} présentes en {period}",
-                done.uploaded, done.referenced, done.present
+                "{} fiches envoyées (dont leurres), {} référencées, {} présentes en {}",
+                done.uploaded, done.referenced, done.present, order.period
             ));
         }
         NodeCommand::Status { node, json } => {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use linkage_agreement::{Period, RunId};
+use linkage_agreement::{PartyId, Period, RunId};
 use linkage_node::{Node, NodeError};
 use linkage_proto::v1::{self, runs_client::RunsClient};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub enum RunCommand {
         period: Period,
         /// Parties that take part; all when absent.
         #[arg(long)]
-        party: Vec<String>,
+        party: Vec<PartyId>,
     },
     /// End a run that is not closed and delete what it holds; for the coordinator.
     Cancel {
@@ -117,8 +117,7 @@ pub async fn run(command: RunCommand) -> anyhow::Result<()> {
     let refused = |status: tonic::Status| NodeError::broker(&status);
     let runs = match command {
         RunCommand::Open { run, period, party, .. } => {
-            let request = v1::OpenRunRequest { agreement, run_id: run.to_string(), period: period.to_string(), parties: party };
-            vec![client.open_run(request).await.map_err(refused)?.into_inner()]
+            vec![client.open_run(node.opening(run, period, party)?).await.map_err(refused)?.into_inner()]
         }
         RunCommand::Cancel { run, .. } => {
             vec![client.cancel_run(v1::RunRequest { agreement, run_id: run.to_string() }).await.map_err(refused)?.into_inner()]

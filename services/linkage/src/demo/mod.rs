@@ -196,9 +196,7 @@ async fn link(site: &Site, network: &mut Network, run: &RunId, period: Period, b
     let coordinator = node(site, &site.parties[0])?;
     let agreement = Some(coordinator.gate.reference());
     let mut broker = client(&coordinator)?;
-    let request =
-        v1::OpenRunRequest { agreement: agreement.clone(), run_id: run.to_string(), period: period.to_string(), parties: vec![] };
-    broker.open_run(request).await.map_err(|s| ServiceError::from(&s))?;
+    broker.open_run(coordinator.opening(run.clone(), period, Vec::new())?).await.map_err(|s| ServiceError::from(&s))?;
     let tables = Tables::open(&site.analyst_data())?;
     let started = std::time::Instant::now();
     loop {
