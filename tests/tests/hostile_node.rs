@@ -255,7 +255,7 @@ async fn a_run_that_the_coordinator_did_not_order_is_refused() {
         v1::RunStatus { period: "2024-02".into(), ..relayed.clone() },
         v1::RunStatus { parties: vec!["ccas".into(), "siao".into(), "caf".into()], ..relayed.clone() },
         v1::RunStatus { order_signature: forged.to_vec().into(), ..relayed.clone() },
-        v1::RunStatus { order_signature: vec![].into(), ..relayed.clone() },
+        v1::RunStatus { order_signature: vec![].into(), ..relayed },
     ] {
         let error = node.gate.order(&status).unwrap_err();
         proper(&error.to_string(), "signature du coordonnateur");
