@@ -1,6 +1,6 @@
 //! The single commands that the README shows, on a demonstration's kept folder.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
 use std::process::Output;

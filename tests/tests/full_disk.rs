@@ -3,7 +3,7 @@
 //! The disk is a small tmpfs mounted over the role's folder, which takes root. Without that right the test fails, unless
 //! `LINKAGE_NO_MOUNT=1` says that it is known not to be there.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ fn digests(folder: &Path) -> Vec<(String, Vec<u8>)> {
 fn a_node_on_a_full_disk_keeps_the_delivery_and_goes_on_when_there_is_room() {
     let mut federation = Federation::set_up(800, 1, 41);
     let largest = federation.parties.iter().find(|p| *p == "caf").unwrap().clone();
-    let node = Role::Node(largest.clone());
+    let node = Role::Node(largest);
     let state = PathBuf::from(federation.setting(&node, "state_dir"));
     // Room for keys and the delivery itself, not for its encodings.
     let Some(disk) = Disk::mount(&state, 256) else { return };

@@ -3,7 +3,7 @@
 //!
 //! The search is one that finds: the same needles are found in the delivered files, and in a recording with one planted.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
 use std::fs;
