@@ -79,7 +79,7 @@ pub fn encode_decoy<R: CryptoRng + ?Sized>(
 }
 
 /// Fisher and Yates; a 64-bit draw makes the bias of the remainder negligible for any list that fits in memory.
-fn shuffle<T, R: CryptoRng + ?Sized>(list: &mut [T], rng: &mut R) {
+pub fn shuffle<T, R: CryptoRng + ?Sized>(list: &mut [T], rng: &mut R) {
     for i in (1..list.len()).rev() {
         let j = (rng.next_u64() % (i as u64 + 1)) as usize;
         list.swap(i, j);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use linkage_agreement::{Agreement, Layout, Period, RecordRef};
 use linkage_crypto::derive::BlockSecret;
 use linkage_encoding::fields::Prepared;
-use linkage_encoding::records::{StageOneRecord, encode_decoy, encode_record};
+use linkage_encoding::records::{StageOneRecord, encode_decoy, encode_record, shuffle};
 use linkage_encoding::{Identity, PassSet, block_keys};
 use linkage_linking::{Comparer, LevelFrequencies};
 use rand_chacha::ChaCha20Rng;
@@ -166,13 +166,6 @@ pub fn random_ref(rng: &mut impl CryptoRng) -> RecordRef {
     let mut bytes = [0; 16];
     rng.fill_bytes(&mut bytes);
     RecordRef(bytes)
-}
-
-/// Fisher and Yates.
-pub(crate) fn shuffle<T>(list: &mut [T], rng: &mut impl Rng) {
-    for i in (1..list.len()).rev() {
-        list.swap(i, (rng.next_u64() % (i as u64 + 1)) as usize);
-    }
 }
 
 /// How often each similarity level occurs among random pairs of `identities`, small counts suppressed. `seed` decides
