@@ -1,6 +1,6 @@
 //! What can go wrong at a node, in words for its operator; never a name, a date or a local id.
 
-use linkage_common::error::ServiceError;
+use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_common::fsx;
 use linkage_crypto::group::GroupError;
 use linkage_crypto::oprf::OprfError;
@@ -92,6 +92,14 @@ impl From<ServiceError> for NodeError {
 }
 
 impl NodeError {
+    /// Whether the same may succeed later without anybody's doing.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::DiskFull => true,
+            Self::Peer { error, .. } => matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Exhausted | ErrorKind::Internal),
+            _ => false,
+        }
+    }
     /// The broker's refusal.
     pub fn broker(status: &tonic::Status) -> Self {
         Self::Peer { peer: "courtier", error: ServiceError::from(status) }

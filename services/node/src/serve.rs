@@ -80,10 +80,59 @@ pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Re
     Ok(())
 }
 
-/// One look at everything there may be to do.
+/// One look at everything there may be to do. Uploads come before deliveries: an upload that was interrupted goes on with
+/// the same bytes only while the archive is as it was.
 async fn round(node: &Node, peers: &Peers, progress: &Progress, reported: &mut HashMap<String, String>) -> Result<(), NodeError> {
     node.gate.in_force()?;
     node.advance_ceremony(peers.broker.clone()).await?;
+    take_part(node, peers, progress, reported).await?;
+    take_in(node, peers, progress, reported).await
+}
+
+/// Takes part in the runs that wait for this party.
+async fn take_part(
+    node: &Node,
+    peers: &Peers,
+    progress: &Progress,
+    reported: &mut HashMap<String, String>,
+) -> Result<(), NodeError> {
+    let request = v1::ListRunsRequest { agreement: Some(node.gate.reference()) };
+    let runs =
+        RunsClient::new(peers.broker.clone()).list_runs(request).await.map_err(|s| NodeError::broker(&s))?.into_inner().runs;
+    let me = node.party().as_str();
+    let awaited = |run: &v1::RunStatus| {
+        run.state() == v1::RunState::Collecting && run.parties.iter().any(|p| p == me) && !run.committed.iter().any(|p| p == me)
+    };
+    for run in runs.iter().filter(|run| awaited(run)) {
+        let done = match node.gate.order(run) {
+            Ok(order) if node.ready_for(order.period)? => {
+                node.participate(&order, peers.broker.clone(), peers.custodian.clone(), progress).await.map(|_| ())
+            }
+            Ok(_) => continue,
+            // A run that the coordinator did not order: nothing is encoded for it.
+            Err(error) => Err(error.into()),
+        };
+        match done {
+            Ok(()) => {}
+            Err(error) if error.is_passing() => return Err(error),
+            // Refused for good: the other runs, and deliveries, go on.
+            Err(error) => {
+                if let Some(text) = news(reported, &run.run_id, &error) {
+                    tracing::error!(run = run.run_id, error = text, "run not taken part in");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes in what lies in the inbox.
+async fn take_in(
+    node: &Node,
+    peers: &Peers,
+    progress: &Progress,
+    reported: &mut HashMap<String, String>,
+) -> Result<(), NodeError> {
     for (period, file) in inbox(node)? {
         let mut evaluator = Evaluator::custodian(&node.gate, peers.custodian.clone())?;
         match node.ingest(&file, period, &mut evaluator, progress).await {
@@ -94,39 +143,19 @@ async fn round(node: &Node, peers: &Peers, progress: &Progress, reported: &mut H
             }
             Err(error @ (NodeError::Peer { .. } | NodeError::DiskFull)) => return Err(error),
             Err(error) => {
-                let text = error.to_string();
-                if reported.insert(period.to_string(), text.clone()).as_ref() != Some(&text) {
+                if let Some(text) = news(reported, &period.to_string(), &error) {
                     tracing::error!(period = %period, error = text, "delivery not taken in; it stays in the inbox");
                 }
             }
         }
     }
-    let request = v1::ListRunsRequest { agreement: Some(node.gate.reference()) };
-    let runs =
-        RunsClient::new(peers.broker.clone()).list_runs(request).await.map_err(|s| NodeError::broker(&s))?.into_inner().runs;
-    for run in runs {
-        let me = node.party().as_str();
-        let awaited = run.state() == v1::RunState::Collecting
-            && run.parties.iter().any(|p| p == me)
-            && !run.committed.iter().any(|p| p == me);
-        if !awaited {
-            continue;
-        }
-        match node.gate.order(&run) {
-            Ok(order) if node.ready_for(order.period)? => {
-                node.participate(&order, peers.broker.clone(), peers.custodian.clone(), progress).await?;
-            }
-            Ok(_) => {}
-            // A run that the coordinator did not order: nothing is encoded for it, others go on.
-            Err(error) => {
-                let text = error.to_string();
-                if reported.insert(run.run_id.clone(), text.clone()).as_ref() != Some(&text) {
-                    tracing::error!(run = run.run_id, error = text, "run not taken part in");
-                }
-            }
-        }
-    }
     Ok(())
+}
+
+/// The error's text, unless it was the last one reported of the same thing.
+fn news(reported: &mut HashMap<String, String>, of: &str, error: &NodeError) -> Option<String> {
+    let text = error.to_string();
+    (reported.insert(of.to_owned(), text.clone()).as_ref() != Some(&text)).then_some(text)
 }
 
 /// Files in the inbox: one a period, in a folder named for it.
