@@ -165,8 +165,6 @@ impl Store {
         for end in ["DELETE FROM jobs WHERE run_id = ?", "UPDATE runs SET step = '' WHERE run_id = ?"] {
             sqlx::query(end).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         }
-        tx.commit().await.map_err(db)?;
-        linkage_common::store::empty_log(&self.pool).await;
-        Ok(())
+        tx.commit().await.map_err(db)
     }
 }

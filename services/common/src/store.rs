@@ -144,14 +144,6 @@ pub fn held_batches(rows: &[SqliteRow]) -> Vec<HeldBatch> {
     rows.iter().map(held).collect()
 }
 
-/// [`checkpoint`] after a deletion that is committed already. A busy database is no error: the next deletion, or the next
-/// start, empties the log; it is said in the log of this process.
-pub async fn empty_log(pool: &SqlitePool) {
-    if let Err(error) = checkpoint(pool).await {
-        tracing::warn!(%error, "the write-ahead log could not be emptied after a deletion; tried again at the next one");
-    }
-}
-
 /// As [`checkpoint`], after a deletion that has taken place already: a log in use is emptied at the next occasion.
 pub async fn scrub(pool: &SqlitePool) {
     if let Err(error) = checkpoint(pool).await {

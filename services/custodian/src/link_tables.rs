@@ -172,7 +172,6 @@ impl Store {
             sqlx::query(forget).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)?;
-        linkage_common::store::empty_log(&self.pool).await;
         Ok(assignment.persons.len() as u64)
     }
 

@@ -17,13 +17,14 @@ use linkage_common::gate::Gate;
 use linkage_crypto::derive::BlockSecret;
 use linkage_encoding::{Identity, PassSet};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::archive::Index;
 use crate::config::NodeConfig;
 use crate::delivery::{DeliverySummary, read_delivery};
 use crate::error::NodeError;
-use crate::intake::{Mapping, SetAsideReport};
+use crate::intake::{IntakeError, Mapping, SetAsideReport};
 use crate::oprf::Evaluator;
 use crate::progress::Progress;
 use crate::stage_one::{self, EvaluationCache};
@@ -162,7 +163,12 @@ impl Node {
             )));
         }
         // The file first: until its records are archived it can be encoded again.
-        self.vault.put(&format!("names/{period}"), &Zeroizing::new(fs::read(path)?))?;
+        let file = Zeroizing::new(fs::read(path)?);
+        if hex::encode(Sha256::digest(&*file)) != delivery.summary.digest {
+            return Err(IntakeError::Changed.into());
+        }
+        self.vault.put(&format!("names/{period}"), &file)?;
+        drop(file);
 
         let mut refs = Refs::load(&self.vault)?;
         let mut index = Index::load(&self.vault)?;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,9 @@ use linkage_agreement::Period;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use linkage_proto::v1::{self, runs_client::RunsClient};
+use sha2::{Digest, Sha256};
 use tonic::transport::Channel;
+use zeroize::Zeroizing;
 
 use crate::config::NodeConfig;
 use crate::error::NodeError;
@@ -136,9 +139,9 @@ async fn take_in(
     for (period, file) in inbox(node)? {
         let mut evaluator = Evaluator::custodian(&node.gate, peers.custodian.clone())?;
         match node.ingest(&file, period, &mut evaluator, progress).await {
-            Ok(_) => {
+            Ok(summary) => {
                 // Archived, and kept sealed until names are deleted: the clear copy goes.
-                fs::remove_file(&file)?;
+                remove_taken_in(&file, &summary.digest)?;
                 reported.remove(&period.to_string());
             }
             Err(error @ (NodeError::Peer { .. } | NodeError::DiskFull)) => return Err(error),
@@ -150,6 +153,21 @@ async fn take_in(
         }
     }
     Ok(())
+}
+
+/// Removes a delivery from the inbox, if it is still the file of this digest: one that replaced it meanwhile stays, and is
+/// taken in at the next look.
+fn remove_taken_in(file: &Path, digest: &str) -> Result<(), NodeError> {
+    let mut hash = Sha256::new();
+    let mut reader = fs::File::open(file)?;
+    let mut buffer = Zeroizing::new(vec![0; 64 << 10]);
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => break,
+            read => hash.update(buffer.get(..read).unwrap_or_default()),
+        }
+    }
+    if hex::encode(hash.finalize()) == digest { Ok(fs::remove_file(file)?) } else { Ok(()) }
 }
 
 /// The error's text, unless it was the last one reported of the same thing.
@@ -205,5 +223,23 @@ impl StatusFile {
                 tracing::debug!(error = %ServiceError::from(error), "status file not written");
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_replaced_the_one_taken_in_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("delivery.csv");
+        let taken_in = hex::encode(Sha256::digest(b"first"));
+        fsx::write_atomic(&file, b"corrected").unwrap();
+        remove_taken_in(&file, &taken_in).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"corrected");
+        fsx::write_atomic(&file, b"first").unwrap();
+        remove_taken_in(&file, &taken_in).unwrap();
+        assert!(!file.try_exists().unwrap());
     }
 }
