@@ -1,12 +1,13 @@
 //! Measures the whole linkage, encoding included, on files with known truth.
 //!
 //! `quality SET PARTY=FILE ... [truth=FILE period=AAAA-MM] [bits=256] [k=8] [tokens=18] [cap=16] [cost=20] [margin=30]
-//! [duplicates=held|free] [records=N] [half=yes] [chance=no] [show=weights] [errors=FILE]`
+//! [duplicates=held|free] [records=N] [half=yes] [chance=no] [show=weights] [pairs=FILE]
+//! [links=FILE]`
 //!
 //! SET is an embedded pass set. Files are CSV with canonical headers (French fields) or FEBRL's. Truth is a CSV of
 //! party, month, local_id, person_id; without it, FEBRL record ids tell who is who. `half` drops the second party's
 //! record of every other person. Block secrets come from a fixed shared key in place of the OPRF. Prints figures
-//! only; `errors` receives wrong and missed pairs as party and position in the file, with levels.
+//! only; `pairs` receives every pair that met, as party and position in the file, with levels, and `links` the clusters.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::collections::{BTreeMap, HashMap};
@@ -69,7 +70,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (mut files, mut options) = (Vec::new(), HashMap::new());
     for (key, value) in arguments.iter().skip(1).filter_map(|a| a.split_once('=')) {
-        if std::fs::exists(value).unwrap() && !matches!(key, "truth" | "errors") {
+        if std::fs::exists(value).unwrap() && !matches!(key, "truth" | "pairs" | "links") {
             files.push((key, value));
         } else {
             options.insert(key, value);
@@ -146,7 +147,7 @@ fn main() {
     let comparisons = compare_meetings(&records, &meetings).unwrap();
     let model = classify(&records, &comparisons, &frequencies).unwrap();
     let decided = decide(&records, &comparisons, &model, &settings);
-    let clusters = cluster(&records, &decided);
+    let clusters = cluster(&records, &decided, &Dispositions::default()).unwrap();
     let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters);
     println!("linked in {:.1?}", start.elapsed());
 
@@ -214,18 +215,30 @@ fn main() {
             }
         }
     }
-    if let Some(path) = options.get("errors") {
-        let mut out = std::fs::File::create(path).unwrap();
+    if let Some(path) = options.get("pairs") {
+        let mut out = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
         let dimensions = Dimensions::of(&layout);
         let linked: std::collections::HashSet<(u32, u32)> = linked.into_iter().collect();
-        for (pair, row) in decided.iter().zip(&comparisons.rows).filter(|(d, _)| across(d.a, d.b)) {
-            if linked.contains(&(pair.a, pair.b)) != same(pair.a, pair.b) {
-                let kind = if same(pair.a, pair.b) { "missed" } else { "wrong" };
-                let levels: Vec<String> =
-                    dimensions.iter().enumerate().map(|(at, d)| d.kind.level_name(row.vector.level(at))).collect();
-                let [a, b] = [pair.a, pair.b].map(|r| format!("{},{}", who[r as usize].0, who[r as usize].1));
-                let bits = f64::from(pair.millibits) / 1000.0;
-                writeln!(out, "{kind},{a},{b},{bits:.1},{:?},{}", pair.outcome, levels.join(";")).unwrap();
+        for (pair, row) in decided.iter().zip(&comparisons.rows) {
+            let kind = match (linked.contains(&(pair.a, pair.b)), same(pair.a, pair.b)) {
+                (true, true) => "right",
+                (true, false) => "wrong",
+                (false, true) => "missed",
+                (false, false) => "apart",
+            };
+            let levels: Vec<String> =
+                dimensions.iter().enumerate().map(|(at, d)| d.kind.level_name(row.vector.level(at))).collect();
+            let [a, b] = [pair.a, pair.b].map(|r| format!("{};{}", who[r as usize].0, who[r as usize].1));
+            let bits = f64::from(pair.millibits) / 1000.0;
+            writeln!(out, "{kind};{a};{b};{bits:.1};{:?};{}", pair.outcome, levels.join(";")).unwrap();
+        }
+    }
+    if let Some(path) = options.get("links") {
+        let mut out = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
+        for (number, cluster) in clusters.clusters.iter().enumerate() {
+            for member in &cluster.members {
+                let (party, position, _) = who[member.record as usize];
+                writeln!(out, "{number},{party},{position}").unwrap();
             }
         }
     }

@@ -5,6 +5,9 @@
 //! nearly always: each counts as `UNMET_MILLIBITS`, so that one weak edge cannot chain two large groups. A join that
 //! would put two records of a duplicate-free party together is refused.
 //!
+//! Pairs that their owners have settled come first ([`Dispositions`]): confirmed pairs are joined before any weight, also
+//! against a duplicate-free party, which its owner knows better than its agreement; no join puts a refuted pair together.
+//!
 //! The result depends on weights only. Joins of equal weight are taken as one batch: a batch whose joins exclude one
 //! another is refused whole, and abstained from.
 
@@ -12,6 +15,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use crate::decide::{Decided, Outcome, Reason, probability};
+use crate::dispositions::{Applied, Dispositions, Verdict};
 use crate::pack::{Reader, Writer};
 use crate::{LinkError, RecordIndex, Records};
 
@@ -68,8 +72,10 @@ pub struct Abstained {
 pub struct Clusters {
     /// Clusters of two records or more.
     pub clusters: Vec<Cluster>,
-    /// Pairs left open.
+    /// Pairs left open; those that their owners have settled are not.
     pub abstained: Vec<Abstained>,
+    /// What came of the pairs that their owners have settled.
+    pub dispositions: Applied,
 }
 
 /// Weights between two groups.
@@ -79,6 +85,8 @@ struct Between {
     met: i64,
     /// Heaviest pair that is a link by itself.
     link: Option<i32>,
+    /// Whether a pair is refuted.
+    refuted: bool,
 }
 
 impl Between {
@@ -86,6 +94,7 @@ impl Between {
         self.sum += other.sum;
         self.met += other.met;
         self.link = self.link.max(other.link);
+        self.refuted |= other.refuted;
     }
     /// Mean weight over all pairs between groups of `pairs` pairs, in millionths of a bit.
     fn mean(&self, pairs: i64) -> i64 {
@@ -93,11 +102,19 @@ impl Between {
     }
 }
 
-/// Groups records by the decided pairs.
-pub fn cluster(records: &Records<'_>, decided: &[Decided]) -> Clusters {
-    let mut groups = Groups::new(records, decided);
+/// Groups records by the decided pairs and by what their owners have settled.
+///
+/// Errors: a settled pair names a record that is not in `records`.
+pub fn cluster(records: &Records<'_>, decided: &[Decided], dispositions: &Dispositions) -> Result<Clusters, LinkError> {
+    dispositions.check(records.len())?;
+    let mut groups = Groups::new(records, decided, dispositions);
+    let (must_link, refused) = dispositions.must_link();
+    for set in &must_link {
+        groups.join_confirmed(set);
+    }
     groups.agglomerate();
-    let mut out = Clusters::default();
+    let (confirmed, refuted) = (dispositions.confirmed().count() as u64 - refused, dispositions.refuted().count() as u64);
+    let mut out = Clusters { dispositions: Applied { confirmed, refuted, refused }, ..Clusters::default() };
     let mut clustered = BTreeMap::new();
     for group in groups.live() {
         let number = out.clusters.len();
@@ -109,33 +126,43 @@ pub fn cluster(records: &Records<'_>, decided: &[Decided]) -> Clusters {
     }
     let mut contrary = BTreeSet::new();
     for pair in decided {
+        let verdict = dispositions.verdict(pair.a, pair.b);
         let (a, b) = (clustered.get(&pair.a), clustered.get(&pair.b));
         if let (Some(&number), true) = (a, a == b) {
             let Some(cluster) = out.clusters.get_mut(number) else { continue };
             for member in cluster.members.iter_mut().filter(|m| m.record == pair.a || m.record == pair.b) {
                 member.probability = member.probability.max(probability(pair.millibits));
             }
-            if pair.millibits < 0 {
+            if pair.millibits < 0 && verdict != Some(Verdict::Confirmed) {
                 contrary.insert(number);
             }
             continue;
         }
-        let reason = match pair.outcome {
-            Outcome::Abstain(reason) => reason,
-            Outcome::Link => groups.why_refused(pair),
-            Outcome::Refuse => continue,
+        let reason = match (verdict, pair.outcome) {
+            // Settled by its owners: nothing is left open.
+            (Some(Verdict::Refuted), _) => continue,
+            // Confirmed and yet refused: its owners have to look at it again.
+            (Some(Verdict::Confirmed), _) => Reason::Refuted,
+            (None, Outcome::Abstain(reason)) => reason,
+            (None, Outcome::Link) => groups.why_refused(pair),
+            (None, Outcome::Refuse) => continue,
         };
         out.abstained.push(Abstained { a: pair.a, b: pair.b, millibits: pair.millibits, reason });
     }
+    let sure: BTreeSet<RecordIndex> = must_link.into_iter().flatten().collect();
     for (number, cluster) in out.clusters.iter_mut().enumerate() {
         for member in &mut cluster.members {
-            let certain = member.probability >= CERTAIN && !contrary.contains(&number);
+            let confirmed = sure.contains(&member.record);
+            if confirmed {
+                member.probability = 1.0;
+            }
+            let certain = confirmed || member.probability >= CERTAIN && !contrary.contains(&number);
             member.class = if certain { MatchClass::Certain } else { MatchClass::Probable };
         }
     }
     out.clusters.sort_by_key(|c| c.members.first().map(|m| m.record));
     out.abstained.sort_unstable();
-    out
+    Ok(out)
 }
 
 #[derive(Debug)]
@@ -145,14 +172,14 @@ struct Group {
     /// Duplicate-free parties that have a record in it.
     taken: BTreeSet<usize>,
     near: BTreeMap<usize, Between>,
-    /// Heaviest link of every join made.
+    /// Heaviest link of every join made by weight.
     joins: Vec<i32>,
     /// Raised whenever the group changes: older joins of the queue are void.
     version: u32,
 }
 
 impl Group {
-    /// Probability that every join is right, each taken by its heaviest link. Multiplied in order of weight, so that
+    /// Probability that every join is right, each taken by its heaviest link; a confirmed one is. Multiplied in order of weight, so that
     /// the order of joins leaves no trace in the last bit.
     fn probability(&self) -> f64 {
         let mut joins = self.joins.clone();
@@ -173,9 +200,9 @@ struct Groups {
 type Join = (i64, i32, Reverse<(usize, u32, usize, u32)>);
 
 impl Groups {
-    fn new(records: &Records<'_>, decided: &[Decided]) -> Self {
-        let linked: BTreeSet<RecordIndex> =
-            decided.iter().filter(|p| p.outcome == Outcome::Link).flat_map(|p| [p.a, p.b]).collect();
+    fn new(records: &Records<'_>, decided: &[Decided], dispositions: &Dispositions) -> Self {
+        let linked = decided.iter().filter(|p| p.outcome == Outcome::Link).map(|p| (p.a, p.b));
+        let linked: BTreeSet<RecordIndex> = linked.chain(dispositions.confirmed()).flat_map(|(a, b)| [a, b]).collect();
         let mut groups = Vec::with_capacity(linked.len());
         let mut of_record = BTreeMap::new();
         for record in linked {
@@ -189,10 +216,13 @@ impl Groups {
                 version: 0,
             });
         }
-        for pair in decided {
-            let (Some(&a), Some(&b)) = (of_record.get(&pair.a), of_record.get(&pair.b)) else { continue };
+        let met = decided.iter().map(|pair| {
             let link = (pair.outcome == Outcome::Link).then_some(pair.millibits);
-            let between = Between { sum: i64::from(pair.millibits), met: 1, link };
+            ((pair.a, pair.b), Between { sum: i64::from(pair.millibits), met: 1, link, refuted: false })
+        });
+        let refuted = dispositions.refuted().map(|pair| (pair, Between { refuted: true, ..Between::default() }));
+        for ((a, b), between) in met.chain(refuted) {
+            let (Some(&a), Some(&b)) = (of_record.get(&a), of_record.get(&b)) else { continue };
             for (from, to) in [(a, b), (b, a)] {
                 if let Some(group) = groups.get_mut(from) {
                     group.near.entry(to).or_default().add(between);
@@ -206,19 +236,30 @@ impl Groups {
         self.groups.iter().filter(|g| g.members.len() >= 2)
     }
 
-    /// The join of groups `x` and `y`, when one of their pairs is a link and the mean weight is above zero.
+    /// The join of groups `x` and `y`, when one of their pairs is a link, none is refuted and the mean weight is above
+    /// zero.
     fn possible(&self, x: usize, y: usize) -> Option<Join> {
         let (gx, gy) = (self.groups.get(x)?, self.groups.get(y)?);
         let between = gx.near.get(&y)?;
         let mean = between.mean((gx.members.len() * gy.members.len()) as i64);
         let (low, high) = if x < y { ((x, gx.version), (y, gy.version)) } else { ((y, gy.version), (x, gx.version)) };
-        (mean > 0).then_some((mean, between.link?, Reverse((low.0, low.1, high.0, high.1))))
+        (mean > 0 && !between.refuted).then_some((mean, between.link?, Reverse((low.0, low.1, high.0, high.1))))
     }
 
     fn is_current(&self, join: &Join) -> bool {
         let Reverse((x, version_x, y, version_y)) = join.2;
         let current = |n: usize, version| self.groups.get(n).is_some_and(|g| g.version == version && !g.members.is_empty());
         current(x, version_x) && current(y, version_y)
+    }
+
+    /// Joins the groups of records that belong together by confirmation, whatever else speaks against it.
+    fn join_confirmed(&mut self, records: &BTreeSet<RecordIndex>) {
+        let numbers: BTreeSet<usize> = records.iter().filter_map(|record| self.of_record.get(record)).copied().collect();
+        if let Some(&into) = numbers.first() {
+            for &from in numbers.iter().skip(1) {
+                self.merge(into, from, None);
+            }
+        }
     }
 
     fn agglomerate(&mut self) {
@@ -253,12 +294,13 @@ impl Groups {
         }
         let (&into, rest) = numbers.iter().next().map(|first| (first, numbers.iter().skip(1)))?;
         for &from in rest {
-            self.merge(into, from, link);
+            self.merge(into, from, Some(link));
         }
         Some(into)
     }
 
-    /// Whether every two groups of a batch may stand in one cluster: none speaks strongly against another.
+    /// Whether every two groups of a batch may stand in one cluster: none speaks strongly against another, and no pair of
+    /// theirs is refuted.
     fn coherent(&self, numbers: &BTreeSet<usize>) -> bool {
         let (mut all, mut pairs) = (Between::default(), 0);
         for &x in numbers {
@@ -271,10 +313,11 @@ impl Groups {
                 }
             }
         }
-        all.mean(pairs) > 0
+        all.mean(pairs) > 0 && !all.refuted
     }
 
-    fn merge(&mut self, into: usize, from: usize, link: i32) {
+    /// Takes group `from` into `into`, by a join of heaviest link `link`; none for a confirmed one.
+    fn merge(&mut self, into: usize, from: usize, link: Option<i32>) {
         let Some(source) = self.groups.get_mut(from) else { return };
         let members = std::mem::take(&mut source.members);
         let near = std::mem::take(&mut source.near);
@@ -299,7 +342,7 @@ impl Groups {
             group.members.sort_unstable();
             group.taken.extend(taken);
             group.joins.extend(joins);
-            group.joins.push(link);
+            group.joins.extend(link);
             group.version += 1;
         }
     }
@@ -318,8 +361,10 @@ impl Groups {
         if self.tied.contains(&(pair.a, pair.b)) {
             return Reason::Tie;
         }
-        let group = |record| self.of_record.get(record).and_then(|&n| self.groups.get(n));
-        match (group(&pair.a), group(&pair.b)) {
+        let (x, y) = (self.of_record.get(&pair.a), self.of_record.get(&pair.b));
+        let group = |number: Option<&usize>| number.and_then(|&n| self.groups.get(n));
+        match (group(x), group(y)) {
+            (Some(x), _) if y.and_then(|y| x.near.get(y)).is_some_and(|between| between.refuted) => Reason::Refuted,
             (Some(x), Some(y)) if !x.taken.is_disjoint(&y.taken) => Reason::DuplicateFreeParty,
             _ => Reason::Contradicted,
         }
@@ -342,7 +387,7 @@ fn connected(batch: &[Join]) -> Vec<BTreeSet<usize>> {
 impl Clusters {
     const KIND: u8 = b'K';
 
-    /// Packs: kind, version, clusters with members, pairs left open.
+    /// Packs: kind, version, clusters with members, pairs left open, counts of settled pairs.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new(Self::KIND);
         out.u64(self.clusters.len() as u64);
@@ -361,6 +406,10 @@ impl Clusters {
             out.u32(pair.b);
             out.i32(pair.millibits);
             out.u8(pair.reason as u8);
+        }
+        let applied = self.dispositions;
+        for count in [applied.confirmed, applied.refuted, applied.refused] {
+            out.u64(count);
         }
         out.finish()
     }
@@ -383,6 +432,7 @@ impl Clusters {
             let (a, b, millibits) = (input.u32()?, input.u32()?, input.i32()?);
             out.abstained.push(Abstained { a, b, millibits, reason: Reason::from_code(input.u8()?)? });
         }
+        out.dispositions = Applied { confirmed: input.u64()?, refuted: input.u64()?, refused: input.u64()? };
         input.finish()?;
         Ok(out)
     }
@@ -411,7 +461,7 @@ mod tests {
                 Decided { a, b, millibits: bits * 1000, outcome }
             })
             .collect();
-        let out = cluster(&records, &decided);
+        let out = cluster(&records, &decided, &Dispositions::default()).unwrap();
         assert_eq!(Clusters::from_bytes(&out.to_bytes()).unwrap(), out);
         let packed = out.to_bytes();
         assert_eq!(Clusters::from_bytes(&packed[..packed.len() - 1]), Err(LinkError::Packed("truncated")));

@@ -68,12 +68,22 @@ pub enum Reason {
     Contradicted = 5,
     /// Several links of equal weight exclude one another.
     Tie = 6,
+    /// The link would join two records that their owners have told apart.
+    Refuted = 7,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 7] =
-        [Self::Uncertain, Self::Twins, Self::Namesakes, Self::Rival, Self::DuplicateFreeParty, Self::Contradicted, Self::Tie];
+    pub const ALL: [Self; 8] = [
+        Self::Uncertain,
+        Self::Twins,
+        Self::Namesakes,
+        Self::Rival,
+        Self::DuplicateFreeParty,
+        Self::Contradicted,
+        Self::Tie,
+        Self::Refuted,
+    ];
     pub(crate) fn from_code(code: u8) -> Result<Self, LinkError> {
         Self::ALL.get(usize::from(code)).copied().ok_or(LinkError::Packed("an unknown reason"))
     }

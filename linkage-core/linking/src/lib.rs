@@ -15,6 +15,7 @@ pub mod classify;
 pub mod cluster;
 pub mod compare;
 pub mod decide;
+pub mod dispositions;
 mod filters;
 pub mod frequencies;
 pub mod join;
@@ -28,6 +29,7 @@ pub use classify::{Comparison, Comparisons, Model, classify, compare_meetings};
 pub use cluster::{Abstained, Cluster, Clusters, MatchClass, Member, cluster};
 pub use compare::{Comparer, compare_payloads};
 pub use decide::{Decided, Outcome, Reason, Settings, decide};
+pub use dispositions::{Applied, Dispositions, Verdict};
 pub use frequencies::LevelFrequencies;
 pub use join::{Meeting, Meetings, Partition, join};
 pub use levels::{ComparisonVector, Dimension, DimensionKind, Dimensions, MAX_DIMENSIONS};
@@ -79,6 +81,9 @@ pub enum LinkError {
     /// Level frequencies that cannot be used.
     #[error("level frequencies: {0}")]
     Frequencies(&'static str),
+    /// Settled pairs that cannot be used.
+    #[error("dispositions: {0}")]
+    Dispositions(&'static str),
     /// Packed bytes that cannot be read.
     #[error("packed step output: {0}")]
     Packed(&'static str),
@@ -101,13 +106,14 @@ pub fn link(
     parties: &[PartyInput<'_>],
     frequencies: &LevelFrequencies,
     settings: &Settings,
+    dispositions: &Dispositions,
 ) -> Result<Linkage, LinkError> {
     let records = Records::new(layout, parties)?;
     let meetings = join(&records, settings.block_cap, Partition::WHOLE)?;
     let comparisons = compare_meetings(&records, &meetings)?;
     let model = classify(&records, &comparisons, frequencies)?;
     let decided = decide(&records, &comparisons, &model, settings);
-    let clusters = cluster(&records, &decided);
+    let clusters = cluster(&records, &decided, dispositions)?;
     let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters);
     Ok(Linkage { clusters, model, report })
 }

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use linkage_agreement::Layout;
 use linkage_linking::{
-    Clusters, Comparisons, LevelFrequencies, Linkage, MatchClass, Meetings, Model, Partition, PartyInput, Reason, Records,
-    Settings, classify, cluster, compare_meetings, decide, join, link, report,
+    Clusters, Comparisons, Dispositions, LevelFrequencies, Linkage, MatchClass, Meetings, Model, Partition, PartyInput, Reason,
+    Records, Settings, classify, cluster, compare_meetings, decide, join, link, report,
 };
 use support::{Person, block_keys, layout, mix, record};
 
@@ -77,7 +77,7 @@ fn link_cases(duplicate_free: bool, cases: &[Vec<Entry>]) -> Linkage {
         })
         .collect();
     let input: Vec<PartyInput<'_>> = parties.iter().map(|p| PartyInput { duplicate_free, batches: vec![p] }).collect();
-    link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS).unwrap()
+    link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap()
 }
 
 /// Number of a party's case, when every party has `cases` cases and a crowd of 280.
@@ -191,7 +191,7 @@ fn duplicates_within_a_party_are_found() {
     entries.extend(plain(people.iter().take(60).zip(0..).map(|(p, seed)| retyped(p, seed))));
     let bytes = packed(&layout, 0, &entries).concat();
     let input = [PartyInput { duplicate_free: false, batches: vec![&bytes] }];
-    let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS).unwrap();
+    let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
     let right = (0..60).filter(|&n| are_linked(&out.clusters, n, 300 + n)).count();
     assert!(right >= 59, "{right}");
     assert_eq!(out.clusters.clusters.len(), right);
@@ -202,13 +202,13 @@ fn duplicates_within_a_party_are_found() {
 #[test]
 fn nothing_in_nothing_out() {
     let layout = layout(128, 4, 18);
-    let none = link(&layout, &[], &LevelFrequencies::new(&layout), &SETTINGS).unwrap();
+    let none = link(&layout, &[], &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
     assert_eq!(none.clusters, Clusters::default());
     let strangers = crowd(200);
     let halves: Vec<Vec<u8>> =
         strangers.chunks(100).zip(0..).map(|(half, n)| packed(&layout, n, &plain(half.to_vec())).concat()).collect();
     let input: Vec<_> = halves.iter().map(|h| PartyInput { duplicate_free: true, batches: vec![h] }).collect();
-    let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS).unwrap();
+    let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
     assert_eq!(out.clusters.clusters, []);
     assert!(serde_json::to_string(&out.report).is_ok_and(|text| !text.contains("null")), "no figure is undefined");
 }
@@ -230,8 +230,8 @@ fn every_step_survives_packing() {
     assert_eq!(read, model);
     assert!(Model::from_bytes(&dimensions, &model.to_bytes()[..40]).is_err());
     let decided = decide(&records, &comparisons, &read, &SETTINGS);
-    let clusters = Clusters::from_bytes(&cluster(&records, &decided).to_bytes()).unwrap();
-    let whole = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS).unwrap();
+    let clusters = Clusters::from_bytes(&cluster(&records, &decided, &Dispositions::default()).unwrap().to_bytes()).unwrap();
+    let whole = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
     assert_eq!(clusters, whole.clusters);
     assert_eq!(report(&records, &meetings.blocks, &comparisons, &read, &decided, &clusters), whole.report);
 }
@@ -291,7 +291,7 @@ proptest::proptest! {
                 .iter()
                 .map(|b| PartyInput { duplicate_free, batches: b.iter().map(Vec::as_slice).collect() })
                 .collect();
-            let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS).unwrap();
+            let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
             let name = |record: u32| names[record as usize];
             let mut report = serde_json::to_value(&out.report).unwrap();
             let in_order: Vec<_> = (0..parties.len())

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use linkage_agreement::{Agreement, Handle, PartyId};
 use linkage_common::error::ServiceError;
 use linkage_linking::{
-    Comparisons, LevelFrequencies, LinkError, MatchClass, Partition, PartyInput, Records, Report, Settings, classify, cluster,
-    compare_meetings, decide, join, report,
+    Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, Partition, PartyInput, Records, Report, Settings,
+    classify, cluster, compare_meetings, decide, join, report,
 };
 use serde::Serialize;
 
@@ -119,7 +119,7 @@ pub fn cluster_run(
         }
         let model = classify(records, &comparisons, &merged).map_err(|e| fault(&e))?;
         let decided = decide(records, &comparisons, &model, &Settings::of(agreement));
-        let clusters = cluster(records, &decided);
+        let clusters = cluster(records, &decided, &Dispositions::default()).map_err(|e| fault(&e))?;
         let made = report(records, &blocks, &comparisons, &model, &decided, &clusters);
         let mut out = Vec::with_capacity(clusters.clusters.len());
         for cluster in &clusters.clusters {
