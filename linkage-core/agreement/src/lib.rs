@@ -10,6 +10,7 @@
 pub mod canonical;
 mod check;
 pub mod defaults;
+pub mod disclosure;
 mod document;
 pub mod ids;
 pub mod keys;

@@ -4,7 +4,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod overlap;
+pub mod rates;
 pub mod table;
 
 pub use overlap::{Cell, Overlap, disclose, overlap};
+pub use rates::{AgeBand, Rate, RateRow, RateTable, Sensitive, Sex, Subject, rates};
 pub use table::{LinkRow, MatchClass};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use linkage_agreement::disclosure::protect_line;
 use linkage_agreement::{PartyId, Pseudonym};
 
 use crate::table::LinkRow;
@@ -47,28 +48,14 @@ pub fn overlap<'r>(rows: impl IntoIterator<Item = &'r LinkRow>) -> Overlap {
 /// ones could be had by subtraction: as long as what is hidden together is below `minimum` or is a single cell, the
 /// smallest cell still shown is hidden too.
 pub fn disclose(table: &Overlap, minimum: u64) -> Overlap {
-    let mut hidden: Vec<usize> = Vec::new();
-    let mut shown: Vec<(u64, usize)> = Vec::new();
-    for (index, cell) in table.cells.iter().enumerate() {
-        match cell.persons {
-            Some(count) if count >= minimum => shown.push((count, index)),
-            _ => hidden.push(index),
-        }
-    }
-    shown.sort();
-    let mut next = shown.into_iter();
-    let sum = |hidden: &[usize]| hidden.iter().filter_map(|&i| table.cells[i].persons).sum::<u64>();
-    while !hidden.is_empty() && (hidden.len() == 1 || sum(&hidden) < minimum) {
-        match next.next() {
-            Some((_, index)) => hidden.push(index),
-            None => break,
-        }
-    }
+    let counts: Vec<[u64; 1]> = table.cells.iter().map(|cell| [cell.persons.unwrap_or(0)]).collect();
+    let mut hidden: Vec<bool> = table.cells.iter().map(|cell| cell.persons.is_none()).collect();
+    protect_line(&counts, &mut hidden, minimum);
     let cells = table
         .cells
         .iter()
-        .enumerate()
-        .map(|(i, cell)| Cell { parties: cell.parties.clone(), persons: cell.persons.filter(|_| !hidden.contains(&i)) })
+        .zip(hidden)
+        .map(|(cell, hidden)| Cell { parties: cell.parties.clone(), persons: cell.persons.filter(|_| !hidden) })
         .collect();
     Overlap { cells, persons: table.persons }
 }
