@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use linkage_agreement::model::IdentityField;
+use linkage_agreement::model::{Identity as Fields, IdentityField};
 use linkage_agreement::{DateQuality, FieldKind};
 use linkage_encoding::check::check_passes;
 use linkage_encoding::{BlockKey, Identity, Normaliser, PassSet, block_keys};
@@ -58,13 +58,7 @@ fn main() {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).unwrap();
         let columns: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
         let fields = if columns.iter().any(|c| c == "nom_naissance") {
-            vec![
-                field(FieldKind::BirthName, "nom_naissance"),
-                field(FieldKind::UsageName, "nom_usage"),
-                field(FieldKind::GivenNames, "prenoms"),
-                field(FieldKind::BirthDate, "date_naissance"),
-                field(FieldKind::Sex, "sexe"),
-            ]
+            Fields::french().field
         } else {
             vec![
                 field(FieldKind::GivenNames, "given_name"),

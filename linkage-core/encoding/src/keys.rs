@@ -12,6 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::identity::{FieldValue, Identity};
 use crate::passes::{Extra, Pass, PassSet, When};
 use crate::phonetic::sound;
+use crate::place::{FRANCE, Place, commune_bits};
 use crate::tables::{self, Frequencies, View};
 
 /// Bits that two surnames tell less than independent names: brothers and sisters share both.
@@ -113,9 +114,9 @@ fn candidates(identity: &Identity, set: &PassSet, pool: &Pool, expected_records:
         if pass.when == When::DoubtfulDate && !doubtful || pass.date.of(date).is_none() {
             continue;
         }
-        let given = pass.date.bits() + pass.extra_bits;
-        let least = set.threshold(pass, expected_records) - given;
-        for extra in extra_fields(identity, pass.extra) {
+        for (extra, extra_bits) in extra_parts(identity, pass) {
+            let given = pass.date.bits() + extra_bits;
+            let least = set.threshold(pass, expected_records) - given;
             let mut add = |words: [Option<usize>; 2], rank: f32, bits: f32| {
                 if bits >= least {
                     found.push(Candidate {
@@ -145,17 +146,64 @@ fn candidates(identity: &Identity, set: &PassSet, pool: &Pool, expected_records:
     found
 }
 
-/// The fields that the further part of a pass can be taken from; a lone `None` when it has no further part.
-fn extra_fields(identity: &Identity, extra: Option<Extra>) -> Vec<Option<usize>> {
-    let Some(extra) = extra else { return vec![None] };
-    (0..identity.fields().len()).filter(|i| extra_text(identity, extra, *i).is_some()).map(Some).collect()
+/// Bits that a country of birth tells about people whose names already tell where they come from.
+const COUNTRY_BITS: f32 = 1.0;
+
+/// Where a further part is taken from: a field, by number, and which of its levels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Source {
+    field: usize,
+    level: Level,
 }
 
-/// The further part that a field gives, with the field's number, so that two fields share no block.
-fn extra_text(identity: &Identity, extra: Extra, field: usize) -> Option<String> {
-    match (extra, identity.fields().nth(field)?.1) {
-        (Extra::Category, FieldValue::Category(Some(code))) => Some(format!("{field}:{code}")),
-        (Extra::Text, FieldValue::Text(words)) if !words.is_empty() => Some(format!("{field}:{}", sound(&words.concat()))),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Whole,
+    Country,
+}
+
+/// What the further part of a pass can be taken from, and the bits that it tells; a lone `None` when it has none.
+fn extra_parts(identity: &Identity, pass: &Pass) -> Vec<(Option<Source>, f32)> {
+    let Some(extra) = pass.extra else { return vec![(None, 0.0)] };
+    let sources = (0..identity.fields().len())
+        .flat_map(|field| [Level::Whole, Level::Country].map(|level| Source { field, level }))
+        .filter_map(|source| Some((Some(source), extra_bits(identity, extra, source, pass.extra_bits)?)));
+    sources.collect()
+}
+
+/// Bits that a further part tells, at most `most`; `None` when the identity does not have it.
+fn extra_bits(identity: &Identity, extra: Extra, source: Source, most: f32) -> Option<f32> {
+    let mut part = extra_text(identity, extra, source)?;
+    part.zeroize();
+    let (_, value) = identity.fields().nth(source.field)?;
+    let of_place = |place: &Place| match (&place.department, &place.commune) {
+        (Some(department), Some(commune)) => commune_bits(department, commune, most),
+        _ => most,
+    };
+    Some(match (extra, value, source.level) {
+        (Extra::Commune, FieldValue::Category(Some(code)), _) => of_place(&Place::read(code, "", "")),
+        (Extra::Place, _, Level::Country) => COUNTRY_BITS.min(most),
+        (Extra::Place, FieldValue::Place(place), Level::Whole) => of_place(place),
+        _ => most,
+    })
+}
+
+/// The further part that a source gives, with the field's number, so that two fields share no block.
+fn extra_text(identity: &Identity, extra: Extra, source: Source) -> Option<String> {
+    let Source { field, level } = source;
+    match (extra, identity.fields().nth(field)?.1, level) {
+        (Extra::Category, FieldValue::Category(Some(code)), Level::Whole) => Some(format!("{field}:{code}")),
+        (Extra::Text, FieldValue::Text(words), Level::Whole) if !words.is_empty() => {
+            Some(format!("{field}:{}", sound(&words.concat())))
+        }
+        (Extra::Commune, FieldValue::Category(Some(code)), Level::Whole) => {
+            let place = Place::read(code, "", "");
+            Some(format!("{field}:{}:{}", place.department.as_deref()?, place.commune.as_deref()?))
+        }
+        (Extra::Place, FieldValue::Place(place), Level::Whole) => Some(format!("{field}:{}", place.commune.as_deref()?)),
+        (Extra::Place, FieldValue::Place(place), Level::Country) => {
+            Some(format!("{field}={}", place.country.as_deref().filter(|c| *c != FRANCE)?))
+        }
         _ => None,
     }
 }
@@ -164,7 +212,7 @@ fn extra_text(identity: &Identity, extra: Extra, field: usize) -> Option<String>
 struct Candidate {
     pass: usize,
     words: [Option<usize>; 2],
-    extra: Option<usize>,
+    extra: Option<Source>,
     score: f32,
     bits: f32,
 }
@@ -199,7 +247,7 @@ impl Candidate {
         }
         let mut date = pass.date.of(identity.birth_date())?;
         let mut extra = match (pass.extra, self.extra) {
-            (Some(extra), Some(field)) => extra_text(identity, extra, field)?,
+            (Some(extra), Some(source)) => extra_text(identity, extra, source)?,
             _ => String::new(),
         };
         let all = names.into_iter().chain([date.as_str(), extra.as_str()]).filter(|p| !p.is_empty());

@@ -121,6 +121,11 @@ pub enum Extra {
     Category,
     /// The phonetic code of a text field (suburb), each such field by itself.
     Text,
+    /// The commune that a category field holds as INSEE code or postcode (residence). It tells as much as the commune
+    /// is small in its département.
+    Commune,
+    /// A place of birth: the commune, and by itself the country when that is not France.
+    Place,
 }
 
 /// Whose dates a pass is for.
@@ -149,7 +154,7 @@ pub struct Pass {
     /// Further part.
     #[serde(default)]
     pub extra: Option<Extra>,
-    /// Bits that the further part is taken to tell.
+    /// Bits that the further part is taken to tell; of a commune or place, at most.
     #[serde(default)]
     pub extra_bits: f32,
     /// Whose dates it is for.

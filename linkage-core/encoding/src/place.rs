@@ -61,6 +61,18 @@ impl Place {
     }
 }
 
+/// Bits that sharing a commune tells two people of its département: -log2 of its share of the inhabitants, at most `most`.
+/// A commune that is not among the 13,000 largest is small.
+pub(crate) fn commune_bits(department: &str, commune: &str, most: f32) -> f32 {
+    let table = communes();
+    let in_department = |(_, code): &&(u32, Box<str>)| department_of(code).is_some_and(|d| d == department);
+    let here = table.by_name.get(commune).and_then(|list| list.iter().find(in_department));
+    match (here, table.inhabitants.get(department)) {
+        (Some((here, _)), Some(all)) if *here > 0 => (*all as f32 / *here as f32).log2().clamp(0.0, most),
+        _ => most,
+    }
+}
+
 struct Communes {
     /// INSEE code to folded name.
     names: HashMap<Box<str>, Box<str>>,
@@ -68,6 +80,8 @@ struct Communes {
     by_name: HashMap<Box<str>, Vec<(u32, Box<str>)>>,
     /// Postcode to its communes, the largest first.
     by_postcode: HashMap<Box<str>, Vec<(u32, Box<str>)>>,
+    /// Département to its inhabitants.
+    inhabitants: HashMap<String, u32>,
 }
 
 fn communes() -> &'static Communes {
@@ -76,13 +90,17 @@ fn communes() -> &'static Communes {
         let mut text = String::new();
         // The embedded table is checked by a test; an error would leave what was read before it.
         let _ = GzDecoder::new(COMMUNES).read_to_string(&mut text);
-        let mut table = Communes { names: HashMap::new(), by_name: HashMap::new(), by_postcode: HashMap::new() };
+        let mut table =
+            Communes { names: HashMap::new(), by_name: HashMap::new(), by_postcode: HashMap::new(), inhabitants: HashMap::new() };
         for line in text.lines() {
             let columns: Vec<&str> = line.split('\t').collect();
             let [code, name, postcode, _, population] = columns.as_slice() else { continue };
             let folded: Box<str> = commune_name(name).into();
             let population = population.parse().unwrap_or(0);
             table.names.insert((*code).into(), folded.clone());
+            if let Some(department) = department_of(code) {
+                *table.inhabitants.entry(department).or_default() += population;
+            }
             table.by_name.entry(folded).or_default().push((population, (*code).into()));
             table.by_postcode.entry((*postcode).into()).or_default().push((population, (*code).into()));
         }
@@ -359,6 +377,14 @@ const COUNTRIES: &[(u16, &[&str])] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_commune_tells_little() {
+        assert!((1.5..2.5).contains(&commune_bits("34", "MONTPELLIER", 6.0)));
+        assert!((3.0..5.0).contains(&commune_bits("34", "BEZIERS", 6.0)));
+        assert_eq!(commune_bits("34", "34999", 6.0), 6.0);
+        assert_eq!(commune_bits("75", "PARIS", 6.0), 0.0);
+    }
     use proptest::prelude::*;
 
     fn place(code: &str, name: &str, country: &str) -> (String, String, String) {
