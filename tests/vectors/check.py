@@ -9,6 +9,7 @@ beside it, in primitives.py.
 """
 
 import copy
+import itertools
 import json
 import pathlib
 import sys
@@ -60,6 +61,35 @@ def gram_positions(key, domain, gram, bits, hash_count):
 
 def bits_to_bytes(positions, bits):
     return sum(1 << position for position in set(positions)).to_bytes(bits // 8, "little")
+
+
+CLASS_BOUNDS = [4, 6, 8, 10, 13, 17, 22, 28, 36]
+
+
+def class_weight(bits, hash_count, bound):
+    empty = bits << 32
+    for _ in range(bound * hash_count):
+        empty -= empty // bits
+    return bits - ((empty + (1 << 31)) >> 32)
+
+
+def level(key, grams, hash_count, data):
+    bits = 8 * len(data)
+    assert bits in (64, 128, 256, 512) and 1 <= hash_count <= 8
+    if grams == 0:
+        return data
+    weight = class_weight(bits, hash_count, next((bound for bound in CLASS_BOUNDS if grams <= bound), CLASS_BOUNDS[-1]))
+    folded = bytearray(14)
+    for i, byte in enumerate(data):
+        folded[i % 14] ^= byte
+    ones = {p for p in range(bits) if data[p // 8] >> (p % 8) & 1}
+    setting = len(ones) < weight
+    drawn = (word % bits for counter in range(256) for word in u16s(aes(key, bytes([5, counter]) + folded)))
+    for position in itertools.chain(drawn, range(bits)):
+        if len(ones) == weight:
+            break
+        (ones.add if setting else ones.discard)(position)
+    return bits_to_bytes(ones, bits)
 
 
 def slot(key, domain, value):
@@ -147,6 +177,21 @@ def check_grams(v):
         args = (unhex(case["key"]), case["domain"], case["gram"], case["filter_bits"], case["hash_count"])
         same(gram_positions(*args), case["positions"], "positions")
         same(bits_to_bytes(case["positions"], case["filter_bits"]), case["filter"], "filter")
+
+
+def check_levelled(v):
+    same(CLASS_BOUNDS, v["class_bounds"], "bounds of the classes")
+    for case in v["weights"]:
+        for hash_count, weights in enumerate(case["by_hash_count"], 1):
+            found = [class_weight(case["filter_bits"], hash_count, bound) for bound in CLASS_BOUNDS]
+            same(found, weights, "weights of the classes")
+    for case in v["filters"]:
+        key, grams, bits, hash_count = unhex(case["key"]), case["grams"], case["filter_bits"], case["hash_count"]
+        positions = [gram_positions(key, case["domain"], gram, bits, hash_count) for gram in grams]
+        natural = bits_to_bytes(sum(positions, []), bits)
+        assert bits == 8 * len(natural), "bits"
+        same(natural, case["natural"], "filter of the grams")
+        same(level(key, len(set(grams)), hash_count, natural), case["levelled"], "levelled filter")
 
 
 def check_slots(v):
@@ -283,8 +328,9 @@ def leaves(value, path=()):
             yield from leaves(item, path + (key,))
 
 
-# An absent slot stays absent under any key and at any index, so that altering those changes nothing.
+# What is absent, slot or filter, stays absent under any key and anywhere, so that altering those changes nothing.
 WITHOUT_EFFECT = {("project remapped_slots", (0, name)) for name in ("index", "key")}
+WITHOUT_EFFECT |= {("project levelled", ("filters", 7, name)) for name in ("key", "domain", "hash_count")}
 
 
 def altered(value, path):

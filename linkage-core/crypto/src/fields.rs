@@ -1,8 +1,10 @@
-//! What a block's key makes of field values: q-gram positions and slots (stage 1), their keyed permutation (stage 2).
+//! What a block's key makes of field values: q-gram positions, levelled filters and slots (stage 1), their keyed
+//! permutation (stage 2).
 //!
 //! Each evaluation is one AES-128 block whose first byte tells the uses apart: 1 q-gram, 2 slot, 3 mask of the
-//! permutation, 4 remapped slot. Within one entry all filters go through the same permutation, so that two names stay
-//! comparable crosswise; across blocks and runs nothing is comparable.
+//! permutation, 4 remapped slot, 5 levelling. Within one entry all filters go through the same permutation, so that two
+//! names stay comparable crosswise; across blocks and runs nothing is comparable but the number of bits set, which no
+//! permutation changes. [`level_filter`] therefore brings it to one of nine values (docs/adr/0014).
 
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -18,6 +20,10 @@ pub const MAX_HASH_COUNT: usize = 8;
 pub const NAME_DOMAIN: u8 = 0;
 /// The most slots of one payload.
 pub const MAX_SLOTS: usize = 256;
+/// The most q-grams of each class of filters, a filter of more being in the last: all that its weight tells.
+pub const CLASS_BOUNDS: [usize; CLASSES] = [4, 6, 8, 10, 13, 17, 22, 28, 36];
+/// How many classes of filters there are, absent ones apart.
+pub const CLASSES: usize = 9;
 
 /// Slot domains: two slots can be compared only when they belong to one.
 pub mod slot_domain {
@@ -115,6 +121,80 @@ pub fn set_grams<'g>(
         }
     }
 }
+
+/// How many bits are set in a levelled filter of each class of [`CLASS_BOUNDS`]; rising.
+///
+/// What `bound * hash_count` independent draws are expected to set, in 32-bit fixed point without a float, so that two
+/// implementations cannot differ: `empty = filter_bits << 32`, `bound * hash_count` times `empty -= empty /
+/// filter_bits` (rounded down), and the weight is `filter_bits - ((empty + (1 << 31)) >> 32)`.
+pub fn class_weights(filter_bits: usize, hash_count: usize) -> Result<[u16; CLASSES], FieldError> {
+    let size = FilterSize::new(filter_bits)?;
+    let of_size = CLASS_WEIGHTS.get(size.log2 - 6).ok_or(FieldError::FilterBits)?;
+    hash_count.checked_sub(1).and_then(|k| of_size.get(k)).copied().ok_or(FieldError::HashCount)
+}
+
+/// Sets or clears bits of a filter that holds `gram_count` distinct q-grams until its weight is that of their class.
+///
+/// Places are those of AES(\[5, counter, the filter as it came folded to 14 bytes by XOR\]), counter = 0, 1, ..., 255,
+/// read as 8 u16 LE, each mod the filter's bits, then all in rising order; one that is already right is passed over.
+/// The filter's own content is in the block, so that equal names are levelled equally and different names
+/// independently: what is added to two filters agrees by chance only, which the estimate of sizes accounts for.
+///
+/// No q-grams: nothing is changed, since an absent value shows anyway.
+pub fn level_filter(key: &PrfKey, gram_count: usize, hash_count: usize, filter: &mut [u8]) -> Result<(), FieldError> {
+    let size = FilterSize::new(filter.len() * 8)?;
+    let weights = class_weights(filter.len() * 8, hash_count)?;
+    if gram_count == 0 {
+        return Ok(());
+    }
+    let class = CLASS_BOUNDS.iter().position(|bound| gram_count <= *bound).unwrap_or(CLASSES - 1);
+    let target = weights.get(class).copied().map_or(0, u32::from);
+    let weight: u32 = filter.iter().map(|byte| byte.count_ones()).sum();
+    let (setting, mut missing) = (weight < target, weight.abs_diff(target));
+
+    let mut folded = [0u8; 14];
+    for part in filter.chunks(folded.len()) {
+        folded.iter_mut().zip(part).for_each(|(to, byte)| *to ^= byte);
+    }
+    let mut places = (0..=u8::MAX).flat_map(|counter| {
+        let mut block = [0; 16];
+        block[0] = 5;
+        block[1] = counter;
+        block[2..].copy_from_slice(&folded);
+        size.positions(&key.prf(&block).into())
+    });
+    let mut in_order = 0..=size.mask;
+    while missing > 0 {
+        let Some(place) = places.next().or_else(|| in_order.next()) else { break };
+        let Some(byte) = filter.get_mut(usize::from(place / 8)) else { break };
+        let bit = 1 << (place % 8);
+        if (*byte & bit == 0) == setting {
+            *byte ^= bit;
+            missing -= 1;
+        }
+    }
+    folded.zeroize();
+    Ok(())
+}
+
+/// [`class_weights`] of 64, 128, 256 and 512 bits, for 1 to 8 bits per q-gram.
+const CLASS_WEIGHTS: [[[u16; CLASSES]; MAX_HASH_COUNT]; 4] = {
+    let mut table = [[[0; CLASSES]; MAX_HASH_COUNT]; 4];
+    let mut at = 0;
+    while at < 4 * MAX_HASH_COUNT * CLASSES {
+        let (size, k, class) = (at / (MAX_HASH_COUNT * CLASSES), at / CLASSES % MAX_HASH_COUNT, at % CLASSES);
+        let bits = 64u64 << size;
+        let mut empty = bits << 32;
+        let mut draws = CLASS_BOUNDS[class] * (k + 1);
+        while draws > 0 {
+            empty -= empty / bits;
+            draws -= 1;
+        }
+        table[size][k][class] = (bits - ((empty + (1 << 31)) >> 32)) as u16;
+        at += 1;
+    }
+    table
+};
 
 /// A slot: first u16 LE of AES(\[2, slot domain, value u64 LE, zeros\]), 0 replaced by 1 (0 stands for missing).
 pub fn slot(key: &PrfKey, domain: u8, value: u64) -> u16 {

@@ -8,7 +8,7 @@
 use linkage_agreement::layout::{date_slot, place_slot};
 use linkage_agreement::{DateQuality, FieldKind, Layout, Token};
 use linkage_crypto::derive::{BlockSecret, RunKey};
-use linkage_crypto::fields::{FieldError, NAME_DOMAIN, permute_payload, set_grams, slot_domain, slots, text_value};
+use linkage_crypto::fields::{FieldError, NAME_DOMAIN, level_filter, permute_payload, set_grams, slot_domain, slots, text_value};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::date::BirthDate;
@@ -35,7 +35,7 @@ pub enum EncodeError {
 /// What every payload of one record has in common, q-grams and slot values, ready for any block's key.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Prepared {
-    /// For each filter in payload order: domain, and two-letter q-grams one after the other.
+    /// For each filter in payload order: domain, and distinct two-letter q-grams one after the other.
     filters: Vec<(u8, String)>,
     /// For each slot in payload order: slot domain and value.
     slots: Vec<(u8, Option<u64>)>,
@@ -101,8 +101,10 @@ impl Prepared {
         let key = block.field_key();
         let (filters, slot_bytes) = payload.split_at_mut_checked(layout.slots_start()).ok_or(EncodeError::PayloadLength)?;
         for ((domain, grams), filter) in self.filters.iter().zip(filters.chunks_exact_mut(layout.filter_bits / 8)) {
-            let grams = (0..grams.len() / 2).filter_map(|i| grams.get(2 * i..2 * i + 2));
+            let count = grams.len() / 2;
+            let grams = (0..count).filter_map(|i| grams.get(2 * i..2 * i + 2));
             set_grams(&key, *domain, grams, layout.hash_count, filter)?;
+            level_filter(&key, count, layout.hash_count, filter)?;
         }
         let mut room = [0u16; 64];
         for (values, bytes) in self.slots.chunks(room.len()).zip(slot_bytes.chunks_mut(2 * room.len())) {

@@ -1,4 +1,5 @@
 use linkage_agreement::layout::FieldPlace;
+use linkage_crypto::fields::class_weights;
 
 use super::*;
 use crate::date;
@@ -67,6 +68,22 @@ fn in_one_block_equal_fields_are_equal_and_similar_names_similar() {
     }
     for index in [date_slot::DAY, date_slot::DAY_UNIT] {
         assert_ne!(slot(&layout, &one, 3, index), slot(&layout, &other, 3, index));
+    }
+}
+
+#[test]
+fn a_filter_tells_the_class_of_its_size_only() {
+    let layout = layout();
+    let ones = |bytes: &[u8]| bytes.iter().map(|b| b.count_ones()).sum::<u32>();
+    let weights = class_weights(256, 4).unwrap();
+    // 7 and 8 bigrams, one class; 7 of which 5 are distinct, the class below. The text has 9 distinct ones.
+    for (name, class) in [("QUEMET", 2), ("QUEMETS", 2), ("ANANAS", 1), ("LI", 0)] {
+        for block in 0..20 {
+            let payload = encode_payload(&layout, &person(&[name], &[], &["ZOE"], "1987-03-17"), &secret(block)).unwrap();
+            assert_eq!(ones(filter(&layout, &payload, 0)), u32::from(weights[class]), "{name}");
+            assert_eq!(ones(filter(&layout, &payload, 1)), 0);
+            assert_eq!(ones(filter(&layout, &payload, 7)), u32::from(weights[3]));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The word-level permutation against the definition bit by bit, batched evaluation against single, refusals.
+//! The word-level permutation against the definition bit by bit, batched evaluation against single, levelling, refusals.
 
 use linkage_crypto::derive::PrfKey;
 use linkage_crypto::fields::*;
@@ -61,6 +61,39 @@ proptest! {
     }
 
     #[test]
+    fn levelled_filters_have_the_weight_of_their_class(key: [u8; 16], size in 0..4usize, hash_count in 1..=8usize,
+                                                       count in 1..60usize, fill: u8) {
+        let (prf, other) = (PrfKey::from_bytes(&key), PrfKey::from_bytes(&key.map(|byte| byte ^ 0x55)));
+        let grams: Vec<String> = (0..count).map(|n| format!("{fill}-{n}")).collect();
+        let bits = SIZES[size];
+        let mut natural = vec![0; bits / 8];
+        set_grams(&prf, 0, grams.iter().map(String::as_str), hash_count, &mut natural).unwrap();
+        let levelled = |key: &PrfKey, natural: &[u8]| {
+            let mut filter = natural.to_vec();
+            level_filter(key, count, hash_count, &mut filter).unwrap();
+            filter
+        };
+        let class = CLASS_BOUNDS.iter().position(|bound| count <= *bound).unwrap_or(8);
+        let weight = u32::from(class_weights(bits, hash_count).unwrap()[class]);
+        let filter = levelled(&prf, &natural);
+        prop_assert_eq!(ones(&filter), weight);
+        prop_assert_eq!(&filter, &levelled(&prf, &natural));
+        // Only ever one way: what was added lies beside the content, what was cleared was content.
+        let kept = natural.iter().zip(&filter).all(|(was, is)| was & is == *was);
+        let of_it = natural.iter().zip(&filter).all(|(was, is)| was & is == *is);
+        let as_told = if ones(&natural) <= weight { kept } else { of_it };
+        prop_assert!(as_told);
+        // Places hang on the key; few changes may agree by chance.
+        if ones(&natural).abs_diff(weight) > 8 && weight + 8 < bits as u32 {
+            prop_assert_ne!(&filter, &levelled(&other, &natural));
+        }
+        // Whatever bytes come, however far they are from their class.
+        for content in [0, fill, u8::MAX] {
+            prop_assert_eq!(ones(&levelled(&prf, &vec![content; bits / 8])), weight);
+        }
+    }
+
+    #[test]
     fn slots_together_or_one_by_one(key: [u8; 16], values in prop::collection::vec((any::<u8>(), any::<Option<u64>>()), 0..40)) {
         let key = PrfKey::from_bytes(&key);
         let mut out = vec![7; values.len() + 3];
@@ -92,6 +125,52 @@ proptest! {
         permute_payload(&key, SIZES[size], slots_at, &mut payload).unwrap();
         prop_assert_eq!(payload, expected);
     }
+}
+
+fn ones(filter: &[u8]) -> u32 {
+    filter.iter().map(|byte| byte.count_ones()).sum()
+}
+
+#[test]
+fn weights_rise_and_are_what_is_expected_of_so_many_draws() {
+    for bits in SIZES {
+        for k in 1..=MAX_HASH_COUNT {
+            let weights = class_weights(bits, k).unwrap();
+            assert!(weights.is_sorted_by(|a, b| a < b) && usize::from(weights[8]) < bits, "{bits} bits, {k}: {weights:?}");
+            for (weight, bound) in weights.into_iter().zip(CLASS_BOUNDS) {
+                let expected = bits as f64 * (1.0 - (1.0 - 1.0 / bits as f64).powi((k * bound) as i32));
+                assert!((f64::from(weight) - expected).abs() < 0.501, "{weight} for {expected}");
+            }
+        }
+    }
+    assert_eq!(class_weights(128, 4), Ok([15, 22, 28, 34, 43, 53, 64, 75, 87]));
+    assert_eq!(class_weights(96, 4), Err(FieldError::FilterBits));
+    assert_eq!(class_weights(128, 0), Err(FieldError::HashCount));
+    assert_eq!(class_weights(128, 9), Err(FieldError::HashCount));
+}
+
+#[test]
+fn what_levelling_adds_to_two_filters_agrees_by_chance_only() {
+    let key = PrfKey::from_bytes(&[3; 16]);
+    let added = |bit: usize| {
+        let mut filter = vec![0; 16];
+        filter[bit / 8] |= 1 << (bit % 8);
+        level_filter(&key, 13, 4, &mut filter).unwrap();
+        filter
+    };
+    let filters: Vec<Vec<u8>> = (0..128).map(added).collect();
+    let shared = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| (a & b).count_ones()).sum::<u32>();
+    let pairs = filters.iter().enumerate().flat_map(|(n, a)| filters[..n].iter().map(move |b| shared(a, b)));
+    let mean = pairs.map(f64::from).sum::<f64>() / (128.0 * 127.0 / 2.0);
+    // Two draws of 43 of 128.
+    assert!((mean - 43.0 * 43.0 / 128.0).abs() < 0.2, "{mean}");
+}
+
+#[test]
+fn an_absent_value_stays_absent() {
+    let mut filter = [0; 16];
+    level_filter(&PrfKey::from_bytes(&[1; 16]), 0, 4, &mut filter).unwrap();
+    assert_eq!(filter, [0; 16]);
 }
 
 #[test]
@@ -141,6 +220,9 @@ fn wrong_sizes_are_refused() {
     assert_eq!(set_grams(&key, 0, ["ab"], 0, &mut [0; 8]).unwrap_err(), FieldError::HashCount);
     assert_eq!(set_grams(&key, 0, ["ab"], 9, &mut [0; 8]).unwrap_err(), FieldError::HashCount);
     assert_eq!(set_grams(&key, 0, ["ab"], 8, &mut [0; 9]).unwrap_err(), FieldError::FilterBits);
+    assert_eq!(level_filter(&key, 5, 4, &mut [0; 9]).unwrap_err(), FieldError::FilterBits);
+    assert_eq!(level_filter(&key, 5, 0, &mut [0; 8]).unwrap_err(), FieldError::HashCount);
+    assert_eq!(level_filter(&key, 0, 9, &mut [0; 8]).unwrap_err(), FieldError::HashCount);
     assert_eq!(permute_filter(&key, &mut [0; 9]).unwrap_err(), FieldError::FilterBits);
     let permutation = FilterPermutation::new(&key, 128).unwrap();
     assert_eq!(permutation.permute_filter(&mut [0; 8]).unwrap_err(), FieldError::FilterLength);

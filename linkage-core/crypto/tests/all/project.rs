@@ -33,6 +33,7 @@ fn every_value_of_the_project_file() {
         "run_keys": run_keys(),
         "field_keys": field_keys(),
         "grams": grams(),
+        "levelled": levelled(),
         "slots": slots(),
         "entries": entries(),
         "permutations": permutations(),
@@ -167,6 +168,27 @@ fn grams() -> Value {
                "positions": positions[..hash_count], "filter": hex::encode(filter)})
     });
     json!(grams)
+}
+
+/// Filled, cleared, of every size, absent.
+fn levelled() -> Value {
+    let key = half(fixed("field key"));
+    let cases = [(128, 4, 1), (128, 4, 7), (128, 4, 8), (512, 8, 60), (64, 3, 8), (256, 8, 17), (512, 1, 23), (128, 4, 0)];
+    let cases = cases.map(|(bits, hash_count, count): (usize, usize, usize)| {
+        let prf = PrfKey::from_bytes(&key);
+        let grams: Vec<String> = (0..count).map(|n| format!("g{n}_")).collect();
+        let mut filter = vec![0; bits / 8];
+        fields::set_grams(&prf, 0, grams.iter().map(String::as_str), hash_count, &mut filter).unwrap();
+        let natural = hex::encode(&filter);
+        fields::level_filter(&prf, count, hash_count, &mut filter).unwrap();
+        json!({"key": hex::encode(key), "domain": 0, "grams": grams, "filter_bits": bits, "hash_count": hash_count,
+               "natural": natural, "levelled": hex::encode(filter)})
+    });
+    let weights = [64, 128, 256, 512].map(|bits| {
+        let rows: Vec<_> = (1..=8).map(|k| fields::class_weights(bits, k).unwrap()).collect();
+        json!({"filter_bits": bits, "by_hash_count": rows})
+    });
+    json!({"class_bounds": fields::CLASS_BOUNDS, "weights": weights, "filters": cases})
 }
 
 fn slots() -> Value {

@@ -1,10 +1,14 @@
 //! A small encoder for tests: the layout's bytes from clear values, with a seeded mixer in place of the keyed functions.
 //!
-//! Filters and slots of one block are comparable and those of two blocks are not, as with the real encoder; nothing
-//! else of it is imitated. Handles, padding and the place of entries are drawn from the seed.
-#![allow(dead_code)]
+//! Filters, levelled, and slots of one block are comparable and those of two blocks are not, as with the real encoder;
+//! nothing else of it is imitated. Handles, padding and the place of entries are drawn from the seed.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
 
 use linkage_agreement::{DateQuality, FieldKind, Layout};
+use linkage_crypto::derive::PrfKey;
+use linkage_crypto::fields::level_filter;
 
 /// Country, département, commune; empty for unknown.
 pub(crate) type PlaceText = [String; 3];
@@ -83,15 +87,16 @@ pub(crate) fn sound(word: &str) -> String {
 }
 
 fn filter(layout: &Layout, block: &[u8], text: &str, out: &mut [u8]) {
-    for word in words(text) {
-        let padded = format!("_{word}_");
-        for gram in padded.as_bytes().windows(2) {
-            for n in 0..layout.hash_count {
-                let bit = mix(&[block, b"gram", gram, &[n as u8]]) as usize % layout.filter_bits;
-                out[bit / 8] |= 1 << (bit % 8);
-            }
+    let padded: Vec<String> = words(text).iter().map(|word| format!("_{word}_")).collect();
+    let grams: BTreeSet<&[u8]> = padded.iter().flat_map(|word| word.as_bytes().windows(2)).collect();
+    for gram in &grams {
+        for n in 0..layout.hash_count {
+            let bit = mix(&[block, b"gram", gram, &[n as u8]]) as usize % layout.filter_bits;
+            out[bit / 8] |= 1 << (bit % 8);
         }
     }
+    let key = PrfKey::from_bytes(&u128::from(mix(&[block, b"level"])).to_le_bytes());
+    level_filter(&key, grams.len(), layout.hash_count, out).unwrap();
 }
 
 fn slot(block: &[u8], domain: u8, value: &str) -> u16 {
