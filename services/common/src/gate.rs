@@ -210,6 +210,15 @@ impl Gate {
         }
     }
 
+    /// The party that `role` is. For deletions, which the agreement's end does not stop.
+    pub fn party_deleting(&self, role: &RoleId, named: Option<&AgreementRef>) -> Result<PartyId, ServiceError> {
+        self.same_text(named)?;
+        match role {
+            RoleId::Party(party) => Ok(party.clone()),
+            other => Err(wrong_role(other)),
+        }
+    }
+
     /// Refuses when `party` is not the coordinator.
     pub fn coordinator(&self, party: &PartyId) -> Result<(), ServiceError> {
         Ok(self.signed.may_open_runs(party)?)

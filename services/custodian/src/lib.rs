@@ -6,6 +6,7 @@
 
 pub mod budgets;
 pub mod config;
+pub mod dispositions;
 pub mod link_tables;
 pub mod registry;
 mod serve;

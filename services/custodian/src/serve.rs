@@ -12,6 +12,7 @@ use linkage_common::role::Listening;
 use linkage_crypto::oprf::ServerKey;
 use linkage_crypto::pseudonym::CustodianScalar;
 use linkage_proto::MAX_MESSAGE_BYTES;
+use linkage_proto::v1::dispositions_server::DispositionsServer;
 use linkage_proto::v1::oprf_server::OprfServer;
 use linkage_proto::v1::registry_server::RegistryServer;
 use rand_core::Rng;
@@ -45,6 +46,7 @@ pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> +
     let worker = tokio::spawn(work_on(custodian.clone()));
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(OprfServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    routes.add_service(DispositionsServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(RegistryServer::new(custodian).max_decoding_message_size(2 * MAX_MESSAGE_BYTES));
     let listening = Listening { address: config.listen, tls: &config.tls, crl: config.crl.as_deref(), limits: &config.limits };
     let served = linkage_common::role::serve_on(listening, routes, shutdown).await;

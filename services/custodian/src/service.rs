@@ -46,7 +46,7 @@ pub struct Custodian {
     pub work: Arc<Notify>,
 }
 
-fn not_committed() -> ServiceError {
+pub(crate) fn not_committed() -> ServiceError {
     ServiceError::unavailable("un partenaire du traitement n'a pas encore clos ses fiches ; réessayez plus tard")
 }
 
@@ -184,7 +184,12 @@ impl Custodian {
     }
 
     /// The parties that the broker names for a run, once all of them have committed their records of its period.
-    async fn parties_of_run(&self, run: &RunId, period: Period, names: &[String]) -> Result<Vec<PartyId>, ServiceError> {
+    pub(crate) async fn parties_of_run(
+        &self,
+        run: &RunId,
+        period: Period,
+        names: &[String],
+    ) -> Result<Vec<PartyId>, ServiceError> {
         let committed = self.store.committed(run).await?;
         let mut parties = Vec::new();
         for name in names {
