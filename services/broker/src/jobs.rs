@@ -16,6 +16,8 @@ use crate::store::{Run, State, Store};
 pub enum Step {
     /// Records that share tokens become candidate pairs, compared inside their blocks.
     Compare,
+    /// The custodian says which pairs of the run their owners have settled.
+    Settle,
     /// Pairs are weighed and clustered.
     Cluster,
     /// Clusters go to the custodian.
@@ -29,13 +31,14 @@ impl Step {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Compare => "compare",
+            Self::Settle => "settle",
             Self::Cluster => "cluster",
             Self::Deliver => "deliver",
             Self::Delete => "delete",
         }
     }
     fn parse(text: &str) -> Result<Self, ServiceError> {
-        [Self::Compare, Self::Cluster, Self::Deliver, Self::Delete]
+        [Self::Compare, Self::Settle, Self::Cluster, Self::Deliver, Self::Delete]
             .into_iter()
             .find(|s| s.as_str() == text)
             .ok_or_else(|| ServiceError::internal("unknown step in the store"))

@@ -1,14 +1,16 @@
-//! The broker's work as functions of bytes: uploads in, packed step outputs between, clusters of handles out.
+//! The broker's work as functions of bytes: uploads and settled pairs in, packed step outputs between, clusters of handles out.
 //!
 //! The worker stores each step's output before it starts the next; `linkage trial` calls the same functions in one
 //! process. Nothing here does input or output.
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use linkage_agreement::{Agreement, Handle, PartyId};
 use linkage_common::error::ServiceError;
 use linkage_linking::{
-    Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, Partition, PartyInput, Records, Report, Settings,
-    classify, cluster, compare_meetings, decide, join, report,
+    Applied, Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, Partition, PartyInput, Records, Report, ReportTerms,
+    Settings, classify, cluster, compare_meetings, decide, join, report,
 };
 use serde::Serialize;
 
@@ -41,6 +43,55 @@ pub struct RunReport<'r> {
     pub parties: &'r [PartyId],
     /// Report without labels.
     pub linkage: Report,
+    /// What came of the pairs that their owners have settled.
+    pub dispositions: Applied,
+}
+
+/// What a linkage comes to.
+#[derive(Debug, Clone)]
+pub struct Linked {
+    /// Clusters of handles.
+    pub clusters: Vec<Vec<Member>>,
+    /// Report without labels.
+    pub report: Report,
+    /// What came of the settled pairs.
+    pub dispositions: Applied,
+}
+
+/// Bytes of a packed settled pair: two handles and the verdict.
+const SETTLED_LEN: usize = 33;
+
+/// Refuses settled pairs (packed as in `SettledPairs.pairs`) that cannot be read.
+pub fn check_settled(packed: &[u8]) -> Result<(), ServiceError> {
+    let whole = packed.len().is_multiple_of(SETTLED_LEN);
+    if !whole || packed.chunks_exact(SETTLED_LEN).any(|pair| !matches!(pair.last(), Some(1 | 2))) {
+        return Err(ServiceError::invalid(
+            "les paires décidées par leurs détenteurs sont illisibles ; vérifiez la version du logiciel du tiers de confiance",
+        ));
+    }
+    Ok(())
+}
+
+/// The settled pairs among `records`. A handle that no party uploaded names a record without encodings: passed over.
+fn dispositions(records: &Records<'_>, packed: &[u8]) -> Result<Dispositions, ServiceError> {
+    check_settled(packed)?;
+    if packed.is_empty() {
+        return Ok(Dispositions::default());
+    }
+    let mut numbers = HashMap::with_capacity(records.len());
+    for record in 0..records.len() as u32 {
+        numbers.insert(records.handle(record).map_err(|e| fault(&e))?, record);
+    }
+    let (mut confirmed, mut refuted) = (Vec::new(), Vec::new());
+    for pair in packed.chunks_exact(SETTLED_LEN) {
+        let (handles, verdict) = pair.split_at(2 * Handle::LEN);
+        let (a, b) = handles.split_at(Handle::LEN);
+        let number = |handle| Handle::from_slice(handle).and_then(|h| numbers.get(&h)).copied();
+        if let (Some(a), Some(b)) = (number(a), number(b)) {
+            if verdict == [1] { confirmed.push((a, b)) } else { refuted.push((a, b)) }
+        }
+    }
+    Dispositions::new(confirmed, refuted).map_err(|e| fault(&e))
 }
 
 fn fault(error: &LinkError) -> ServiceError {
@@ -103,13 +154,15 @@ fn refuse_double_handles(records: &Records<'_>) -> Result<(), ServiceError> {
     Ok(())
 }
 
-/// Step two: weighs the pairs, decides, clusters. Returns the clusters of handles and the report.
+/// Step two: weighs the pairs, decides, clusters. `settled` holds the pairs that their owners have settled, packed as in
+/// `SettledPairs.pairs`.
 pub fn cluster_run(
     agreement: &Agreement,
     uploads: &[PartyUpload],
     comparisons: &[u8],
     blocks: &[u8],
-) -> Result<(Vec<Vec<Member>>, Report), ServiceError> {
+    settled: &[u8],
+) -> Result<Linked, ServiceError> {
     with_records(agreement, uploads, |records| {
         let comparisons = Comparisons::from_bytes(comparisons).map_err(|e| fault(&e))?;
         let blocks = serde_json::from_slice(blocks).map_err(ServiceError::internal)?;
@@ -119,8 +172,8 @@ pub fn cluster_run(
         }
         let model = classify(records, &comparisons, &merged).map_err(|e| fault(&e))?;
         let decided = decide(records, &comparisons, &model, &Settings::of(agreement));
-        let clusters = cluster(records, &decided, &Dispositions::default()).map_err(|e| fault(&e))?;
-        let made = report(records, &blocks, &comparisons, &model, &decided, &clusters);
+        let clusters = cluster(records, &decided, &dispositions(records, settled)?).map_err(|e| fault(&e))?;
+        let made = report(records, &blocks, &comparisons, &model, &decided, &clusters, &ReportTerms::of(agreement));
         let mut out = Vec::with_capacity(clusters.clusters.len());
         for cluster in &clusters.clusters {
             let mut members = Vec::with_capacity(cluster.members.len());
@@ -139,7 +192,7 @@ pub fn cluster_run(
             out.push(members);
         }
         out.sort_by_key(|c| c.first().map(|m| m.handle));
-        Ok((out, made))
+        Ok(Linked { clusters: out, report: made, dispositions: clusters.dispositions })
     })
 }
 

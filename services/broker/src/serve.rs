@@ -10,6 +10,7 @@ use linkage_common::gate::Gate;
 use linkage_common::role::Listening;
 use linkage_crypto::signing::SigningKey;
 use linkage_proto::MAX_MESSAGE_BYTES;
+use linkage_proto::v1::dispositions_client::DispositionsClient;
 use linkage_proto::v1::keys_server::KeysServer;
 use linkage_proto::v1::registry_client::RegistryClient;
 use linkage_proto::v1::runs_server::RunsServer;
@@ -41,7 +42,14 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
             .map_err(ServiceError::configuration)?;
     let broker = Broker { gate, store, blobs, work: Arc::new(Notify::new()) };
     let owner = format!("{:016x}", linkage_common::rng().next_u64());
-    let worker = Worker { broker: broker.clone(), outputs, custodian: RegistryClient::new(channel), signing, owner };
+    let worker = Worker {
+        broker: broker.clone(),
+        outputs,
+        custodian: RegistryClient::new(channel.clone()),
+        dispositions: DispositionsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        signing,
+        owner,
+    };
     let worker = tokio::spawn(worker.run());
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(RunsServer::new(broker.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));

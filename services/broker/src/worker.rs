@@ -11,7 +11,7 @@ use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_crypto::signing::SigningKey;
 use linkage_proto::MAX_BATCH_BYTES;
-use linkage_proto::v1::{self, registry_client::RegistryClient};
+use linkage_proto::v1::{self, dispositions_client::DispositionsClient, registry_client::RegistryClient};
 use sha2::{Digest, Sha256};
 use tonic::transport::Channel;
 
@@ -29,6 +29,9 @@ const MAX_PAUSE_S: i64 = 300;
 /// Attempts after which a fault that should have been mended by then ends the run: about a day of them.
 const MAX_ATTEMPTS: u32 = 300;
 
+/// Settled pairs that a party can account for, in bytes: as many as the custodian holds for it, of 33 bytes each.
+const MAX_SETTLED_BYTES: usize = 100_000 * 33;
+
 /// A worker and what it needs.
 pub struct Worker {
     /// Stores shared with the gRPC side.
@@ -37,6 +40,8 @@ pub struct Worker {
     pub outputs: BlobStore,
     /// The custodian.
     pub custodian: RegistryClient<Channel>,
+    /// The custodian, for pairs that their owners have settled.
+    pub dispositions: DispositionsClient<Channel>,
     /// Signs deletion records.
     pub signing: SigningKey,
     /// This worker's name in leases, drawn at start.
@@ -48,6 +53,7 @@ pub struct Worker {
 enum Output {
     Comparisons,
     Blocks,
+    Settled,
     Clusters(u64),
     Report,
 }
@@ -116,17 +122,23 @@ impl Worker {
                 let (comparisons, blocks) = blocking(move || pipeline::compare(&agreement, &uploads)).await?;
                 self.put(&run.id, Output::Comparisons, comparisons).await?;
                 self.put(&run.id, Output::Blocks, blocks).await?;
+                Step::Settle
+            }
+            Step::Settle => {
+                let settled = self.settled(run).await?;
+                self.put(&run.id, Output::Settled, settled).await?;
                 Step::Cluster
             }
             Step::Cluster => {
                 let (agreement, uploads) = (self.broker.gate.agreement().clone(), self.uploads(run).await?);
                 let (comparisons, blocks) =
                     (self.get(&run.id, Output::Comparisons).await?, self.get(&run.id, Output::Blocks).await?);
-                let (clusters, report) =
-                    blocking(move || pipeline::cluster_run(&agreement, &uploads, &comparisons, &blocks)).await?;
-                let report =
-                    serde_json::to_vec(&RunReport { parties: &run.parties, linkage: report }).map_err(ServiceError::internal)?;
-                for (number, batch) in pipeline::pack_clusters(&clusters, MAX_BATCH_BYTES).into_iter().enumerate() {
+                let settled = self.get(&run.id, Output::Settled).await?;
+                let linked =
+                    blocking(move || pipeline::cluster_run(&agreement, &uploads, &comparisons, &blocks, &settled)).await?;
+                let report = RunReport { parties: &run.parties, linkage: linked.report, dispositions: linked.dispositions };
+                let report = serde_json::to_vec(&report).map_err(ServiceError::internal)?;
+                for (number, batch) in pipeline::pack_clusters(&linked.clusters, MAX_BATCH_BYTES).into_iter().enumerate() {
                     self.put(&run.id, Output::Clusters(number as u64), batch).await?;
                 }
                 self.put(&run.id, Output::Report, report).await?;
@@ -164,6 +176,7 @@ impl Worker {
         let (place, number) = match output {
             Output::Comparisons => ("comparisons", 0),
             Output::Blocks => ("blocks", 0),
+            Output::Settled => ("settled", 0),
             Output::Clusters(number) => ("clusters", number),
             Output::Report => ("report", 0),
         };
@@ -177,6 +190,29 @@ impl Worker {
 
     async fn get(&self, run: &RunId, output: Output) -> Result<Bytes, ServiceError> {
         Ok(self.outputs.get(&Self::name(run, output)?).await?)
+    }
+
+    /// The pairs of the run that their owners have settled, as the custodian packs them. Asked for once: a step done again
+    /// works on the same.
+    async fn settled(&mut self, run: &Run) -> Result<Vec<u8>, ServiceError> {
+        let request = v1::SettledPairsRequest {
+            agreement: Some(self.broker.gate.reference()),
+            run_id: run.id.to_string(),
+            period: run.period.to_string(),
+            parties: run.parties.iter().map(ToString::to_string).collect(),
+        };
+        let answer = self.dispositions.get_settled_pairs(request).await.map_err(|s| ServiceError::from(&s))?;
+        let (mut stream, mut packed) = (answer.into_inner(), Vec::new());
+        while let Some(chunk) = stream.message().await.map_err(|s| ServiceError::from(&s))? {
+            packed.extend_from_slice(&chunk.pairs);
+            if packed.len() > MAX_SETTLED_BYTES * run.parties.len() {
+                return Err(ServiceError::too_large(
+                    "le tiers de confiance annonce plus de paires décidées qu'un partenaire n'en peut détenir ; vérifiez la version de son logiciel",
+                ));
+            }
+        }
+        pipeline::check_settled(&packed)?;
+        Ok(packed)
     }
 
     async fn deliver(&mut self, run: &Run) -> Result<(), ServiceError> {
@@ -283,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_is_away_is_waited_for_and_a_contradiction_ends_the_run() {
-        for step in [Step::Compare, Step::Cluster, Step::Deliver] {
+        for step in [Step::Compare, Step::Settle, Step::Cluster, Step::Deliver] {
             for kind in [ErrorKind::Unavailable, ErrorKind::Exhausted] {
                 assert_eq!(verdict(step, &of(kind), u32::MAX), Verdict::Postpone);
             }

@@ -119,7 +119,8 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
     }
     progress.step("appariement").at(0, 1);
     let (comparisons, blocks) = pipeline::compare(agreement.agreement(), &uploads)?;
-    let (clusters, linkage) = pipeline::cluster_run(agreement.agreement(), &uploads, &comparisons, &blocks)?;
+    let pipeline::Linked { clusters, report: linkage, .. } =
+        pipeline::cluster_run(agreement.agreement(), &uploads, &comparisons, &blocks, &[])?;
     progress.step("appariement").at(1, 1);
 
     let mut links = persons(&clusters, &owners);
