@@ -148,7 +148,7 @@ fn main() {
     let model = classify(&records, &comparisons, &frequencies).unwrap();
     let decided = decide(&records, &comparisons, &model, &settings);
     let clusters = cluster(&records, &decided, &Dispositions::default()).unwrap();
-    let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters);
+    let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters, &ReportTerms::new(settings));
     println!("linked in {:.1?}", start.elapsed());
 
     let who: Vec<(&str, usize, &str)> =

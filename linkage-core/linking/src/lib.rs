@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod compare;
 pub mod decide;
 pub mod dispositions;
+pub mod drift;
 mod filters;
 pub mod frequencies;
 pub mod join;
@@ -30,10 +31,11 @@ pub use cluster::{Abstained, Cluster, Clusters, MatchClass, Member, cluster};
 pub use compare::{Comparer, compare_payloads};
 pub use decide::{Decided, Outcome, Reason, Settings, decide};
 pub use dispositions::{Applied, Dispositions, Verdict};
+pub use drift::{Drift, Snapshot, drift};
 pub use frequencies::LevelFrequencies;
 pub use join::{Meeting, Meetings, Partition, join};
 pub use levels::{ComparisonVector, Dimension, DimensionKind, Dimensions, MAX_DIMENSIONS};
-pub use report::{Report, report};
+pub use report::{Report, ReportTerms, report};
 pub use view::{PartyInput, RecordIndex, Records};
 
 use linkage_agreement::Layout;
@@ -114,6 +116,7 @@ pub fn link(
     let model = classify(&records, &comparisons, frequencies)?;
     let decided = decide(&records, &comparisons, &model, settings);
     let clusters = cluster(&records, &decided, dispositions)?;
-    let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters);
+    let terms = ReportTerms::new(*settings);
+    let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters, &terms);
     Ok(Linkage { clusters, model, report })
 }

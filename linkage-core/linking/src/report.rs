@@ -9,17 +9,28 @@
 //! met in were tried first (Chao, Scand. J. Statist. 1984) and found useless: blocks of one pair depend on one another.
 //! Intervals are simple ones: 1.96 standard errors of the posteriors, and none to twice the figure for what did not
 //! meet. They say nothing of a model that is wrong.
+//!
+//! docs/report.md documents the JSON form, field by field.
+
+mod groups;
+mod outcomes;
+mod patterns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use linkage_agreement::Agreement;
 use serde::Serialize;
 
 use crate::classify::Shares;
 use crate::cluster::Clusters;
-use crate::decide::{Decided, Reason, probability};
+use crate::decide::{Decided, Reason, Settings, probability};
 use crate::join::BlockCounts;
 use crate::levels::{date_level, name_level};
 use crate::{ComparisonVector, Comparisons, DimensionKind, MatchClass, Model, RecordIndex, Records};
+use groups::Sources;
+pub use groups::{GroupCounts, GroupReport};
+use outcomes::{Fate, Outcomes};
+pub use patterns::{Example, Step, Waterfall};
 
 /// An estimate with an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -32,8 +43,29 @@ pub struct Estimate {
     pub high: f64,
 }
 
+/// What a report needs of the agreement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportTerms {
+    /// The decision rule.
+    pub settings: Settings,
+    /// Smallest count of a group of records, or of pairs of one pattern, that is shown.
+    pub minimum_cell: u64,
+}
+
+impl ReportTerms {
+    /// The terms of an agreement.
+    pub fn of(agreement: &Agreement) -> Self {
+        Self { settings: Settings::of(agreement), minimum_cell: u64::from(agreement.disclosure.minimum_cell) }
+    }
+    /// With the smallest count that agreements have by default.
+    pub fn new(settings: Settings) -> Self {
+        let default = linkage_agreement::model::Disclosure::default();
+        Self { settings, minimum_cell: u64::from(default.minimum_cell) }
+    }
+}
+
 /// One party's part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PartyReport {
     /// Records received, decoys among them.
     pub records: u64,
@@ -44,6 +76,16 @@ pub struct PartyReport {
     /// Records that compete with another one of the party for a third, though the agreement says that the list holds
     /// each person once: many of them mean that it does not.
     pub rivals: u64,
+    /// Records in a pair left open.
+    pub abstained: u64,
+    /// Expected right pairs among the linked ones of its records.
+    pub found_pairs: f64,
+    /// Expected matches of its records that were not linked, or did not meet.
+    pub missed_pairs: f64,
+    /// By quality of the date of birth.
+    pub by_date_quality: Vec<GroupReport>,
+    /// By rarity class of the rarest name.
+    pub by_rarity: Vec<GroupReport>,
 }
 
 /// One level's weight.
@@ -59,6 +101,8 @@ pub struct LevelReport {
     pub weight_bits: f64,
     /// Cross-party pairs that met at this level.
     pub pairs: u64,
+    /// Those of them that were linked.
+    pub linked: u64,
 }
 
 /// One dimension's weights.
@@ -68,6 +112,12 @@ pub struct DimensionReport {
     pub dimension: String,
     /// Its levels, level 0 (missing) left out.
     pub levels: Vec<LevelReport>,
+    /// Cross-party pairs that met with nothing to compare on one side.
+    pub missing: u64,
+    /// Those of them that were linked.
+    pub missing_linked: u64,
+    /// Share of m that comes from shipped tables and not from this run's matches, 0 to 1.
+    pub shipped_share: f64,
 }
 
 /// Pairs by weight: `from_bits <= weight < from_bits + 1`, the ends open.
@@ -77,6 +127,32 @@ pub struct Bin {
     pub from_bits: i32,
     /// Cross-party pairs that met.
     pub pairs: u64,
+    /// Those linked.
+    pub linked: u64,
+    /// Those left open.
+    pub abstained: u64,
+    /// The others.
+    pub refused: u64,
+}
+
+/// The bounds of the decision, in thousandths of a bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Bounds {
+    /// Weight from which a pair is linked, unless a rival or its cluster speaks against it.
+    pub link_millibits: i32,
+    /// Weight from which a pair that is not linked is left open.
+    pub abstain_millibits: i32,
+}
+
+/// Whether the run is large enough to speak for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Support {
+    /// Expected matches among the pairs that met: what weights are learnt from.
+    pub matches: f64,
+    /// Share of the weights that comes from shipped tables, 0 to 1.
+    pub shipped_priors_share: f64,
+    /// Whether that share is a tenth or more: estimates then say more of the tables than of the run.
+    pub few_pairs: bool,
 }
 
 /// What the candidate graph would let a broker reach that knew some records' persons.
@@ -125,12 +201,26 @@ pub struct Report {
     pub recall: Estimate,
     /// Pairs left open, by reason.
     pub abstained: BTreeMap<Reason, u64>,
+    /// The bounds that decided.
+    pub bounds: Bounds,
+    /// Typical pairs.
+    pub patterns: Vec<Waterfall>,
+    /// All parties' records by quality of the date of birth.
+    pub by_date_quality: Vec<GroupReport>,
+    /// All parties' records by rarity class of the rarest name.
+    pub by_rarity: Vec<GroupReport>,
+    /// Whether the run is large enough to speak for itself.
+    pub support: Support,
     /// What the candidate graph would let a broker reach.
     pub reach: Reach,
 }
 
 const HISTOGRAM_FROM: i32 = -30;
 const HISTOGRAM_TO: i32 = 50;
+/// Weight of the shipped agreements in `classify`, in matches for each dimension.
+const SHIPPED_MATCHES: f64 = 30.0;
+/// Share of shipped tables from which a run is called small.
+const FEW_PAIRS: f64 = 0.1;
 
 /// Makes the report from the outputs of all steps.
 pub fn report(
@@ -140,20 +230,15 @@ pub fn report(
     model: &Model,
     decided: &[Decided],
     clusters: &Clusters,
+    terms: &ReportTerms,
 ) -> Report {
-    let cluster_of: BTreeMap<RecordIndex, usize> = clusters
-        .clusters
-        .iter()
-        .enumerate()
-        .flat_map(|(number, cluster)| cluster.members.iter().map(move |m| (m.record, number)))
-        .collect();
-    let linked = |a, b| matches!((cluster_of.get(&a), cluster_of.get(&b)), (Some(x), Some(y)) if x == y);
+    let outcomes = Outcomes::of(records, comparisons, clusters);
 
     // Sums run over distinct weights in order, so that the order of records leaves no trace.
     let alone = records.parties() == 1;
     let mut by_weight: BTreeMap<i32, Tally> = BTreeMap::new();
     let (mut candidates, mut candidates_within) = (0, 0);
-    for (row, pair) in comparisons.rows.iter().zip(decided) {
+    for ((row, pair), fate) in comparisons.rows.iter().zip(decided).zip(&outcomes.fates) {
         if row.within {
             candidates_within += 1;
         } else {
@@ -164,33 +249,63 @@ pub fn report(
         }
         let tally = by_weight.entry(pair.millibits).or_default();
         tally.pairs += 1;
-        tally.linked += u64::from(linked(row.a, row.b));
+        match fate {
+            Fate::Linked => tally.linked += 1,
+            Fate::Abstained(_) => tally.abstained += 1,
+            Fate::Refused => {}
+        }
     }
     let linked_pairs = count_linked_pairs(records, clusters);
     let (precision, recall) = quality(&by_weight, linked_pairs, never_met(model, comparisons, alone));
     let others: f64 = by_weight.iter().map(|(&w, t)| t.pairs as f64 * probability(w.saturating_neg())).sum();
-    let certain = clusters.clusters.iter().flat_map(|c| &c.members).filter(|m| m.class == MatchClass::Certain).count() as u64;
+    let matches: f64 = by_weight.iter().map(|(&w, t)| t.pairs as f64 * probability(w)).sum();
+    let members = || clusters.clusters.iter().flat_map(|c| &c.members);
+    let certain = members().filter(|m| m.class == MatchClass::Certain).count() as u64;
     let mut abstained = BTreeMap::new();
     for pair in &clusters.abstained {
         *abstained.entry(pair.reason).or_default() += 1;
     }
+    let unmet = |comparisons: &Comparisons| never_met(model, comparisons, alone);
+    let sources = Sources { records, comparisons, decided, outcomes: &outcomes, alone, never_met: &unmet };
+    let (party_dates, by_date_quality) = sources.groups(&groups::DATE_QUALITY, terms.minimum_cell);
+    let (party_rarities, by_rarity) = sources.groups(&groups::RARITY, terms.minimum_cell);
+    let wholes = sources.counts(&groups::WHOLE).0.into_iter().map(|row| row.first().copied().unwrap_or_default());
+    let rivals = rivals(records, clusters);
+    let parties =
+        wholes.zip(party_dates).zip(party_rarities).zip(rivals).map(|(((whole, dates), rarities), rivals)| PartyReport {
+            records: whole.records,
+            met: whole.met,
+            linked: whole.linked,
+            rivals,
+            abstained: whole.abstained,
+            found_pairs: whole.found_pairs,
+            missed_pairs: whole.missed_met_pairs + whole.missed_unmet_pairs,
+            by_date_quality: dates,
+            by_rarity: rarities,
+        });
+    let shipped = SHIPPED_MATCHES / (SHIPPED_MATCHES + matches);
     Report {
-        parties: party_reports(records, comparisons, &cluster_of, clusters),
+        parties: parties.collect(),
         blocks: *blocks,
         candidates,
         candidates_within,
         non_matching_meetings_per_record: (2.0 * others / (records.len() as f64).max(1.0)).max(0.0),
         across: model.across,
         within: model.within,
-        weights: weights(model, comparisons, alone),
+        weights: weights(model, comparisons, &outcomes, alone),
         histogram: histogram(&by_weight),
         clusters: clusters.clusters.len() as u64,
         certain_members: certain,
-        probable_members: cluster_of.len() as u64 - certain,
+        probable_members: members().count() as u64 - certain,
         linked_pairs,
         precision,
         recall,
         abstained,
+        bounds: Bounds { link_millibits: terms.settings.link_millibits(), abstain_millibits: terms.settings.abstain_millibits() },
+        patterns: patterns::waterfalls(model, comparisons, decided, &outcomes, alone, terms),
+        by_date_quality,
+        by_rarity,
+        support: Support { matches, shipped_priors_share: shipped, few_pairs: shipped >= FEW_PAIRS },
         reach: reach(records.len(), comparisons),
     }
 }
@@ -200,6 +315,7 @@ pub fn report(
 struct Tally {
     pairs: u64,
     linked: u64,
+    abstained: u64,
 }
 
 fn count_linked_pairs(records: &Records<'_>, clusters: &Clusters) -> u64 {
@@ -272,20 +388,8 @@ fn never_met(model: &Model, comparisons: &Comparisons, alone: bool) -> f64 {
     unseen(s * g / none, sg) + unseen(s * d / none, sd) + unseen(g * d / none, gd) + unseen(s * g * d / (none * none), sgd)
 }
 
-fn party_reports(
-    records: &Records<'_>,
-    comparisons: &Comparisons,
-    clustered: &BTreeMap<RecordIndex, usize>,
-    clusters: &Clusters,
-) -> Vec<PartyReport> {
-    let mut met = vec![false; records.len()];
-    for row in &comparisons.rows {
-        for record in [row.a, row.b] {
-            if let Some(flag) = met.get_mut(record as usize) {
-                *flag = true;
-            }
-        }
-    }
+/// By party, the records that compete with another one of the party for a third.
+fn rivals(records: &Records<'_>, clusters: &Clusters) -> Vec<u64> {
     // Of a pair abstained from for a rival, the side that has one is the record of which a third has two.
     let mut partners: BTreeMap<(RecordIndex, usize), BTreeSet<RecordIndex>> = BTreeMap::new();
     for pair in clusters.abstained.iter().filter(|p| p.reason == Reason::Rival) {
@@ -294,51 +398,65 @@ fn party_reports(
         }
     }
     let rivals: BTreeSet<RecordIndex> = partners.into_values().filter(|rivals| rivals.len() > 1).flatten().collect();
-    let of = |party| {
-        let range = records.of_party(party);
-        PartyReport {
-            records: range.len() as u64,
-            met: met.get(range.start as usize..range.end as usize).unwrap_or(&[]).iter().filter(|&&m| m).count() as u64,
-            linked: clustered.range(range.clone()).count() as u64,
-            rivals: rivals.range(range).count() as u64,
-        }
-    };
-    (0..records.parties()).map(of).collect()
+    (0..records.parties()).map(|party| rivals.range(records.of_party(party)).count() as u64).collect()
 }
 
-fn weights(model: &Model, comparisons: &Comparisons, alone: bool) -> Vec<DimensionReport> {
-    let mut pairs: Vec<Vec<u64>> = model.dimensions.iter().map(|d| vec![0; d.m.len()]).collect();
-    for row in comparisons.rows.iter().filter(|row| row.within == alone) {
-        for (at, counts) in pairs.iter_mut().enumerate() {
-            if let Some(count) = counts.get_mut(usize::from(row.vector.level(at))) {
-                *count += 1;
+fn weights(model: &Model, comparisons: &Comparisons, outcomes: &Outcomes, alone: bool) -> Vec<DimensionReport> {
+    // Pairs, linked pairs and expected matches by distinct vector, so that sums have one order.
+    let mut patterns: BTreeMap<(bool, ComparisonVector), (u64, u64)> = BTreeMap::new();
+    for (row, fate) in comparisons.rows.iter().zip(&outcomes.fates) {
+        let (pairs, linked) = patterns.entry((row.within, row.vector)).or_default();
+        *pairs += 1;
+        *linked += u64::from(*fate == Fate::Linked);
+    }
+    let mut counts: Vec<Vec<(u64, u64)>> = model.dimensions.iter().map(|d| vec![(0, 0); d.m.len()]).collect();
+    let mut present = vec![0.0; model.dimensions.len()];
+    for (&(within, vector), &(pairs, linked)) in &patterns {
+        let matches = pairs as f64 * model.posterior(within, &vector).matched;
+        for (at, (counts, present)) in counts.iter_mut().zip(&mut present).enumerate() {
+            if vector.level(at) > 0 {
+                *present += matches;
+            }
+            if let Some(count) = counts.get_mut(usize::from(vector.level(at))).filter(|_| within == alone) {
+                count.0 += pairs;
+                count.1 += linked;
             }
         }
     }
-    let dimension = |(d, pairs): (&crate::classify::DimensionModel, Vec<u64>)| {
-        let rows = (0u8..).zip(d.m.iter().zip(&d.u).zip(pairs)).skip(1);
+    let dimension = |((d, counts), present): ((&crate::classify::DimensionModel, Vec<(u64, u64)>), f64)| {
+        let (missing, missing_linked) = counts.first().copied().unwrap_or_default();
+        let rows = (0u8..).zip(d.m.iter().zip(&d.u).zip(counts)).skip(1);
         DimensionReport {
             dimension: d.name.clone(),
             levels: rows
-                .map(|(level, ((&m, &u), pairs))| LevelReport {
+                .map(|(level, ((&m, &u), (pairs, linked)))| LevelReport {
                     level: d.kind.level_name(level),
                     m,
                     u,
                     weight_bits: d.weight_bits(level),
                     pairs,
+                    linked,
                 })
                 .collect(),
+            missing,
+            missing_linked,
+            shipped_share: SHIPPED_MATCHES / (SHIPPED_MATCHES + present),
         }
     };
-    model.dimensions.iter().zip(pairs).map(dimension).collect()
+    model.dimensions.iter().zip(counts).zip(present).map(dimension).collect()
 }
 
 fn histogram(by_weight: &BTreeMap<i32, Tally>) -> Vec<Bin> {
-    let mut bins: Vec<Bin> = (HISTOGRAM_FROM..HISTOGRAM_TO).map(|from_bits| Bin { from_bits, pairs: 0 }).collect();
+    let mut bins: Vec<Bin> = (HISTOGRAM_FROM..HISTOGRAM_TO)
+        .map(|from_bits| Bin { from_bits, pairs: 0, linked: 0, abstained: 0, refused: 0 })
+        .collect();
     for (&weight, tally) in by_weight {
         let bin = weight.div_euclid(1000).clamp(HISTOGRAM_FROM, HISTOGRAM_TO - 1) - HISTOGRAM_FROM;
         if let Some(bin) = usize::try_from(bin).ok().and_then(|bin| bins.get_mut(bin)) {
             bin.pairs += tally.pairs;
+            bin.linked += tally.linked;
+            bin.abstained += tally.abstained;
+            bin.refused += tally.pairs - tally.linked - tally.abstained;
         }
     }
     bins

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use linkage_agreement::Layout;
 use linkage_linking::{
     Clusters, Comparisons, Dispositions, LevelFrequencies, Linkage, MatchClass, Meetings, Model, Partition, PartyInput, Reason,
-    Records, Settings, classify, cluster, compare_meetings, decide, join, link, report,
+    Records, ReportTerms, Settings, classify, cluster, compare_meetings, decide, join, link, report,
 };
 use support::{Person, block_keys, layout, mix, record};
 
@@ -233,7 +233,7 @@ fn every_step_survives_packing() {
     let clusters = Clusters::from_bytes(&cluster(&records, &decided, &Dispositions::default()).unwrap().to_bytes()).unwrap();
     let whole = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
     assert_eq!(clusters, whole.clusters);
-    assert_eq!(report(&records, &meetings.blocks, &comparisons, &read, &decided, &clusters), whole.report);
+    assert_eq!(report(&records, &meetings.blocks, &comparisons, &read, &decided, &clusters, &ReportTerms::new(SETTINGS)), whole.report);
 }
 
 /// A record by party and position, wherever it stands in the input.

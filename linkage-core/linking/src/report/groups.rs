@@ -1,0 +1,165 @@
+//! Rates by party and kind of record: how many of those with a default date, or a rare name, are linked and missed.
+//!
+//! The broker knows of a record what its header says in clear, the quality of its date and how rare its names are;
+//! sex and age are the analyst's. Groups below the smallest count are suppressed, and others with them, because the
+//! totals are shown. Missed pairs are estimates: of those that met, by their posteriors; of those that did not, as for
+//! the whole run, from the errors of the group's pairs that met. A pair counts in every group that one of its records
+//! is in, so that groups do not add up to the whole.
+
+use std::collections::BTreeMap;
+
+use linkage_agreement::disclosure::protect_table;
+use linkage_agreement::{DateQuality, Layout};
+use serde::Serialize;
+
+use super::outcomes::{Fate, Outcomes};
+use crate::decide::{Decided, probability};
+use crate::{Comparison, Comparisons, Records};
+
+/// Counts and estimates of one group of records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct GroupCounts {
+    /// Records, decoys among them.
+    pub records: u64,
+    /// Records that met another one.
+    pub met: u64,
+    /// Records in a cluster.
+    pub linked: u64,
+    /// Records in a pair left open.
+    pub abstained: u64,
+    /// Expected right pairs among those linked.
+    pub found_pairs: f64,
+    /// Expected matches among the pairs that met and were not linked.
+    pub missed_met_pairs: f64,
+    /// Expected matches that did not meet.
+    pub missed_unmet_pairs: f64,
+}
+
+/// One group.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GroupReport {
+    /// `full`, `default`, `partial`, `missing`; rarity classes `1` (very common) to `7`, `0` without a name.
+    pub group: &'static str,
+    /// Its counts; none where suppressed.
+    pub counts: Option<GroupCounts>,
+}
+
+/// One way to divide records into groups.
+pub(super) struct Division {
+    pub names: &'static [&'static str],
+    pub group_of: fn(&Layout, u32) -> usize,
+    /// Whether to estimate what did not meet by group.
+    pub unmet: bool,
+}
+
+/// By quality of the date of birth.
+pub(super) const DATE_QUALITY: Division = Division {
+    names: &["full", "default", "partial", "missing"],
+    group_of: |_, header| match Layout::date_quality(header) {
+        DateQuality::Full => 0,
+        DateQuality::Default => 1,
+        DateQuality::Partial => 2,
+        DateQuality::Missing => 3,
+    },
+    unmet: true,
+};
+
+/// By rarity class of the rarest name.
+pub(super) const RARITY: Division = Division {
+    names: &["0", "1", "2", "3", "4", "5", "6", "7"],
+    group_of: |layout, header| {
+        let classes = layout.fields.iter().filter_map(|f| f.rarity_at).map(|at| Layout::rarity(header, at));
+        usize::from(classes.max().unwrap_or(0))
+    },
+    unmet: false,
+};
+
+/// All records of a party as one group.
+pub(super) const WHOLE: Division = Division { names: &["all"], group_of: |_, _| 0, unmet: true };
+
+/// What the groups are counted from.
+pub(super) struct Sources<'s, 'r> {
+    pub records: &'s Records<'r>,
+    pub comparisons: &'s Comparisons,
+    pub decided: &'s [Decided],
+    pub outcomes: &'s Outcomes,
+    /// Whether pairs are of one party.
+    pub alone: bool,
+    /// Estimates the matches that did not meet from pairs that did.
+    pub never_met: &'s dyn Fn(&Comparisons) -> f64,
+}
+
+/// Pairs of one group: by weight, linked and not; and the rows themselves.
+#[derive(Default)]
+struct Pairs {
+    linked: BTreeMap<i32, u64>,
+    open: BTreeMap<i32, u64>,
+    rows: Vec<Comparison>,
+}
+
+impl Sources<'_, '_> {
+    /// Counts by party and group, and by group over all parties, without suppression.
+    pub(super) fn counts(&self, division: &Division) -> (Vec<Vec<GroupCounts>>, Vec<GroupCounts>) {
+        let layout = self.records.layout();
+        let width = division.names.len();
+        let parties = self.records.parties();
+        let mut counts = vec![vec![GroupCounts::default(); width]; parties + 1];
+        let mut pairs: Vec<Vec<Pairs>> = (0..=parties).map(|_| (0..width).map(|_| Pairs::default()).collect()).collect();
+        // Record by record; the last row is of all parties.
+        let place = |record: u32| {
+            let group = self.records.header(record).map_or(0, |header| (division.group_of)(layout, header));
+            (self.records.party(record), group)
+        };
+        let flag = |flags: &[bool], record: u32| u64::from(flags.get(record as usize).copied().unwrap_or(false));
+        for record in 0..self.records.len() as u32 {
+            let (party, group) = place(record);
+            for row in [party, parties] {
+                if let Some(cell) = counts.get_mut(row).and_then(|row| row.get_mut(group)) {
+                    cell.records += 1;
+                    cell.met += flag(&self.outcomes.met, record);
+                    cell.linked += flag(&self.outcomes.linked, record);
+                    cell.abstained += flag(&self.outcomes.open, record);
+                }
+            }
+        }
+        for ((row, pair), fate) in self.comparisons.rows.iter().zip(self.decided).zip(&self.outcomes.fates) {
+            if row.within != self.alone {
+                continue;
+            }
+            let ((party_a, group_a), (party_b, group_b)) = (place(row.a), place(row.b));
+            let mut places = vec![(party_a, group_a), (party_b, group_b), (parties, group_a), (parties, group_b)];
+            places.sort_unstable();
+            places.dedup();
+            for (party, group) in places {
+                let Some(cell) = pairs.get_mut(party).and_then(|row| row.get_mut(group)) else { continue };
+                let by_weight = if *fate == Fate::Linked { &mut cell.linked } else { &mut cell.open };
+                *by_weight.entry(pair.millibits).or_default() += 1;
+                if division.unmet {
+                    cell.rows.push(*row);
+                }
+            }
+        }
+        let expected = |by_weight: &BTreeMap<i32, u64>| by_weight.iter().map(|(&w, &n)| probability(w) * n as f64).sum::<f64>();
+        for (cell, pairs) in counts.iter_mut().flatten().zip(pairs.into_iter().flatten()) {
+            cell.found_pairs = expected(&pairs.linked);
+            cell.missed_met_pairs = expected(&pairs.open);
+            if division.unmet {
+                cell.missed_unmet_pairs = (self.never_met)(&Comparisons { rows: pairs.rows });
+            }
+        }
+        let all = counts.pop().unwrap_or_default();
+        (counts, all)
+    }
+
+    /// The same after suppression of groups with fewer than `minimum` records, and of what would give them away.
+    pub(super) fn groups(&self, division: &Division, minimum: u64) -> (Vec<Vec<GroupReport>>, Vec<GroupReport>) {
+        let (parties, all) = self.counts(division);
+        let table: Vec<Vec<[u64; 1]>> = parties.iter().map(|row| row.iter().map(|c| [c.records]).collect()).collect();
+        let (hidden, hidden_all) = protect_table(&table, &[], minimum);
+        let show = |row: Vec<GroupCounts>, hidden: Vec<bool>| -> Vec<GroupReport> {
+            let cells = division.names.iter().zip(row).zip(hidden);
+            cells.map(|((group, counts), hidden)| GroupReport { group, counts: (!hidden).then_some(counts) }).collect()
+        };
+        (parties.into_iter().zip(hidden).map(|(row, hidden)| show(row, hidden)).collect(), show(all, hidden_all))
+    }
+}

@@ -1,0 +1,188 @@
+//! The report of a made-up linkage: waterfalls add up, groups are suppressed, nothing of a record is in it.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use linkage_agreement::Layout;
+use linkage_linking::classify::Shares;
+use linkage_linking::report::{Example, GroupReport, ReportTerms};
+use linkage_linking::{
+    Clusters, Comparisons, Decided, Dispositions, LevelFrequencies, Model, Partition, PartyInput, Records, Report, Settings,
+    classify, cluster, compare_meetings, decide, join, report,
+};
+use support::{Person, block_keys, layout, mix, record};
+
+const SETTINGS: Settings = Settings { block_cap: 16, false_link_cost: 20, lead_margin_decibits: 30, abstain_floor_permille: 500 };
+
+/// A person of the crowd; every twelfth without a known day of birth, every fortieth without any date.
+fn person(seed: u64) -> Person {
+    let syllables = ["BA", "LOU", "MAR", "TIN", "DE", "SAR", "KOF", "RI", "VAN", "CHE", "NO", "GUI", "PAS", "TO", "LEM", "FUR"];
+    let word = |part: u8| -> String {
+        (0..3).map(|n| syllables[mix(&[&seed.to_le_bytes(), &[part, n]]) as usize % syllables.len()]).collect()
+    };
+    let n = mix(&[b"crowd", &seed.to_le_bytes()]);
+    let year = 1930 + (n % 80) as u16;
+    let mut person = Person::new(&word(0), &word(1), (year, 1 + (n >> 8) as u8 % 12, 1 + (n >> 16) as u8 % 28));
+    person.classes = [1 + (n >> 24) as u8 % 7, 0, 3];
+    if seed % 12 == 0 {
+        (person.date, person.default_date) = (Some((year, 1, 1)), true);
+    }
+    if seed % 40 == 1 {
+        person.date = None;
+    }
+    person
+}
+
+/// One whole run of three parties of 400 records, each pair of which has 250 persons in common or none.
+struct Run {
+    layout: Layout,
+    parties: Vec<Vec<u8>>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let layout = layout(128, 4, 18);
+        let party = |party: u64| -> Vec<u8> {
+            let held = (150 * party..150 * party + 400).flat_map(|seed| {
+                let mut person = person(seed);
+                match mix(&[b"error", &seed.to_le_bytes(), &[party as u8]]) % 9 {
+                    0 => person.birth.insert(2, 'X'),
+                    1 => person.date = person.date.map(|(y, m, d)| (y, m, if person.default_date { d } else { 1 + d % 28 })),
+                    _ => {}
+                }
+                record(&layout, &person, &block_keys(&person), party << 32 | seed)
+            });
+            held.collect()
+        };
+        let parties = (0..3).map(party).collect();
+        Self { layout, parties }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&Records<'_>, &Comparisons, &Model, &[Decided], &Clusters, Report) -> T) -> T {
+        let input: Vec<_> = self.parties.iter().map(|p| PartyInput { duplicate_free: true, batches: vec![p] }).collect();
+        let records = Records::new(&self.layout, &input).unwrap();
+        let meetings = join(&records, 16, Partition::WHOLE).unwrap();
+        let comparisons = compare_meetings(&records, &meetings).unwrap();
+        let model = classify(&records, &comparisons, &LevelFrequencies::new(&self.layout)).unwrap();
+        let decided = decide(&records, &comparisons, &model, &SETTINGS);
+        let clusters = cluster(&records, &decided, &Dispositions::default()).unwrap();
+        let terms = ReportTerms::new(SETTINGS);
+        let made = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters, &terms);
+        look(&records, &comparisons, &model, &decided, &clusters, made)
+    }
+}
+
+#[test]
+fn a_waterfall_adds_up_to_the_weight_of_pairs_that_exist() {
+    Run::new().with(|_, comparisons, model, decided, clusters, made| {
+        assert!(made.patterns.iter().any(|w| w.example == Example::MostLinked), "{:?}", made.patterns);
+        for waterfall in &made.patterns {
+            let steps: i32 = waterfall.steps.iter().map(|s| s.millibits).sum();
+            let sum = waterfall.prior_millibits + steps + waterfall.related_millibits;
+            assert_eq!(sum, waterfall.total_millibits);
+            assert!(waterfall.pairs >= 11, "{waterfall:?}");
+            let same =
+                |(row, pair): (&linkage_linking::Comparison, &Decided)| {
+                    pair.millibits == waterfall.total_millibits
+                        && model.dimensions.iter().zip(&waterfall.steps).enumerate().all(|(at, (d, step))| {
+                            step.dimension == d.name && step.level == d.kind.level_name(row.vector.level(at))
+                        })
+                };
+            assert!(comparisons.rows.iter().zip(decided).filter(|p| same(*p)).count() as u64 >= waterfall.pairs);
+        }
+        assert!(!clusters.clusters.is_empty());
+    });
+}
+
+#[test]
+fn without_relatives_the_weights_of_fields_are_the_whole_weight() {
+    Run::new().with(|records, comparisons, model, _, _, _| {
+        let mut plain = model.clone();
+        plain.across = Shares { pairs: model.across.pairs, matches: model.across.matches, ..Shares::default() };
+        let decided = decide(records, comparisons, &plain, &SETTINGS);
+        let clusters = cluster(records, &decided, &Dispositions::default()).unwrap();
+        let blocks = join(records, 16, Partition::WHOLE).unwrap().blocks;
+        let made = report(records, &blocks, comparisons, &plain, &decided, &clusters, &ReportTerms::new(SETTINGS));
+        let most = made.patterns.iter().find(|w| w.example == Example::MostLinked).unwrap();
+        assert!(most.related_millibits.abs() <= 8, "only rounding is left: {most:?}");
+        assert!(most.steps.iter().all(|s| s.millibits != 0 || s.level == "missing"));
+    });
+}
+
+#[test]
+fn groups_add_up_and_small_ones_are_hidden() {
+    let run = Run::new();
+    run.with(|records, _, _, _, clusters, made| {
+        let named = |groups: &[GroupReport], name: &str| groups.iter().find(|g| g.group == name).unwrap().counts;
+        // 33 records of a party have a default date and 10 none: too few, so that the defaults are hidden with them.
+        for party in &made.parties {
+            assert_eq!(named(&party.by_date_quality, "missing"), None);
+            let shown: u64 = party.by_date_quality.iter().filter_map(|g| g.counts).map(|c| c.records).sum();
+            assert!(
+                shown == 0
+                    || party.records - shown >= 11 && party.by_date_quality.iter().filter(|g| g.counts.is_none()).count() >= 2
+            );
+            assert!(party.linked <= party.met && party.met <= party.records);
+        }
+        let full = named(&made.by_date_quality, "full").unwrap();
+        let missing = named(&made.by_date_quality, "missing").unwrap();
+        assert_eq!((missing.records, missing.met, missing.linked), (30, 0, 0), "records without a date meet nobody here");
+        let all: u64 = made.by_date_quality.iter().filter_map(|g| g.counts).map(|c| c.records).sum();
+        assert_eq!(all, records.len() as u64);
+        assert!(full.linked > 500 && full.found_pairs > 300.0, "{full:?}");
+        let rare: u64 = made.by_rarity.iter().filter_map(|g| g.counts).map(|c| c.linked).sum();
+        assert_eq!(rare, clusters.clusters.iter().map(|c| c.members.len() as u64).sum::<u64>());
+    });
+}
+
+#[test]
+fn the_histogram_divides_pairs_by_fate() {
+    Run::new().with(|_, _, _, _, clusters, made| {
+        assert!(made.histogram.iter().all(|b| b.linked + b.abstained + b.refused == b.pairs));
+        assert_eq!(made.histogram.iter().map(|b| b.abstained).sum::<u64>(), clusters.abstained.len() as u64);
+        let linked: u64 = made.histogram.iter().map(|b| b.linked).sum();
+        assert!(linked > 300 && linked <= made.linked_pairs);
+        assert_eq!(made.bounds.link_millibits, SETTINGS.link_millibits());
+        let names = made.weights.iter().map(|d| d.missing_linked + d.levels.iter().map(|l| l.linked).sum::<u64>());
+        assert!(names.into_iter().all(|n| n == linked));
+    });
+}
+
+#[test]
+fn shipped_tables_weigh_as_much_as_the_report_says() {
+    let layout = layout(128, 4, 18);
+    let side = |party: u64, persons: std::ops::Range<u64>| -> Vec<u8> {
+        persons
+            .flat_map(|seed| record(&layout, &person(seed * 2 + 3), &block_keys(&person(seed * 2 + 3)), party << 32 | seed))
+            .collect()
+    };
+    let made = |persons: u64| {
+        let sides = [side(0, 0..persons), side(1, 0..persons)];
+        let input: Vec<_> = sides.iter().map(|s| PartyInput { duplicate_free: true, batches: vec![s] }).collect();
+        linkage_linking::link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default())
+            .unwrap()
+            .report
+    };
+    let (small, large) = (made(40), made(900));
+    assert!(small.support.few_pairs && !large.support.few_pairs, "{:?} {:?}", small.support, large.support);
+    // All matches agree on sex: m = (n + P share) / (n + P), from which P follows.
+    let sex = large.weights.iter().find(|d| d.dimension.starts_with("sex")).unwrap();
+    let (m, share) = (sex.levels[1].m, 0.98);
+    let matches = large.support.matches;
+    let weight = matches * (1.0 - m) / (m - share);
+    assert!((weight / (weight + matches) - sex.shipped_share).abs() < 0.01, "{weight} {sex:?}");
+}
+
+#[test]
+fn the_report_holds_no_handle_and_no_token() {
+    let run = Run::new();
+    run.with(|records, _, _, _, _, made| {
+        let text = serde_json::to_string(&made).unwrap();
+        for record in 0..records.len() as u32 {
+            assert!(!text.contains(&records.handle(record).unwrap().to_hex()));
+        }
+        for person in (0..700).map(person) {
+            assert!(!text.contains(&person.birth) && !text.contains(&person.given));
+        }
+    });
+}
