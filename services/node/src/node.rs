@@ -2,7 +2,8 @@
 //!
 //! State files, all sealed: `refs` (keyed digest of a local id -> record reference), `archive/*`, `deliveries/AAAA-MM`
 //! (who was delivered, with minimised attributes), `names/AAAA-MM` (the file as delivered, until `delete_names`),
-//! `cache` (evaluations under keyed digests, until `delete_names`), `runs/RUN` (seed of an upload), `keys/*`.
+//! `cache` (evaluations under keyed digests, until `delete_names`), `runs/RUN` (seed of an upload), `keys/*`,
+//! `dispositions` (pairs settled with other parties, by record reference).
 
 use std::collections::HashMap;
 use std::fs;
@@ -248,8 +249,13 @@ impl Node {
 
     /// The references of local ids, in order, where the node knows them: for the operator who holds the file.
     pub fn references_of<'i>(&self, local_ids: impl Iterator<Item = &'i str>) -> Result<Vec<Option<RecordRef>>, NodeError> {
+        Ok(local_ids.map(self.reference_lookup()?).collect())
+    }
+
+    /// Gives the reference of a local id that a delivery has named.
+    pub(crate) fn reference_lookup(&self) -> Result<impl Fn(&str) -> Option<RecordRef> + '_, NodeError> {
         let refs = Refs::load(&self.vault)?;
-        Ok(local_ids.map(|id| refs.by_digest.get(&self.vault.digest("local-id", &[id.as_bytes()])).copied()).collect())
+        Ok(move |id: &str| refs.by_digest.get(&self.vault.digest("local-id", &[id.as_bytes()])).copied())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `linkage node`: what a partner's data officer runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -74,6 +74,24 @@ pub enum NodeCommand {
     DeleteNames {
         #[command(flatten)]
         node: Config,
+    },
+    /// Pairs settled with another party: put a file of them in, count them, take one back.
+    #[command(group(clap::ArgGroup::new("what").required(true)))]
+    Dispositions {
+        #[command(flatten)]
+        node: Config,
+        /// File of settled pairs: identifiant_local;partenaire;dossier;verdict;echeance.
+        #[arg(long, group = "what")]
+        input: Option<PathBuf>,
+        /// Count what was put in, and what is in force.
+        #[arg(long, group = "what")]
+        list: bool,
+        /// Take back this party's half of a dossier, by the code agreed with the partner.
+        #[arg(long, group = "what", value_name = "DOSSIER")]
+        withdraw: Option<String>,
+        /// Print the facts as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Work until stopped: inbox, ceremony, open runs.
     Serve {
@@ -170,10 +188,60 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
             let deleted = open(&node)?.delete_names()?;
             say(&format!("{deleted} fichier(s) supprimé(s) ; l'archive sert les traitements suivants sans les noms."));
         }
+        NodeCommand::Dispositions { node, input, withdraw, json, .. } => {
+            let node = open(&node)?;
+            dispositions(&node, input.as_deref(), withdraw.as_deref(), json).await?;
+        }
         NodeCommand::Serve { node } => match linkage_node::serve(config(&node.config)?, shutdown()).await {
             Err(NodeError::Refused(reason)) => bail!("{reason}"),
             done => done?,
         },
+    }
+    Ok(())
+}
+
+/// A file of settled pairs, or one to take back; neither: the list.
+async fn dispositions(node: &Node, input: Option<&Path>, withdraw: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let custodian = node.peers()?.custodian;
+    if let Some(file) = input {
+        let put = node.put_dispositions(file, custodian).await;
+        let summary = put.with_context(|| file.display().to_string())?;
+        if json {
+            return print_json(&summary);
+        }
+        say(&format!("{} lignes lues, {} prises en compte, {} écartées", summary.lines, summary.taken, summary.set_aside));
+        for (reason, n) in &summary.reasons {
+            say(&format!("  {n:>6}  {reason}"));
+        }
+        say(&format!(
+            "{} dossiers : {} en vigueur, {} en attente du partenaire, {} contredits par lui",
+            summary.dossiers, summary.in_force, summary.waiting, summary.contradicted
+        ));
+        say(&format!("Détail par ligne : {}", node.dispositions_report().display()));
+    } else if let Some(code) = withdraw {
+        let withdrawn = node.withdraw_disposition(code, custodian).await?;
+        if json {
+            return print_json(&json!({ "withdrawn": withdrawn }));
+        }
+        say(&match withdrawn {
+            0 => "Aucune décision de ce nœud sous ce dossier : vérifiez le code.".to_owned(),
+            n => format!("{n} décision(s) retirée(s) ; les traitements suivants n'en tiennent plus compte."),
+        });
+    } else {
+        let list = node.list_dispositions(custodian).await?;
+        if json {
+            return print_json(&list);
+        }
+        for (partner, [confirmed, refuted]) in &list.partners {
+            say(&format!("  {partner} : {confirmed} paires confirmées, {refuted} réfutées"));
+        }
+        say(&format!(
+            "Au tiers de confiance : {} en vigueur, {} en attente du partenaire, {} contredites par lui",
+            list.in_force, list.waiting, list.contradicted
+        ));
+        if let Some(day) = list.next_expiry {
+            say(&format!("Prochaine échéance : {day}"));
+        }
     }
     Ok(())
 }

@@ -31,6 +31,7 @@ mod words;
 mod workbook;
 
 pub(crate) use headers::squash;
+pub(crate) use lines::{Row, RowRead, RowReader};
 pub(crate) use reference::commune_code;
 pub(crate) use values::{amount, five_characters, is_insee, iso_date, year_month};
 
@@ -52,7 +53,6 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use charset::CharsetCheck;
-use lines::{Row, RowRead, RowReader};
 use plan::{Plan, column_names};
 use source::{ByteSource, FileGuard, Fingerprint};
 
@@ -359,6 +359,13 @@ fn read_start(file: &mut File, start: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(known)
+}
+
+/// A small text as its operator saved it, in UTF-8 where it was in UTF-16; other encodings as they are.
+pub(crate) fn utf8_of(bytes: &[u8]) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
+    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(bytes.len()));
+    ByteSource::new(bytes, charset::marked(bytes) == Some(Charset::Utf16)).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// A workbook's bytes, one more than the limit at most, so that the limit's breach shows.
