@@ -5,15 +5,18 @@
 //! comparable pairs, met or not: u is of random pairs, and a pair that did not meet has no part in the matches.
 //!
 //! Dimensions are taken as independent within a class, which fails where two persons share names, residence or date
-//! because they are related. So a pair that is no match may be of three classes, not one:
+//! because they are related. So a pair that is no match may be of four classes, not one:
 //! * *unrelated*: every dimension by chance;
 //! * *twins*: surname, date and home as within one person, given name by chance, sex as among twins;
-//! * *namesakes* (parent and child of one name, homonyms of one place): both names as within one person, date by chance.
+//! * *namesakes* (parent and child of one name, homonyms): both names as within one person, date as among namesakes;
+//! * *doubles*: namesakes who share the date of birth as well, and are told apart by birth place and home alone.
 //!
-//! The shares of the last two are estimated along, bounded by the share of matches so that the classes cannot change roles.
+//! The shares of the last three are estimated along, bounded by the share of matches so that the classes cannot change
+//! roles. Given names go by fashion, so that namesakes are more often of one year than chance would have it.
 
 use std::collections::BTreeMap;
 
+use crate::levels::date_level::{DEFAULT_SAME_YEAR, DIFFERENT, EQUAL_DEFAULT, MONTH_OFF, SAME_YEAR, YEAR_OFF};
 use crate::levels::{DimensionKind, code_level, name_level};
 use crate::pack::{Reader, Writer};
 use crate::{ComparisonVector, Dimensions, LevelFrequencies, LinkError, Meeting, Meetings, Records, compare::Comparer, prior};
@@ -26,17 +29,24 @@ const PRIOR_MATCHES: f64 = 30.0;
 const TWINS_ONE_SEX: f64 = 0.66;
 /// How often twins have home and place of birth in common beyond chance.
 const TWINS_HOME: f64 = 0.7;
-/// How often namesakes have.
+/// How often namesakes have their home, and their place of birth.
 const NAMESAKES_HOME: f64 = 0.4;
-/// Largest shares of twins and of namesakes, in matches.
-const MOST_RELATED: f64 = 0.2;
+const NAMESAKES_BIRTHPLACE: f64 = 0.1;
+/// Largest shares of twins and of namesakes, in matches: across parties, and within one, where a person rarely is twice.
+const MOST_RELATED: [f64; 2] = [0.2, 2.0];
+/// Largest share of doubles, in matches.
+const MOST_DOUBLES: f64 = 0.01;
 /// Twins for each match, before data: births of twins are 1.6 % of births, and not all are in two lists.
 const PRIOR_TWINS: f64 = 0.005;
 /// Namesakes for each match, before data: one father in fifty has a son of his own given name, and not all are in two
 /// lists.
 const PRIOR_NAMESAKES: f64 = 0.01;
-/// Weight of these two, in matches.
+/// Doubles for each match, before data.
+const PRIOR_DOUBLES: f64 = 0.001;
+/// Weight of these three, in matches.
 const PRIOR_RELATED: f64 = 300.0;
+/// How much more often than by chance namesakes are of one year.
+const NAMESAKES_ONE_YEAR: f64 = 3.0;
 const MAX_ROUNDS: u32 = 100;
 
 /// One pair that met, compared.
@@ -133,6 +143,8 @@ pub struct DimensionModel {
     pub m: Vec<f64>,
     /// Agreement by chance by level.
     pub u: Vec<f64>,
+    /// Agreement among namesakes by level: of a date; empty for other dimensions.
+    pub namesakes: Vec<f64>,
 }
 
 /// Shares of the classes among all comparable pairs of one kind (across parties, or within one).
@@ -146,6 +158,8 @@ pub struct Shares {
     pub twins: f64,
     /// Share of namesakes.
     pub namesakes: f64,
+    /// Share of doubles: namesakes of one date of birth.
+    pub doubles: f64,
 }
 
 /// The classifier of one run.
@@ -180,7 +194,8 @@ pub fn classify(records: &Records<'_>, comparisons: &Comparisons, frequencies: &
                     *missing = 1.0;
                 }
                 let u = frequencies.chance(at, &prior::chance(d.kind), PRIOR_CHANCE_PAIRS);
-                DimensionModel { kind: d.kind, name: d.name.clone(), m, u }
+                let namesakes = if d.kind == DimensionKind::Date { namesake_dates(&u) } else { Vec::new() };
+                DimensionModel { kind: d.kind, name: d.name.clone(), m, u, namesakes }
             })
             .collect(),
         across: Shares::default(),
@@ -220,9 +235,25 @@ fn first_shares(records: &Records<'_>) -> (Shares, Shares) {
     }
     let shares = |pairs: f64, expected: f64| {
         let matches = if pairs > 0.0 { (expected / pairs).clamp(1e-12, 0.5) } else { 1e-12 };
-        Shares { pairs, matches, twins: 0.02 * matches, namesakes: 0.02 * matches }
+        Shares { pairs, matches, twins: 0.02 * matches, namesakes: 0.02 * matches, doubles: PRIOR_DOUBLES * matches }
     };
     (shares(across, expected_across), shares(within, expected_within))
+}
+
+/// The date among namesakes: chance with years drawn together. Two who share the whole date are doubles, so that the levels
+/// of equality stay at chance. It is not learnt from the pairs: a mistyped date of one person would pass for a namesake's.
+fn namesake_dates(u: &[f64]) -> Vec<f64> {
+    let drawn = |(level, &u): (usize, &f64)| match u8::try_from(level) {
+        Ok(SAME_YEAR | DEFAULT_SAME_YEAR..YEAR_OFF | MONTH_OFF..EQUAL_DEFAULT) => NAMESAKES_ONE_YEAR * u,
+        _ => u,
+    };
+    let mut dates: Vec<f64> = u.iter().enumerate().map(drawn).collect();
+    // What years drawn together gain, different dates lose.
+    let gained: f64 = dates.iter().skip(1).sum::<f64>() - u.iter().skip(1).sum::<f64>();
+    if let Some(different) = dates.get_mut(usize::from(DIFFERENT)) {
+        *different = (*different - gained).max(*different / 2.0);
+    }
+    dates
 }
 
 /// Natural logarithms of the likelihood of one vector in each class.
@@ -230,6 +261,7 @@ struct Likelihoods {
     matched: f64,
     twins: f64,
     namesakes: f64,
+    doubles: f64,
     unrelated: f64,
 }
 
@@ -242,6 +274,8 @@ pub struct Posterior {
     pub twins: f64,
     /// Namesakes.
     pub namesakes: f64,
+    /// Namesakes of one date of birth.
+    pub doubles: f64,
 }
 
 impl Model {
@@ -249,32 +283,36 @@ impl Model {
 
     /// Log2 odds that a pair is one person's, in thousandths of a bit (whole, so that no later sum depends on order).
     pub fn weight_millibits(&self, within: bool, vector: &ComparisonVector) -> i32 {
-        let shares = if within { &self.within } else { &self.across };
-        let l = self.likelihoods(vector);
-        let rest = (1.0 - shares.matches - shares.twins - shares.namesakes).max(1e-9);
-        let against = log_sum([
-            l.twins + shares.twins.max(1e-300).ln(),
-            l.namesakes + shares.namesakes.max(1e-300).ln(),
-            l.unrelated + rest.ln(),
-        ]);
-        let odds = l.matched + shares.matches.max(1e-300).ln() - against;
+        let [matched, against @ ..] = self.joint(within, vector);
+        let odds = matched - log_sum(against);
         (odds / std::f64::consts::LN_2 * 1000.0).round().clamp(-100_000.0, 100_000.0) as i32
     }
 
     /// Probabilities of the classes for one vector.
     pub fn posterior(&self, within: bool, vector: &ComparisonVector) -> Posterior {
+        let joint = self.joint(within, vector);
+        let all = log_sum(joint);
+        let [matched, twins, namesakes, doubles, _] = joint.map(|class| (class - all).exp());
+        Posterior { matched, twins, namesakes, doubles }
+    }
+
+    /// Logarithms of the joint probabilities of the vector and each class: matched, twins, namesakes, doubles, unrelated.
+    fn joint(&self, within: bool, vector: &ComparisonVector) -> [f64; 5] {
         let shares = if within { &self.within } else { &self.across };
         let l = self.likelihoods(vector);
-        let rest = (1.0 - shares.matches - shares.twins - shares.namesakes).max(1e-9);
-        let matched = l.matched + shares.matches.max(1e-300).ln();
-        let twins = l.twins + shares.twins.max(1e-300).ln();
-        let namesakes = l.namesakes + shares.namesakes.max(1e-300).ln();
-        let all = log_sum([matched, twins, namesakes, l.unrelated + rest.ln()]);
-        Posterior { matched: (matched - all).exp(), twins: (twins - all).exp(), namesakes: (namesakes - all).exp() }
+        let rest = (1.0 - shares.matches - shares.twins - shares.namesakes - shares.doubles).max(1e-9);
+        let of = |likelihood: f64, share: f64| likelihood + share.max(1e-300).ln();
+        [
+            of(l.matched, shares.matches),
+            of(l.twins, shares.twins),
+            of(l.namesakes, shares.namesakes),
+            of(l.doubles, shares.doubles),
+            l.unrelated + rest.ln(),
+        ]
     }
 
     fn likelihoods(&self, vector: &ComparisonVector) -> Likelihoods {
-        let mut l = Likelihoods { matched: 0.0, twins: 0.0, namesakes: 0.0, unrelated: 0.0 };
+        let mut l = Likelihoods { matched: 0.0, twins: 0.0, namesakes: 0.0, doubles: 0.0, unrelated: 0.0 };
         // Codes and texts are parts of one address: related persons have all of it in common or nothing.
         let (mut address_m, mut address_u) = (1.0, 1.0);
         let has = |kind| self.dimensions.iter().any(|d| d.kind == kind);
@@ -288,45 +326,48 @@ impl Model {
             }
             let (m, u) = (probability(&dimension.m, level), probability(&dimension.u, level));
             let home = |shared: f64| shared * m + (1.0 - shared) * u;
-            let (twins, namesakes) = match dimension.kind {
-                DimensionKind::Surname if level >= name_level::SWAPPED_CLOSE => (u, m),
-                DimensionKind::Surname => (m, m),
-                DimensionKind::Given => (u, m),
-                DimensionKind::Date => (m, u),
-                DimensionKind::Sex if level == code_level::EQUAL => (TWINS_ONE_SEX, m),
-                DimensionKind::Sex => (1.0 - TWINS_ONE_SEX, m),
-                DimensionKind::Place => (home(TWINS_HOME), home(NAMESAKES_HOME)),
+            let (twins, namesakes, doubles) = match dimension.kind {
+                DimensionKind::Surname if level >= name_level::SWAPPED_CLOSE => (u, m, m),
+                DimensionKind::Surname => (m, m, m),
+                DimensionKind::Given => (u, m, m),
+                DimensionKind::Date => (m, probability(&dimension.namesakes, level), m),
+                DimensionKind::Sex if level == code_level::EQUAL => (TWINS_ONE_SEX, m, m),
+                DimensionKind::Sex => (1.0 - TWINS_ONE_SEX, m, m),
+                DimensionKind::Place => (home(TWINS_HOME), home(NAMESAKES_BIRTHPLACE), u),
                 DimensionKind::Category | DimensionKind::Text => {
                     address_m *= m;
                     address_u *= u;
-                    (1.0, 1.0)
+                    (1.0, 1.0, 1.0)
                 }
             };
             l.matched += m.ln();
             l.unrelated += u.ln();
             l.twins += twins.ln();
             l.namesakes += namesakes.ln();
+            l.doubles += doubles.ln();
         }
         l.twins += (TWINS_HOME * address_m + (1.0 - TWINS_HOME) * address_u).ln();
         l.namesakes += (NAMESAKES_HOME * address_m + (1.0 - NAMESAKES_HOME) * address_u).ln();
+        l.doubles += address_u.ln();
         // Without a given name twins, and without a date namesakes, could not be told from one person.
         if !has(DimensionKind::Given) {
             l.twins = f64::NEG_INFINITY;
         }
         if !has(DimensionKind::Date) {
             l.namesakes = f64::NEG_INFINITY;
+            l.doubles = f64::NEG_INFINITY;
         }
         l
     }
 
     fn maximise(&mut self, patterns: &BTreeMap<(bool, ComparisonVector), u64>) {
         let mut counts: Vec<Vec<f64>> = self.dimensions.iter().map(|d| vec![0.0; d.m.len()]).collect();
-        let (mut across, mut within) = ([0.0; 3], [0.0; 3]);
+        let (mut across, mut within) = ([0.0; 4], [0.0; 4]);
         for (&(is_within, vector), &pairs) in patterns {
             let p = self.posterior(is_within, &vector);
             let pairs = pairs as f64;
             let sums = if is_within { &mut within } else { &mut across };
-            for (sum, share) in sums.iter_mut().zip([p.matched, p.twins, p.namesakes]) {
+            for (sum, share) in sums.iter_mut().zip([p.matched, p.twins, p.namesakes, p.doubles]) {
                 *sum += pairs * share;
             }
             for (at, table) in counts.iter_mut().enumerate() {
@@ -336,16 +377,19 @@ impl Model {
             }
         }
         let has_sex = self.dimensions.iter().any(|d| d.kind == DimensionKind::Sex);
-        for (shares, [matched, twins, namesakes]) in [(&mut self.across, across), (&mut self.within, within)] {
+        let kinds = [(&mut self.across, across), (&mut self.within, within)];
+        for ((shares, [matched, twins, namesakes, doubles]), most) in kinds.into_iter().zip(MOST_RELATED) {
             if shares.pairs > 0.0 {
                 shares.matches = (matched / shares.pairs).clamp(1e-15, 0.5);
-                let related = |sum: f64, prior: f64| {
+                let bounded = |sum: f64, prior: f64, most: f64| {
                     let share = (sum + prior * PRIOR_RELATED) / (matched + PRIOR_RELATED);
-                    share.min(MOST_RELATED) * shares.matches
+                    share.min(most) * shares.matches
                 };
+                let related = |sum, prior| bounded(sum, prior, most);
                 // Twins of one sex look like one person under two given names; those of two sexes give them away.
                 shares.twins = if has_sex { related(twins, PRIOR_TWINS) } else { PRIOR_TWINS * shares.matches };
                 shares.namesakes = related(namesakes, PRIOR_NAMESAKES);
+                shares.doubles = bounded(doubles, PRIOR_DOUBLES, MOST_DOUBLES);
             }
         }
         for (dimension, counts) in self.dimensions.iter_mut().zip(&counts) {
@@ -361,14 +405,14 @@ impl Model {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new(Self::KIND);
         for shares in [&self.across, &self.within] {
-            for value in [shares.pairs, shares.matches, shares.twins, shares.namesakes] {
+            for value in [shares.pairs, shares.matches, shares.twins, shares.namesakes, shares.doubles] {
                 out.f64(value);
             }
         }
         out.u32(self.rounds);
         out.u64(self.dimensions.len() as u64);
         for dimension in &self.dimensions {
-            for value in dimension.m.iter().chain(&dimension.u) {
+            for value in dimension.m.iter().chain(&dimension.u).chain(&dimension.namesakes) {
                 out.f64(*value);
             }
         }
@@ -378,7 +422,8 @@ impl Model {
     pub fn from_bytes(dimensions: &Dimensions, bytes: &[u8]) -> Result<Self, LinkError> {
         let mut input = Reader::new(Self::KIND, bytes)?;
         let mut shares = || -> Result<Shares, LinkError> {
-            Ok(Shares { pairs: input.f64()?, matches: input.f64()?, twins: input.f64()?, namesakes: input.f64()? })
+            let (pairs, matches, twins) = (input.f64()?, input.f64()?, input.f64()?);
+            Ok(Shares { pairs, matches, twins, namesakes: input.f64()?, doubles: input.f64()? })
         };
         let (across, within) = (shares()?, shares()?);
         let rounds = input.u32()?;
@@ -389,7 +434,8 @@ impl Model {
         for dimension in dimensions.iter() {
             let mut table = || (0..dimension.kind.levels()).map(|_| input.f64()).collect::<Result<Vec<f64>, _>>();
             let (m, u) = (table()?, table()?);
-            models.push(DimensionModel { kind: dimension.kind, name: dimension.name.clone(), m, u });
+            let namesakes = if dimension.kind == DimensionKind::Date { table()? } else { Vec::new() };
+            models.push(DimensionModel { kind: dimension.kind, name: dimension.name.clone(), m, u, namesakes });
         }
         input.finish()?;
         Ok(Self { dimensions: models, across, within, rounds })

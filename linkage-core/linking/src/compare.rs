@@ -19,7 +19,7 @@ use crate::view::check_layout;
 
 /// Most name fields that a header can describe.
 const MAX_NAMES: usize = 10;
-/// Most bits of `Flags`: nine date slots and a swap's two, plus presence.
+/// What is the same in every block: bits 0 to 9 equality, 16 to 24 presence on both sides, 26 to 28 on either.
 type Flags = u32;
 
 /// Compares payloads of one layout. Build once, use for all pairs.
@@ -127,7 +127,7 @@ impl<'l> Comparer<'l> {
                     text.add(&self.sizes, fa, fb, ones(fa), ones(fb));
                 }
                 DimensionKind::Date => *flags &= date_flags(field, a, b),
-                DimensionKind::Place => *flags &= slot_flags(field, a, b, 3),
+                DimensionKind::Place => *flags &= place_flags(field, a, b),
                 DimensionKind::Sex | DimensionKind::Category => *flags &= slot_flags(field, a, b, 1),
             }
         }
@@ -302,14 +302,24 @@ fn slot(payload: &[u8], field: &FieldPlace, slot: usize) -> u16 {
     payload.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes)
 }
 
-/// Bit n: slot n present on both sides and equal. Bit 16 + n: present on both sides.
+/// Bit n: slot n present on both sides and equal. Bit `BOTH + n`: present on both sides.
 fn slot_flags(field: &FieldPlace, a: &[u8], b: &[u8], slots: usize) -> Flags {
     (0..slots).fold(0, |flags, n| {
         let (x, y) = (slot(a, field, n), slot(b, field, n));
         let both = x != 0 && y != 0;
-        flags | Flags::from(both && x == y) << n | Flags::from(both) << (16 + n)
+        flags | Flags::from(both && x == y) << n | Flags::from(both) << (BOTH + n)
     })
 }
+
+/// As `slot_flags`. Bit `EITHER + n`: present on one side at least.
+fn place_flags(field: &FieldPlace, a: &[u8], b: &[u8]) -> Flags {
+    (0..3).fold(slot_flags(field, a, b, 3), |flags, n| {
+        flags | Flags::from(slot(a, field, n) != 0 || slot(b, field, n) != 0) << (EITHER + n)
+    })
+}
+
+const BOTH: usize = 16;
+const EITHER: usize = 26;
 
 /// Bit of `date_flags`: day of one equals month of the other, both ways, and day and month differ.
 const EXCHANGED: usize = 9;
@@ -328,7 +338,7 @@ fn date_level_of(flags: Flags, header_a: u32, header_b: u32) -> u8 {
     let (quality_a, quality_b) = (Layout::date_quality(header_a), Layout::date_quality(header_b));
     let either = |quality| quality_a == quality || quality_b == quality;
     let equal = |n: usize| flags >> n & 1 == 1;
-    let both = |n: usize| flags >> (16 + n) & 1 == 1;
+    let both = |n: usize| flags >> (BOTH + n) & 1 == 1;
     let (year, month, day) = (equal(s::YEAR), equal(s::MONTH), equal(s::DAY));
     let by_one = equal(s::HALF) || equal(s::HALF_SHIFTED);
 
@@ -383,26 +393,35 @@ fn date_level_of(flags: Flags, header_a: u32, header_b: u32) -> u8 {
 }
 
 fn place_level_of(flags: Flags) -> u8 {
+    use place_level as level;
     use place_slot as s;
     let equal = |n: usize| flags >> n & 1 == 1;
-    let both = |n: usize| flags >> (16 + n) & 1 == 1;
+    let both = |n: usize| flags >> (BOTH + n) & 1 == 1;
+    let either = |n: usize| flags >> (EITHER + n) & 1 == 1;
+    let differ = |n: usize| both(n) && !equal(n);
     if equal(s::COMMUNE) {
-        place_level::COMMUNE
+        level::COMMUNE
     } else if equal(s::DEPARTMENT) {
-        place_level::DEPARTMENT
-    } else if both(s::DEPARTMENT) || (both(s::COUNTRY) && !equal(s::COUNTRY)) {
-        place_level::DIFFERENT
+        if differ(s::COMMUNE) { level::OTHER_COMMUNE } else { level::DEPARTMENT }
+    } else if differ(s::DEPARTMENT) || differ(s::COUNTRY) {
+        level::DIFFERENT
     } else if equal(s::COUNTRY) {
-        place_level::COUNTRY
-    } else if both(s::COMMUNE) {
-        place_level::DIFFERENT
+        if either(s::DEPARTMENT) {
+            level::COUNTRY
+        } else if differ(s::COMMUNE) {
+            level::ABROAD_OTHER_TOWN
+        } else {
+            level::ABROAD
+        }
+    } else if differ(s::COMMUNE) {
+        level::OTHER_TOWN
     } else {
-        place_level::MISSING
+        level::MISSING
     }
 }
 
 fn code_level_of(flags: Flags) -> u8 {
-    match (flags >> 16 & 1, flags & 1) {
+    match (flags >> BOTH & 1, flags & 1) {
         (0, _) => code_level::MISSING,
         (_, 0) => code_level::DIFFERENT,
         _ => code_level::EQUAL,

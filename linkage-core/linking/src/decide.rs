@@ -150,10 +150,11 @@ pub fn decide(records: &Records<'_>, comparisons: &Comparisons, model: &Model, s
 
 fn reason(model: &Model, row: &Comparison) -> Reason {
     let p = model.posterior(row.within, &row.vector);
-    let unrelated = 1.0 - p.matched - p.twins - p.namesakes;
-    if p.twins >= p.namesakes && p.twins >= unrelated {
+    let namesakes = p.namesakes + p.doubles;
+    let unrelated = 1.0 - p.matched - p.twins - namesakes;
+    if p.twins >= namesakes && p.twins >= unrelated {
         Reason::Twins
-    } else if p.namesakes >= unrelated {
+    } else if namesakes >= unrelated {
         Reason::Namesakes
     } else {
         Reason::Uncertain

@@ -102,12 +102,21 @@ pub mod place_level {
     pub const MISSING: u8 = 0;
     /// Another country or département.
     pub const DIFFERENT: u8 = 1;
-    /// Same country, nothing more known.
-    pub const COUNTRY: u8 = 2;
-    /// Same département.
-    pub const DEPARTMENT: u8 = 3;
+    /// Two towns of different names, of which no country or département is known on both sides. Names of towns abroad
+    /// are written in many ways, so that this says less than `DIFFERENT`.
+    pub const OTHER_TOWN: u8 = 2;
+    /// Same département, another commune.
+    pub const OTHER_COMMUNE: u8 = 3;
+    /// Same country, which one side at least tells no more of though the other knows a département: France.
+    pub const COUNTRY: u8 = 4;
+    /// Same country, no département on either side, towns of different names.
+    pub const ABROAD_OTHER_TOWN: u8 = 5;
+    /// Same country, no département on either side: abroad, but for two sides that know no more than France.
+    pub const ABROAD: u8 = 6;
+    /// Same département, nothing more known.
+    pub const DEPARTMENT: u8 = 7;
     /// Same commune.
-    pub const COMMUNE: u8 = 4;
+    pub const COMMUNE: u8 = 8;
 }
 
 /// Levels of `Sex` and `Category`.
@@ -147,7 +156,7 @@ impl DimensionKind {
             Self::Surname | Self::Given => 25,
             Self::Date => 16,
             Self::Sex | Self::Category => 3,
-            Self::Place => 5,
+            Self::Place => 9,
             Self::Text => 7,
         }
     }
@@ -187,7 +196,17 @@ impl DimensionKind {
                 "equal",
             ]),
             Self::Sex | Self::Category => fixed(&["missing", "different", "equal"]),
-            Self::Place => fixed(&["missing", "different", "country", "departement", "commune"]),
+            Self::Place => fixed(&[
+                "missing",
+                "different",
+                "other town",
+                "other commune of the departement",
+                "country",
+                "abroad, other town",
+                "abroad",
+                "departement",
+                "commune",
+            ]),
             Self::Text => fixed(&["missing", "different", "poor", "low", "medium", "high", "exact"]),
         }
     }

@@ -23,7 +23,7 @@ pub(crate) fn match_agreement(kind: DimensionKind) -> Vec<f64> {
             &[0.0, 0.008, 0.004, 0.004, 0.002, 0.012, 0.003, 0.003, 0.010, 0.010, 0.010, 0.006, 0.012, 0.012, 0.02, 0.88]
         }
         DimensionKind::Sex => &[0.0, 0.02, 0.98],
-        DimensionKind::Place => &[0.0, 0.10, 0.08, 0.12, 0.70],
+        DimensionKind::Place => &[0.0, 0.04, 0.05, 0.01, 0.08, 0.02, 0.10, 0.05, 0.65],
         DimensionKind::Category => &[0.0, 0.2, 0.8],
         DimensionKind::Text => &[0.0, 0.10, 0.03, 0.04, 0.05, 0.10, 0.68],
     })
@@ -44,7 +44,7 @@ pub(crate) fn chance(kind: DimensionKind) -> Vec<f64> {
             &[0.0, 0.917, 0.015, 0.05, 2e-3, 1e-3, 5e-4, 1.9e-3, 7e-4, 1e-4, 4.5e-4, 7e-4, 4e-4, 2e-5, 2e-5, 4.5e-5]
         }
         DimensionKind::Sex => &[0.0, 0.5, 0.5],
-        DimensionKind::Place => &[0.0, 0.85, 0.07, 0.05, 0.03],
+        DimensionKind::Place => &[0.0, 0.70, 0.10, 0.05, 0.07, 0.01, 0.03, 0.01, 0.03],
         DimensionKind::Category => &[0.0, 0.98, 0.02],
         DimensionKind::Text => &[0.0, 0.93, 0.05, 0.01, 2e-3, 1e-3, 2e-3],
     })
