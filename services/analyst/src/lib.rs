@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod config;
+pub mod fairness;
 pub mod fetch;
 mod serve;
 pub mod service;

@@ -4,17 +4,19 @@
 //! `attributes` holds record pseudonym, household pseudonym and the agreement's minimised attributes;
 //! `supersessions.csv` the persons that a run replaced; `report.json` the broker's report without labels.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow_array::{Array as _, ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow_schema::{DataType, Field, Schema};
 use linkage_agreement::{Pseudonym, RunId};
 use linkage_cohort::{LinkRow, MatchClass};
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
@@ -118,6 +120,30 @@ impl Tables {
         Ok(folder)
     }
 
+    /// Values of the attributes `wanted`, by record, in this order; none for one that the agreement lets not travel.
+    pub fn attribute_columns(&self, run: &RunId, wanted: &[&str]) -> Result<Vec<Option<Values>>, ServiceError> {
+        let broken = || ServiceError::internal("an attribute table on disk is damaged; fetch it again");
+        let file = fs::File::open(self.run_folder(run).join("attributes.parquet"))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
+        let mut out: Vec<Option<Values>> = vec![None; wanted.len()];
+        for batch in reader.map_err(|_| broken())? {
+            let batch = batch.map_err(|_| broken())?;
+            let column = |name: &str| batch.column_by_name(name).and_then(|c| c.as_any().downcast_ref::<StringArray>());
+            let records = column("record").ok_or_else(broken)?;
+            for (name, values) in wanted.iter().zip(&mut out) {
+                let Some(cells) = column(name) else { continue };
+                let values = values.get_or_insert_default();
+                for (record, cell) in records.iter().zip(cells) {
+                    let record = record.and_then(Pseudonym::from_hex).ok_or_else(broken)?;
+                    if let Some(cell) = cell {
+                        values.insert(record, cell.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+
     /// Reads a run's link table back.
     pub fn links(&self, run: &RunId) -> Result<Vec<LinkRow>, ServiceError> {
         let text = fs::read_to_string(self.run_folder(run).join(format!("{LINK_TABLE}.csv"))).map_err(|_| {
@@ -142,6 +168,9 @@ impl Tables {
             .collect()
     }
 }
+
+/// Values of one attribute by record.
+pub type Values = HashMap<Pseudonym, String>;
 
 /// One column: its name and its cells.
 enum Column {

@@ -9,6 +9,7 @@ pub mod jobs;
 pub mod pipeline;
 mod serve;
 pub mod service;
+pub mod snapshots;
 pub mod store;
 pub mod worker;
 

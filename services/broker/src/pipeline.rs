@@ -9,10 +9,12 @@ use bytes::Bytes;
 use linkage_agreement::{Agreement, Handle, PartyId};
 use linkage_common::error::ServiceError;
 use linkage_linking::{
-    Applied, Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, Partition, PartyInput, Records, Report, ReportTerms,
-    Settings, classify, cluster, compare_meetings, decide, join, report,
+    Applied, Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, Partition, PartyInput, Records, Report,
+    ReportTerms, Settings, classify, cluster, compare_meetings, decide, join, report,
 };
 use serde::Serialize;
+
+use crate::snapshots::RunDrift;
 
 /// One party's upload: its batches in order of sequence, and its level frequencies (JSON).
 #[derive(Debug, Clone)]
@@ -45,6 +47,8 @@ pub struct RunReport<'r> {
     pub linkage: Report,
     /// What came of the pairs that their owners have settled.
     pub dispositions: Applied,
+    /// Against the run of the month before, where there was one.
+    pub drift: Option<RunDrift>,
 }
 
 /// What a linkage comes to.

@@ -10,6 +10,7 @@ use linkage_agreement::{PartyId, RunId};
 use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_crypto::signing::SigningKey;
+use linkage_linking::Snapshot;
 use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, dispositions_client::DispositionsClient, registry_client::RegistryClient};
 use sha2::{Digest, Sha256};
@@ -136,12 +137,20 @@ impl Worker {
                 let settled = self.get(&run.id, Output::Settled).await?;
                 let linked =
                     blocking(move || pipeline::cluster_run(&agreement, &uploads, &comparisons, &blocks, &settled)).await?;
-                let report = RunReport { parties: &run.parties, linkage: linked.report, dispositions: linked.dispositions };
+                let hash = self.broker.gate.agreement_hash();
+                let snapshot = Snapshot::of(&linked.report, &run.parties);
+                let report = RunReport {
+                    parties: &run.parties,
+                    linkage: linked.report,
+                    dispositions: linked.dispositions,
+                    drift: self.broker.store.drift_of(&hash, run, &snapshot).await?,
+                };
                 let report = serde_json::to_vec(&report).map_err(ServiceError::internal)?;
                 for (number, batch) in pipeline::pack_clusters(&linked.clusters, MAX_BATCH_BYTES).into_iter().enumerate() {
                     self.put(&run.id, Output::Clusters(number as u64), batch).await?;
                 }
                 self.put(&run.id, Output::Report, report).await?;
+                self.broker.store.keep_snapshot(&hash, run, &snapshot, self.broker.gate.now()).await?;
                 Step::Deliver
             }
             Step::Deliver => {
@@ -249,7 +258,7 @@ impl Worker {
             "agreement": hex::encode(self.broker.gate.agreement_hash()),
             "run": run.id.as_str(),
             "period": run.period.to_string(),
-            "data": ["tokens", "filters", "similarities"],
+            "data": ["tokens", "filters", "similarities", "dispositions"],
             "records": uploads.iter().map(|u| u.records).sum::<u64>(),
             "files": files,
             "deleted_at": now,
