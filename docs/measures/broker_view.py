@@ -4,7 +4,8 @@
     broker_view.py VIEW TRUTH.csv MONTH
 
 VIEW is a folder written by `linkage trial --broker-view` under an agreement with the French fields (payloads of 82 bytes:
-three filters of 128 bits, then 17 slots). Needs numpy and pyarrow.
+three filters of 128 bits, then 17 slots). Exits 1 when the weights of one record's filters differ from entry to entry
+or are none of the classes', which levelling excludes (docs/protocol.md, section 3). Needs numpy and pyarrow.
 """
 
 import collections, csv, itertools, math, sys
@@ -12,6 +13,15 @@ import numpy as np
 import pyarrow.parquet as pq
 
 TOKENS, FILTERS, BITS, HASHES, SLOTS, PAYLOAD = 20, 3, 128, 4, 17, 82
+BOUNDS = [4, 6, 8, 10, 13, 17, 22, 28, 36]
+FIELDS = ["birth name", "usage name", "given names"]
+
+
+def class_weight(bound):
+    empty = BITS << 32
+    for _ in range(bound * HASHES):
+        empty -= empty // BITS
+    return BITS - ((empty + (1 << 31)) >> 32)
 
 
 def fixed(table, column, width):
@@ -25,10 +35,16 @@ def counts(values):
     return np.array(list(collections.Counter(values).values()), dtype=float)
 
 
-def entropy(values):
-    c = counts(values)
+def entropy(c):
     p = c / c.sum()
     return float(-(p * np.log2(p)).sum())
+
+
+def told(name, values):
+    """How finely a value, seen for every record, tells records apart."""
+    c = counts(values)
+    print(f"{name}: {entropy(c):.2f} bits of entropy, {len(c)} values; records alone in theirs: {(c == 1).sum() / c.sum():.2%},"
+          f" fewer than 11 share it: {c[c < 11].sum() / c.sum():.2%}")
 
 
 def main(view, truth, month):
@@ -36,34 +52,38 @@ def main(view, truth, month):
     n = table.num_rows // TOKENS
     payload = fixed(table, "payload", PAYLOAD)
     handle = [bytes(h).hex() for h in fixed(table, "handle", 16)[::TOKENS]]
-    header = table["header"].to_numpy()[::TOKENS]
+    header = table["header"].to_numpy()[::TOKENS].tolist()
     party = np.array(table["party"].to_pylist())[::TOKENS]
-
-    c = counts(header.tolist())
     print(f"records, decoys among them: {n}")
-    print(f"header: {entropy(header.tolist()):.2f} bits of entropy, {len(c)} values;"
-          f" records whose header fewer than 11 share: {c[c < 11].sum() / n:.2%}")
+    told("header", header)
 
-    ones = np.unpackbits(payload[:, : FILTERS * BITS // 8], axis=1).reshape(n, TOKENS, FILTERS, BITS).sum(3)
-    vectors = [v.tobytes() for v in ones.astype(np.uint8)]
-    seen = collections.Counter(vectors)
-    print(f"records with a popcount vector ({TOKENS} x {FILTERS}, in order) that no other has:"
-          f" {sum(seen[v] == 1 for v in vectors) / n:.2%}")
-
-    # The number of q-grams of each name, from the mean popcount of its twenty filters.
-    mean = np.minimum(ones.mean(1), BITS - 1)
-    grams = np.rint(np.log(1 - mean / BITS) / np.log(1 - 1 / BITS) / HASHES).astype(int)
+    filters = payload[:, : FILTERS * BITS // 8].reshape(n, TOKENS, FILTERS, BITS // 8)
+    weights = np.bitwise_count(filters).sum(3, dtype=np.uint8)
     slots = np.frombuffer(payload[:, FILTERS * BITS // 8 :].tobytes(), dtype="<u2").reshape(n, TOKENS, SLOTS)
-    missing = [m.tobytes() for m in slots[:, 0, :] == 0]
-    outline = [(int(header[i]), *grams[i], missing[i]) for i in range(n)]
-    c = counts(outline)
-    print(f"outline (header, name lengths, missing fields): {entropy(outline):.2f} bits of entropy;"
-          f" records alone in theirs: {(c == 1).sum() / n:.1%}, fewer than 11 share it: {c[c < 11].sum() / n:.1%}")
+    absent = slots == 0
+    differ = (weights != weights[:, :1]).any((1, 2)) | (absent != absent[:, :1]).any((1, 2))
+    strange = ~np.isin(weights, [0] + [class_weight(bound) for bound in BOUNDS]).all((1, 2))
+    print(f"records whose weights or missing fields differ between entries: {differ.sum()};"
+          f" with a weight that is no class's: {strange.sum()}")
+
+    told("weights of all entries, in order", [w.tobytes() for w in weights])
+    classes = [tuple(w) for w in weights[:, 0].tolist()]
+    outline = [(header[i], classes[i], absent[i, 0].tobytes()) for i in range(n)]
+    told("outline (header, weight classes, missing fields)", outline)
+
+    # One permutation serves all filters of an entry, so that how many bits two of them share is the same in every run.
+    for i, j in itertools.combinations(range(FILTERS), 2):
+        both = (weights[:, 0, i] > 0) & (weights[:, 0, j] > 0)
+        shared = np.bitwise_count(filters[both][:, :, i] & filters[both][:, :, j]).sum(2, dtype=np.uint8)
+        c = counts([s.tobytes() for s in shared])
+        print(f"bits shared by {FIELDS[i]} and {FIELDS[j]}: both in {both.sum() / n:.1%} of records;"
+              f" of these, alone in their {TOKENS} numbers, in order: {(c == 1).sum() / both.sum():.2%},"
+              f" sorted: {(counts([np.sort(s).tobytes() for s in shared]) == 1).sum() / both.sum():.2%}")
 
     owner = {r["handle"]: (r["party"], r["local_id"]) for r in csv.DictReader(open(f"{view}/handles.csv"))}
     person = {(r["party"], r["local_id"]): r["person_id"] for r in csv.DictReader(open(truth)) if r["month"] == month}
     who = [person.get(owner.get(h)) for h in handle]
-    lengths = [(int(header[i]), *grams[i]) for i in range(n)]
+    lengths = [(header[i], *classes[i]) for i in range(n)]
     groups = collections.defaultdict(list)
     for i, p in enumerate(who):
         if p is not None:
@@ -75,12 +95,13 @@ def main(view, truth, month):
         by[outline_][party[i]] += 1
     drawn = sum((sum(k.values()) ** 2 - sum(v * v for v in k.values())) // 2 for k in by.values())
     chance = sum(v * (v - 1) for v in (sum(k.values()) for k in by.values())) / (n * (n - 1))
-    print(f"header and name lengths agree in {same / len(pairs):.1%} of {len(pairs)} true cross-party pairs and in"
+    print(f"header and weight classes agree in {same / len(pairs):.1%} of {len(pairs)} true cross-party pairs and in"
           f" {chance:.3%} of random ones: {math.log2(same / len(pairs) / chance):.1f} bits;"
           f" linking on them alone: precision {same / drawn:.2%}")
+    return int(differ.any() or strange.any())
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

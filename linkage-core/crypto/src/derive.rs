@@ -3,7 +3,7 @@
 //! A *block secret* x is what the members of one block share; whoever holds it can make the block's filters, so it
 //! never leaves the node. Stage 1 (names present) uses [`BlockSecret::field_key`]; stage 2 (one run, no names) uses
 //! [`RunKey::entry_keys`], which depends on the run, so that tokens and bits of two runs cannot be
-//! compared (how many bits a filter has set is the same in both: docs/threat-model.md).
+//! compared (what two runs still have in common: docs/threat-model.md, broker).
 
 use aes::Aes128Enc;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`oprf`] | ristretto255-SHA512, modes OPRF and VOPRF, batched | RFC 9497, RFC 9380, RFC 9496 |
 //! | [`mod@derive`] | block secrets, run keys, entry keys | HMAC (RFC 2104), HKDF (RFC 5869) |
-//! | [`fields`] | q-gram positions, slots, stage-2 permutation | this project |
+//! | [`fields`] | q-gram positions, levelled filters, slots, stage-2 permutation | this project |
 //! | [`group`] | the group key, from a contribution of every partner | RFC 9180, RFC 8032 |
 //! | [`seal`] | sealing to a recipient's key | RFC 9180, base mode |
 //! | [`signing`] | Ed25519 keys and strict verification | RFC 8032 |
