@@ -146,8 +146,7 @@ fn main() {
     let meetings = join(&records, settings.block_cap, Partition::WHOLE).unwrap();
     let comparisons = compare_meetings(&records, &meetings).unwrap();
     let model = classify(&records, &comparisons, &frequencies).unwrap();
-    let decided = decide(&records, &comparisons, &model, &settings);
-    let clusters = cluster(&records, &decided, &Dispositions::default()).unwrap();
+    let (decided, clusters) = settle(&records, &comparisons, &model, &settings, &Dispositions::default()).unwrap();
     let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters, &ReportTerms::new(settings));
     println!("linked in {:.1?}", start.elapsed());
 

@@ -1,7 +1,7 @@
 //! Clusters across any number of parties, by falling weight.
 //!
-//! Average linkage: two groups are joined when the mean weight over all pairs between them is above zero and at least
-//! one pair is a link by itself. A pair that did not meet is no evidence of difference, yet pairs of one person meet
+//! Average linkage: two groups are joined when the mean weight over all pairs between them is above zero, and well above
+//! it when a list has records in both, and at least one pair is a link by itself. A pair that did not meet is no evidence of difference, yet pairs of one person meet
 //! nearly always: each counts as `UNMET_MILLIBITS`, so that one weak edge cannot chain two large groups. A join that
 //! would put two records of a duplicate-free party together is refused.
 //!
@@ -21,6 +21,9 @@ use crate::{LinkError, RecordIndex, Records};
 
 /// What a pair that did not meet counts for, in thousandths of a bit.
 const UNMET_MILLIBITS: i64 = -2_000;
+/// Mean weight, in millionths of a bit, that a join needs for every list in which the person would then stand twice: one
+/// list entry in sixteen is a duplicate at most, while twins and namesakes often stand side by side in one list.
+const TWICE_MICROBITS: i64 = 4_000_000;
 /// Probability of a join from which its members are certain.
 const CERTAIN: f64 = 0.995;
 
@@ -169,7 +172,8 @@ pub fn cluster(records: &Records<'_>, decided: &[Decided], dispositions: &Dispos
 struct Group {
     /// In rising order; empty once merged into another.
     members: Vec<RecordIndex>,
-    /// Duplicate-free parties that have a record in it.
+    /// Parties that have a record in it; `taken` are the duplicate-free ones among them.
+    listed: BTreeSet<usize>,
     taken: BTreeSet<usize>,
     near: BTreeMap<usize, Between>,
     /// Heaviest link of every join made by weight.
@@ -203,6 +207,8 @@ impl Groups {
     fn new(records: &Records<'_>, decided: &[Decided], dispositions: &Dispositions) -> Self {
         let linked = decided.iter().filter(|p| p.outcome == Outcome::Link).map(|p| (p.a, p.b));
         let linked: BTreeSet<RecordIndex> = linked.chain(dispositions.confirmed()).flat_map(|(a, b)| [a, b]).collect();
+        // Where duplicates of one list are all there is to find, a second entry is no surprise.
+        let alone = records.parties() == 1;
         let mut groups = Vec::with_capacity(linked.len());
         let mut of_record = BTreeMap::new();
         for record in linked {
@@ -210,6 +216,7 @@ impl Groups {
             of_record.insert(record, groups.len());
             groups.push(Group {
                 members: vec![record],
+                listed: if alone { BTreeSet::new() } else { [party].into() },
                 taken: records.duplicate_free(party).then_some(party).into_iter().collect(),
                 near: BTreeMap::new(),
                 joins: Vec::new(),
@@ -243,7 +250,8 @@ impl Groups {
         let between = gx.near.get(&y)?;
         let mean = between.mean((gx.members.len() * gy.members.len()) as i64);
         let (low, high) = if x < y { ((x, gx.version), (y, gy.version)) } else { ((y, gy.version), (x, gx.version)) };
-        (mean > 0 && !between.refuted).then_some((mean, between.link?, Reverse((low.0, low.1, high.0, high.1))))
+        let needed = TWICE_MICROBITS * gx.listed.intersection(&gy.listed).count() as i64;
+        (mean > needed && !between.refuted).then_some((mean, between.link?, Reverse((low.0, low.1, high.0, high.1))))
     }
 
     fn is_current(&self, join: &Join) -> bool {
@@ -302,18 +310,19 @@ impl Groups {
     /// Whether every two groups of a batch may stand in one cluster: none speaks strongly against another, and no pair of
     /// theirs is refuted.
     fn coherent(&self, numbers: &BTreeSet<usize>) -> bool {
-        let (mut all, mut pairs) = (Between::default(), 0);
+        let (mut all, mut pairs, mut needed) = (Between::default(), 0, 0);
         for &x in numbers {
             let Some(group) = self.groups.get(x) else { continue };
             for &y in numbers.range(x + 1..) {
                 let Some(other) = self.groups.get(y) else { continue };
                 pairs += (group.members.len() * other.members.len()) as i64;
+                needed += TWICE_MICROBITS * group.listed.intersection(&other.listed).count() as i64;
                 if let Some(&between) = group.near.get(&y) {
                     all.add(between);
                 }
             }
         }
-        all.mean(pairs) > 0 && !all.refuted
+        all.mean(pairs) > needed && !all.refuted
     }
 
     /// Takes group `from` into `into`, by a join of heaviest link `link`; none for a confirmed one.
@@ -321,7 +330,7 @@ impl Groups {
         let Some(source) = self.groups.get_mut(from) else { return };
         let members = std::mem::take(&mut source.members);
         let near = std::mem::take(&mut source.near);
-        let taken = std::mem::take(&mut source.taken);
+        let (listed, taken) = (std::mem::take(&mut source.listed), std::mem::take(&mut source.taken));
         let joins = std::mem::take(&mut source.joins);
         source.version += 1;
         for (&other, &between) in near.iter().filter(|&(&other, _)| other != into) {
@@ -340,6 +349,7 @@ impl Groups {
             }
             group.members.extend(members);
             group.members.sort_unstable();
+            group.listed.extend(listed);
             group.taken.extend(taken);
             group.joins.extend(joins);
             group.joins.extend(link);

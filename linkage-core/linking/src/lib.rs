@@ -11,6 +11,7 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod beside;
 pub mod classify;
 pub mod cluster;
 pub mod compare;
@@ -114,9 +115,24 @@ pub fn link(
     let meetings = join(&records, settings.block_cap, Partition::WHOLE)?;
     let comparisons = compare_meetings(&records, &meetings)?;
     let model = classify(&records, &comparisons, frequencies)?;
-    let decided = decide(&records, &comparisons, &model, settings);
-    let clusters = cluster(&records, &decided, dispositions)?;
+    let (decided, clusters) = settle(&records, &comparisons, &model, settings, dispositions)?;
     let terms = ReportTerms::new(*settings);
     let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters, &terms);
     Ok(Linkage { clusters, model, report })
+}
+
+/// Decides on every pair and clusters: once by the pairs alone, and once more with what the clusters tell of the pairs that
+/// were left open as twins.
+pub fn settle(
+    records: &Records<'_>,
+    comparisons: &Comparisons,
+    model: &Model,
+    settings: &Settings,
+    dispositions: &Dispositions,
+) -> Result<(Vec<Decided>, Clusters), LinkError> {
+    let decided = decide(records, comparisons, model, settings);
+    let clusters = cluster(records, &decided, dispositions)?;
+    let decided = beside::reconsider(records, comparisons, model, &decided, &clusters, settings);
+    let clusters = cluster(records, &decided, dispositions)?;
+    Ok((decided, clusters))
 }

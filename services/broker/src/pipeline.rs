@@ -10,7 +10,7 @@ use linkage_agreement::{Agreement, Handle, PartyId};
 use linkage_common::error::ServiceError;
 use linkage_linking::{
     Applied, Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, Partition, PartyInput, Records, Report,
-    ReportTerms, Settings, classify, cluster, compare_meetings, decide, join, report,
+    ReportTerms, Settings, classify, compare_meetings, join, report, settle,
 };
 use serde::Serialize;
 
@@ -175,8 +175,9 @@ pub fn cluster_run(
             merged.merge(&frequencies(&upload.level_frequencies)?).map_err(|e| fault(&e))?;
         }
         let model = classify(records, &comparisons, &merged).map_err(|e| fault(&e))?;
-        let decided = decide(records, &comparisons, &model, &Settings::of(agreement));
-        let clusters = cluster(records, &decided, &dispositions(records, settled)?).map_err(|e| fault(&e))?;
+        let settled = dispositions(records, settled)?;
+        let settings = Settings::of(agreement);
+        let (decided, clusters) = settle(records, &comparisons, &model, &settings, &settled).map_err(|e| fault(&e))?;
         let made = report(records, &blocks, &comparisons, &model, &decided, &clusters, &ReportTerms::of(agreement));
         let mut out = Vec::with_capacity(clusters.clusters.len());
         for cluster in &clusters.clusters {
