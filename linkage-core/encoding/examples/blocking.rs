@@ -1,9 +1,11 @@
 //! Measures a pass set on files with known truth: pairs found, non-matching meetings, and what each pass adds.
 //!
-//! `blocking SET PARTY=FILE ... [truth=FILE period=AAAA-MM] [records=N] [tokens=T] [cap=B] [missed=FILE]`
+//! `blocking SET PARTY=FILE ... [truth=FILE period=AAAA-MM] [records=N] [tokens=T] [cap=B] [missed=FILE]
+//! [search=FILE meetings=M]`
 //!
 //! SET is an embedded set's name or a TOML file. Files are CSV with canonical headers (French fields) or FEBRL's. Truth is
 //! a CSV of party, month, local_id, person_id; without it, FEBRL record ids tell who is who (rec-7-org, rec-7-dup-0).
+//! With `search`, chooses a set first (see `linkage passes search`), writes it to the file and measures it.
 //! Prints figures only; `missed` receives the pairs not met as party and position in the file (0 the first record).
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 
@@ -12,6 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use linkage_agreement::model::{Identity as Fields, IdentityField};
 use linkage_agreement::{DateQuality, FieldKind};
 use linkage_encoding::check::check_passes;
+use linkage_encoding::search::{Aims, Labelled, search};
 use linkage_encoding::{BlockKey, Identity, Normaliser, PassSet, block_keys};
 
 fn field(kind: FieldKind, column: &str) -> IdentityField {
@@ -22,7 +25,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (mut files, mut options) = (Vec::new(), HashMap::new());
     for (key, value) in arguments.iter().skip(1).filter_map(|a| a.split_once('=')) {
-        if matches!(key, "truth" | "missed" | "period" | "records" | "tokens" | "cap" | "margin" | "namecap" | "rank") {
+        if matches!(
+            key,
+            "truth" | "missed" | "period" | "records" | "tokens" | "cap" | "margin" | "namecap" | "rank" | "search" | "meetings"
+        ) {
             options.insert(key, value);
         } else {
             files.push((key, value));
@@ -85,6 +91,24 @@ fn main() {
     }
     let n = records.len();
     let (expected, tokens, cap) = (number("records", n), number("tokens", 20), number("cap", 12));
+    if let Some(path) = options.get("search") {
+        let mut numbers: HashMap<&str, u64> = HashMap::new();
+        let labelled = records.iter().map(|(party, person, identity)| {
+            let next = numbers.len() as u64;
+            Labelled { identity: identity.clone(), party: *party, person: *numbers.entry(person).or_insert(next) }
+        });
+        let meetings = options["meetings"].parse().unwrap();
+        let aims = Aims { expected_records: expected as u64, meetings, tokens, block_cap: cap };
+        let labelled: Vec<Labelled> = labelled.collect();
+        let found = search(&labelled, &set, &aims, &mut |step| {
+            let f = &step.figures;
+            println!("{:24} {:.4} {:.3} {:.2}", step.change, f.recall, f.meetings_per_record, f.keys_per_record);
+        })
+        .unwrap();
+        println!("searched {:?}\nheld out {:?}\nstart {:?}", found.searched, found.held_out, found.start_held_out);
+        set = found.set;
+        std::fs::write(path, set.to_toml().unwrap()).unwrap();
+    }
     let started = std::time::Instant::now();
     let keys: Vec<Vec<BlockKey>> =
         records.iter().map(|(_, _, identity)| block_keys(identity, &set, expected as u64, tokens)).collect();

@@ -78,31 +78,41 @@ pub(crate) struct ScoredKey {
 pub(crate) fn scored_keys(identity: &Identity, set: &PassSet, expected_records: u64, max: usize) -> Vec<ScoredKey> {
     let pool = Pool::new(identity, set);
     let candidates = candidates(identity, set, &pool, expected_records);
-    let is_implied = |(i, tight): (usize, &Candidate)| {
+    // Candidates come in the order of their passes.
+    let of_pass = |pass: usize| {
+        let start = candidates.partition_point(|c| c.pass < pass);
+        let end = candidates.partition_point(|c| c.pass <= pass);
+        (start..end).filter_map(|i| Some((i, candidates.get(i)?)))
+    };
+    let is_implied = |i: usize, tight: &Candidate| {
         let by =
             |(j, loose): (usize, &Candidate)| i != j && tight.implied_by(loose, set) && (j < i || !loose.implied_by(tight, set));
-        candidates.iter().enumerate().any(by)
+        set.implies.get(tight.pass).into_iter().flatten().any(|&loose| of_pass(loose).any(by))
     };
-    let mut kept: Vec<(f32, ScoredKey)> = Vec::with_capacity(candidates.len());
-    for (i, candidate) in candidates.iter().enumerate() {
-        if is_implied((i, candidate)) {
-            continue;
-        }
-        if let Some(key) = candidate.key(identity, set, &pool) {
-            kept.push((candidate.score, ScoredKey { key, pass: candidate.pass, bits: candidate.bits }));
-        }
-    }
-    kept.sort_by(|(a, x), (b, y)| a.total_cmp(b).then_with(|| x.key.cmp(&y.key)));
-    let mut keys: Vec<ScoredKey> = Vec::with_capacity(max.min(kept.len()));
-    for (_, scored) in kept {
-        if keys.len() == max {
+    let mut order: Vec<(usize, &Candidate)> = candidates.iter().enumerate().collect();
+    order.sort_by(|(_, a), (_, b)| a.score.total_cmp(&b.score));
+    let mut keys: Vec<ScoredKey> = Vec::with_capacity(max.min(order.len()));
+    for equals in order.chunk_by(|(_, a), (_, b)| a.score.total_cmp(&b.score).is_eq()) {
+        if keys.len() >= max {
             break;
         }
-        if !keys.iter().any(|k| k.key == scored.key) {
-            keys.push(scored);
+        let tells = equals.iter().filter(|(i, candidate)| !is_implied(*i, candidate));
+        let mut found: Vec<ScoredKey> = tells.filter_map(|(_, candidate)| candidate.scored(identity, set, &pool)).collect();
+        found.sort_by(|x, y| x.key.cmp(&y.key));
+        for scored in found {
+            if keys.len() < max && !keys.iter().any(|k| k.key == scored.key) {
+                keys.push(scored);
+            }
         }
     }
     keys
+}
+
+/// Every key that tells enough, implied or not; for choosing among passes.
+pub(crate) fn all_keys(identity: &Identity, set: &PassSet, expected_records: u64) -> Vec<ScoredKey> {
+    let pool = Pool::new(identity, set);
+    let candidates = candidates(identity, set, &pool, expected_records);
+    candidates.iter().filter_map(|candidate| candidate.scored(identity, set, &pool)).collect()
 }
 
 /// The keys that tell enough, of every pass that the identity has the parts for.
@@ -220,7 +230,7 @@ struct Candidate {
 impl Candidate {
     /// Whether every record that has this key has the other one as well.
     fn implied_by(&self, loose: &Self, set: &PassSet) -> bool {
-        let may = set.implies.get(self.pass).and_then(|row| row.get(loose.pass)).copied().unwrap_or(false);
+        let may = set.implies.get(self.pass).is_some_and(|looser| looser.contains(&loose.pass));
         if !may || loose.extra.is_some() && loose.extra != self.extra {
             return false;
         }
@@ -229,6 +239,10 @@ impl Candidate {
             self.words.iter().zip(&tight_pass.names).any(|(w, v)| w == word && v.refines(*view))
         };
         loose.words.iter().zip(&loose_pass.names).all(has)
+    }
+
+    fn scored(&self, identity: &Identity, set: &PassSet, pool: &Pool) -> Option<ScoredKey> {
+        Some(ScoredKey { key: self.key(identity, set, pool)?, pass: self.pass, bits: self.bits })
     }
 
     fn key(&self, identity: &Identity, set: &PassSet, pool: &Pool) -> Option<BlockKey> {

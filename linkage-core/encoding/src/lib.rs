@@ -12,6 +12,7 @@
 //! | [`fields`] | stage 1 and stage 2 of one payload |
 //! | [`records`] | a record's entries, padded; decoys |
 //! | [`check`] | whether a pass set is fine enough for an agreement's size |
+//! | [`search`] | a pass set for records whose truth is known |
 //!
 //! Everything here sees names. No message, `Debug` output or report made by this crate holds one: errors name a column
 //! or a rule, never a value; identities and block keys are zeroised when dropped.
@@ -25,7 +26,9 @@ mod keys;
 pub mod passes;
 pub mod phonetic;
 pub mod place;
+mod pool;
 pub mod records;
+pub mod search;
 pub mod tables;
 pub mod text;
 

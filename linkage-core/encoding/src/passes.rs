@@ -146,29 +146,34 @@ pub struct Pass {
     /// Its name, part of the key: two passes share no block.
     pub id: String,
     /// Views of name words: none, one, or two of different words.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<View>,
     /// Part of the date of birth.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub date: DatePart,
     /// Further part.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub extra: Option<Extra>,
     /// Bits that the further part is taken to tell; of a commune or place, at most.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub extra_bits: f32,
     /// Whose dates it is for.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub when: When,
     /// `false` emits every key whatever it tells; such a pass is judged by its collisions alone.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub gated: bool,
     /// Margin of this pass, in bits, where it differs from the set's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub margin_bits: Option<f32>,
 }
 
 impl Pass {
+    /// Whether both take the same parts of the same records, whatever their margins.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (&self.names, self.date, self.extra, self.when) == (&other.names, other.date, other.extra, other.when)
+    }
+
     /// Whether sharing this pass's date and further part means sharing the other's, for whoever has them.
     fn may_imply(&self, loose: &Self) -> bool {
         let same_dates = loose.when == When::Any || self.when == loose.when;
@@ -180,6 +185,9 @@ impl Pass {
 
 fn yes() -> bool {
     true
+}
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A pass set: what the agreement's `pass_set` names.
@@ -199,9 +207,9 @@ pub struct PassSet {
     /// The names of the passes, shared by their keys.
     #[serde(skip)]
     pub(crate) ids: Vec<Arc<str>>,
-    /// For every pass, which passes its date and further part would imply, names apart.
+    /// For every pass, the passes that its date and further part imply, names apart.
     #[serde(skip)]
-    pub(crate) implies: Vec<Vec<bool>>,
+    pub(crate) implies: Vec<Vec<usize>>,
     /// The views that some pass takes.
     #[serde(skip)]
     pub(crate) views: Vec<View>,
@@ -271,12 +279,28 @@ impl PassSet {
                 return broken(&pass.id, "marges et plafonds entre 0 et 64 bits");
             }
         }
-        set.ids = set.pass.iter().map(|p| p.id.as_str().into()).collect();
-        set.implies = set.pass.iter().map(|tight| set.pass.iter().map(|loose| tight.may_imply(loose)).collect()).collect();
-        set.views = set.pass.iter().flat_map(|p| p.names.iter().copied()).collect();
-        set.views.sort_unstable();
-        set.views.dedup();
+        set.index();
         Ok(set)
+    }
+
+    /// Prepares what keys are made with; after every change of the passes.
+    pub(crate) fn index(&mut self) {
+        self.ids = self.pass.iter().map(|p| p.id.as_str().into()).collect();
+        let looser = |tight: &Pass| -> Vec<usize> {
+            (0..self.pass.len()).filter(|&i| self.pass.get(i).is_some_and(|loose| tight.may_imply(loose))).collect()
+        };
+        self.implies = self.pass.iter().map(looser).collect();
+        self.views = self.pass.iter().flat_map(|p| p.names.iter().copied()).collect();
+        self.views.sort_unstable();
+        self.views.dedup();
+    }
+
+    /// The set as TOML, which [`Self::from_toml`] reads back; what a pass leaves at its default is not written.
+    ///
+    /// # Errors
+    /// [`PassSetError::Toml`] when a value has no form in TOML.
+    pub fn to_toml(&self) -> Result<String, PassSetError> {
+        toml::to_string(self).map_err(|e| PassSetError::Toml(e.to_string()))
     }
 
     /// Surprisal, in bits, that a key of `pass` must reach among `expected_records`; minus infinity when not gated.
