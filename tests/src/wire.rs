@@ -7,7 +7,8 @@ use linkage_crypto::seal::{SealingPublicKey, attributes_info};
 use linkage_crypto::storage::StorageKey;
 use linkage_linking::LevelFrequencies;
 use linkage_proto::v1::{
-    self, keys_client::KeysClient, oprf_client::OprfClient, registry_client::RegistryClient, runs_client::RunsClient,
+    self, dispositions_client::DispositionsClient, keys_client::KeysClient, oprf_client::OprfClient,
+    registry_client::RegistryClient, runs_client::RunsClient,
 };
 use sha2::{Digest, Sha256};
 use tonic::Status;
@@ -228,13 +229,16 @@ pub struct AtCustodian<'w> {
     pub oprf: OprfClient<Channel>,
     /// The registry.
     pub registry: RegistryClient<Channel>,
+    /// Settled pairs.
+    pub dispositions: DispositionsClient<Channel>,
 }
 
 impl<'w> AtCustodian<'w> {
     /// Connects as `role`.
     pub async fn of(world: &'w World, role: &RoleId) -> Self {
         let channel = world.connect(&RoleId::Custodian, role).await;
-        Self { world, oprf: OprfClient::new(channel.clone()), registry: RegistryClient::new(channel) }
+        let dispositions = DispositionsClient::new(channel.clone());
+        Self { world, oprf: OprfClient::new(channel.clone()), registry: RegistryClient::new(channel), dispositions }
     }
 
     /// Connects as the partner `name`.
@@ -327,6 +331,40 @@ impl<'w> AtCustodian<'w> {
     /// Sends batches of clusters.
     pub async fn put_clusters(&mut self, batches: Vec<v1::ClusterBatch>) -> Result<(), Status> {
         self.registry.put_clusters(tokio_stream::iter(batches)).await.map(drop)
+    }
+
+    /// A half of this party's on its record number `record`, good until the end of 2098.
+    pub fn half(&self, dossier: u8, partner: &str, record: u64, verdict: v1::DispositionVerdict) -> v1::Disposition {
+        v1::Disposition {
+            dossier: vec![dossier; 32].into(),
+            partner: partner.to_owned(),
+            references: vec![reference(record).0.to_vec().into()],
+            verdict: verdict.into(),
+            expiry: "2098-12-31".to_owned(),
+        }
+    }
+
+    /// Sends halves; what each has come to.
+    pub async fn settle(&mut self, dispositions: Vec<v1::Disposition>) -> Result<Vec<v1::DispositionState>, Status> {
+        let request = v1::PutDispositionsRequest { agreement: self.world.reference(), dispositions };
+        let answer = self.dispositions.put_dispositions(request).await?.into_inner();
+        Ok(answer.states().collect())
+    }
+
+    /// The settled pairs of a run of `parties`: handles and verdict, packed.
+    pub async fn settled(&mut self, run: &str, parties: &[&str]) -> Result<Vec<u8>, Status> {
+        let request = v1::SettledPairsRequest {
+            agreement: self.world.reference(),
+            run_id: run.to_owned(),
+            period: PERIOD.to_owned(),
+            parties: parties.iter().map(|p| (*p).to_owned()).collect(),
+        };
+        let mut stream = self.dispositions.get_settled_pairs(request).await?.into_inner();
+        let mut pairs = Vec::new();
+        while let Some(chunk) = stream.message().await? {
+            pairs.extend_from_slice(&chunk.pairs);
+        }
+        Ok(pairs)
     }
 
     /// Link tables that are ready, by run.

@@ -279,13 +279,13 @@ async fn a_run_waits_for_the_custodian_says_why_and_then_closes() {
             until("the reason", || async {
                 let mut ccas = ccas.clone();
                 let status = ccas.run("r").await;
-                (status.state() == RunState::Delivering && status.reason.contains(says)).then_some(status)
+                (status.state() == RunState::Linking && status.reason.contains(says)).then_some(status)
             })
             .await
         }
     };
     let status = waiting("connexion impossible").await;
-    assert_eq!(status.step, "deliver");
+    assert_eq!(status.step, "settle");
     let _custodian = world.serve_custodian();
     waiting("n'a pas encore clos ses fiches").await;
     for (name, first) in [("ccas", 0), ("siao", 100)] {
@@ -296,7 +296,7 @@ async fn a_run_waits_for_the_custodian_says_why_and_then_closes() {
     assert_eq!(closed.reason, "");
     let statement = deleted(&world, &run("r")).await;
     assert_eq!(statement["records"], 6);
-    assert_eq!(statement["data"], serde_json::json!(["tokens", "filters", "similarities"]));
+    assert_eq!(statement["data"], serde_json::json!(["tokens", "filters", "similarities", "dispositions"]));
     // Nothing brings a closed run back.
     assert_eq!(ccas.cancel("r").await.unwrap().state(), RunState::Closed);
     let late = ccas.batch("r", 5, &record(&world, 50, 50));
@@ -304,7 +304,7 @@ async fn a_run_waits_for_the_custodian_says_why_and_then_closes() {
 }
 
 #[tokio::test]
-async fn a_run_can_be_cancelled_while_it_collects_and_while_it_delivers() {
+async fn a_run_can_be_cancelled_while_it_collects_and_while_it_waits() {
     let world = World::new();
     let _broker = world.serve_broker();
     let mut ccas = AtBroker::party(&world, "ccas").await;
@@ -321,11 +321,15 @@ async fn a_run_can_be_cancelled_while_it_collects_and_while_it_delivers() {
     refused(siao.put(vec![late]).await, Code::FailedPrecondition, "ne prend plus d'envoi");
     let manifest = siao.manifest("r1", &[]);
     refused(siao.commit(manifest).await, Code::FailedPrecondition, "ne prend plus d'envoi");
-    // Delivering to a custodian who is away.
+    // Waiting for a custodian who is away.
     ccas.open("r2", &["ccas", "siao"]).await;
     ccas.upload("r2", &batches(&world, 0, &[3])).await;
     siao.upload("r2", &batches(&world, 100, &[3])).await;
-    state(&mut ccas, "r2", RunState::Delivering).await;
+    until("the wait", || async {
+        let mut ccas = ccas.clone();
+        ccas.run("r2").await.reason.contains("connexion impossible").then_some(())
+    })
+    .await;
     assert_eq!(ccas.cancel("r2").await.unwrap().state(), RunState::Cancelled);
     assert_eq!(deleted(&world, &run("r2")).await["records"], 6);
     assert_eq!(ccas.run("r2").await.reason, "annulé par le coordinateur");
