@@ -10,6 +10,7 @@ mod bars;
 mod cli;
 mod commands;
 mod demo;
+mod fairness;
 mod links;
 mod page;
 mod secrets;

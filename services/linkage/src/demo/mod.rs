@@ -15,15 +15,19 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use linkage_agreement::{PartyId, Period, PersonId, RunId};
+use linkage_analyst::fairness::linked_rates;
 use linkage_analyst::tables::Tables;
 use linkage_common::error::ServiceError;
 use linkage_node::Node;
+use linkage_node::delivery::read_delivery;
+use linkage_node::intake::{Mapping, SetAsideReport};
 use linkage_proto::v1;
 use linkage_synth::{SynthOptions, SynthSummary, generate};
 
 use crate::bars::Bars;
 use crate::cli::say;
 use crate::commands::run::{client, state_name};
+use crate::fairness::{self, Traits};
 use crate::links::{Link, write_links};
 use crate::page::{self, Found, PartyCounts, RunFindings};
 use network::Network;
@@ -82,7 +86,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         deliver(&site, &data, *period)?;
         let run: RunId = period.to_string().parse()?;
         link(&site, &mut network, &run, *period, &bars).await?;
-        findings.push(found(&site, &run, *period, &folder).await?);
+        findings.push(found(&site, &data, &run, *period, &folder).await?);
     }
     bars.finish();
     network.stop().await;
@@ -225,7 +229,7 @@ async fn link(site: &Site, network: &mut Network, run: &RunId, period: Period, b
 }
 
 /// What the run found, measured against the truth: possible only for who owns every disk.
-async fn found(site: &Site, run: &RunId, period: Period, folder: &Path) -> anyhow::Result<RunFindings> {
+async fn found(site: &Site, data: &SynthSummary, run: &RunId, period: Period, folder: &Path) -> anyhow::Result<RunFindings> {
     let mut owners = HashMap::new();
     let mut parties = Vec::new();
     for party in &site.parties {
@@ -260,7 +264,9 @@ async fn found(site: &Site, run: &RunId, period: Period, folder: &Path) -> anyho
     }
     let path = folder.join(format!("links-{period}.csv"));
     write_links(&path, &mut links)?;
-    let evaluation = crate::trial::evaluate(&path, &folder.join("donnees/truth/truth.csv"), period)?;
+    let truth = folder.join("donnees/truth/truth.csv");
+    let evaluation = crate::trial::evaluate(&path, &truth, period)?;
+    let traits = traits(site, data, period)?;
     let tables = Tables::open(&site.analyst_data())?;
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(tables.run_folder(run).join("report.json"))?)?;
     let (_, overlap) = linkage_analyst::service::overlap_of(&tables, period, site.minimum_cell)?;
@@ -280,7 +286,26 @@ async fn found(site: &Site, run: &RunId, period: Period, folder: &Path) -> anyho
         },
         evaluation: Some(evaluation),
         linkage: report.get("linkage").cloned().unwrap_or_default(),
+        linkage_parties: serde_json::from_value(report.get("parties").cloned().unwrap_or_default())?,
+        fields: node(site, &site.parties[0])?.gate.agreement().identity.field.iter().map(|f| f.column.clone()).collect(),
+        drift: report.get("drift").filter(|drift| !drift.is_null()).cloned(),
+        linked_rates: Some(linked_rates(&tables, run, site.minimum_cell)?),
+        missed: Some(fairness::missed(&links, &truth, period, &traits, site.minimum_cell)?),
     })
+}
+
+/// Groups of the records, from the files as delivered: the nodes have deleted their names by now.
+fn traits(site: &Site, data: &SynthSummary, period: Period) -> anyhow::Result<Traits> {
+    let mut traits = Traits::default();
+    for file in data.files.iter().filter(|f| f.month == period.to_string()) {
+        let party: PartyId = file.party.parse()?;
+        let node = node(site, &party)?;
+        let mapping = Mapping::load(&site.mapping(&party))?;
+        let mut set_aside = SetAsideReport::create(&site.logs().join(format!("{party}-ecartees.csv")))?;
+        let delivery = read_delivery(node.gate.agreement(), &mapping, &file.raw, period, &mut set_aside)?;
+        traits.add(&party, &delivery, period);
+    }
+    Ok(traits)
 }
 
 /// Local ids of a party's delivery, from the truth.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use linkage_agreement::defaults::Term;
-use linkage_agreement::model::{Attribute, Identity};
+use linkage_agreement::model::{Attribute, Identity, Rule};
 use linkage_agreement::{Agreement, ParsedAgreement, PartyId, Period, RoleId, Signatures, certificate_identity, sign};
 use linkage_common::authority::{DevAuthority, Validity};
 use linkage_common::clock::{Clock, SystemClock};
@@ -190,7 +190,8 @@ impl Site {
     pub fn state(&self, party: &PartyId) -> PathBuf {
         self.node_home(party).join("etat")
     }
-    fn mapping(&self, party: &PartyId) -> PathBuf {
+    /// A node's column mapping.
+    pub fn mapping(&self, party: &PartyId) -> PathBuf {
         self.node_home(party).join("correspondance.toml")
     }
     /// Configurations of broker, custodian and analyst, with the command that serves them.
@@ -219,7 +220,11 @@ fn agreement(secrets: &Secrets, parties: &[PartyId], sizes: &BTreeMap<PartyId, u
     let members = secrets.members(&id, &limits)?;
     // Covers the synthetic months and today, whenever the demonstration is run.
     let term = Term { start: jiff::civil::date(2020, 1, 1), end: jiff::civil::date(2099, 12, 31), first_period: first };
-    let mut agreement = Agreement::for_trial(id, members, Identity::french(), Attribute::french(), term).context("no party")?;
+    // Sex travels as well, in whatever code the files have it: rates of linkage by sex and age are the analyst's to watch.
+    let sexes = ["1", "2", "M", "F", "Homme", "Femme"].map(str::to_owned);
+    let mut attributes = Attribute::french();
+    attributes.push(Attribute { name: "sexe".to_owned(), rule: Rule::Code { values: sexes.into() } });
+    let mut agreement = Agreement::for_trial(id, members, Identity::french(), attributes, term).context("no party")?;
     agreement.agreement.title = "Convention de démonstration".to_owned();
     agreement.agreement.purpose = "Compter une fois les personnes accompagnées par plusieurs services".to_owned();
     agreement.encoding.expected_records = sizes.values().sum::<u64>().max(1000);

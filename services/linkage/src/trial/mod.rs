@@ -1,6 +1,6 @@
 //! `linkage trial`: every step in one process over the same code, for an operator who owns all the files.
 
-mod infer;
+pub mod infer;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,6 +26,7 @@ use linkage_node::vault::Vault;
 use rand_core::Rng;
 
 use crate::bars::Bars;
+use crate::fairness::{self, Traits};
 use crate::links::{Link, write_links};
 use crate::page::{self, Found, PartyCounts, RunFindings};
 use crate::secrets::Secrets;
@@ -133,6 +134,11 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
     bars.finish();
 
     let minimum = u64::from(agreement.agreement().disclosure.minimum_cell);
+    let mut traits = Traits::default();
+    for trialist in &trialists {
+        traits.add(&trialist.party, &trialist.delivery, period);
+    }
+    let missed = args.truth.as_ref().map(|truth| fairness::missed(&links, truth, period, &traits, minimum)).transpose()?;
     let findings = RunFindings {
         run: args.run.to_string(),
         period,
@@ -140,6 +146,11 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
         found: Found::of(&links, period, &args.run, minimum)?,
         evaluation,
         linkage: serde_json::to_value(&linkage)?,
+        linkage_parties: uploads.iter().map(|u| u.party.to_string()).collect(),
+        fields: agreement.agreement().identity.field.iter().map(|f| f.column.clone()).collect(),
+        drift: None,
+        linked_rates: Some(fairness::linked(&links, &traits, minimum)),
+        missed,
     };
     let runs = [findings];
     page::write(&args.out, "Essai de rapprochement", &runs)?;
@@ -307,7 +318,7 @@ pub fn evaluate(links: &Path, truth: &Path, period: Period) -> anyhow::Result<li
     )?)
 }
 
-fn period_of(file: &Path) -> Option<Period> {
+pub fn period_of(file: &Path) -> Option<Period> {
     let stem = file.file_stem()?.to_str()?;
     (0..stem.len()).filter_map(|at| stem.get(at..at + 7)).find_map(|text| text.parse().ok())
 }
