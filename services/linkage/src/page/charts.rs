@@ -92,7 +92,7 @@ pub fn histogram(bins: &[Bin], bounds: Option<Bounds>) -> Markup {
                     }
                 }
                 @if bin.from_bits % 10 == 0 {
-                    text x=(at(x(f64::from(bin.from_bits)))) y="246" font-size="12" fill=(SOFT) text-anchor="middle" { (bin.from_bits) }
+                    text x=(at(x(f64::from(bin.from_bits)))) y="246" font-size="12" fill=(SOFT) text-anchor="middle" { (bin.from_bits.to_string().replace('-', "\u{2212}")) }
                 }
             }
             line x1="52" x2="892" y1="230" y2="230" stroke=(SOFT) {}
@@ -127,7 +127,7 @@ pub fn step(before: i32, after: i32, range: (i32, i32), whole: bool) -> Markup {
     };
     html! {
         svg.step viewBox="0 0 300 14" width="300" height="14" aria-hidden="true" focusable="false" preserveAspectRatio="none" {
-            line x1=(at(x(0))) x2=(at(x(0))) y1="0" y2="14" stroke="#9aa7b3" stroke-dasharray="2 2" {}
+            line x1=(at(x(0))) x2=(at(x(0))) y1="0" y2="14" stroke="#76838f" {}
             rect x=(at(low)) y="2" width=(at((high - low).max(1.5))) height="10" fill=(colour) {}
         }
     }

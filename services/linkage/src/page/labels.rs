@@ -109,7 +109,9 @@ fn plain_level(name: &str) -> &str {
         "equal default" => "identique, date par défaut",
         "country" => "même pays seulement",
         "departement" => "même département",
-        "commune" => "même commune",
+        "commune" | "town" => "même commune",
+        "region" => "même département ou région, sans plus",
+        "other town of the region" => "même département ou région, autre commune",
         "other town" => "même pays, autre commune",
         "other commune of the departement" => "même département, autre commune",
         "abroad, other town" => "même pays étranger, autre ville",
@@ -207,6 +209,9 @@ pub fn age(band: AgeBand) -> &'static str {
 /// A tag of the truth, in words.
 pub fn case(tag: &str) -> &str {
     match tag {
+        "homonyme_autre_ddn" => "homonymes d'autre date de naissance",
+        "homonyme_parfait" => "homonymes nés le même jour",
+        "pere_fils" => "père et fils de mêmes nom et prénom",
         "homonyme" => "homonymes (mêmes nom et prénom)",
         "homonyme_meme_annee" => "homonymes nés la même année",
         "homonyme_meme_mois" => "homonymes nés le même mois",

@@ -18,6 +18,9 @@ const DROPPED: f64 = 0.001;
 /// Share of lines set aside from which it is worth a look.
 const SET_ASIDE: f64 = 0.05;
 
+/// Rows from which a table is folded.
+const LONG: usize = 12;
+
 /// A run as the page shows it.
 pub struct Shown<'f> {
     pub run: &'f RunFindings,
@@ -48,7 +51,7 @@ pub fn section(run: &RunFindings) -> anyhow::Result<Markup> {
             h3 { "Distribution des poids" }
             p { "Chaque paire de fiches comparée reçoit un poids en bits : un bit de plus double les chances qu'il s'agisse d'une même personne. Au-dessus du seuil de lien, la paire est rapprochée, sauf si une autre fiche convient aussi bien ; entre les deux seuils, elle est laissée ouverte." }
             div.wide { (charts::histogram(&shown.linkage.histogram, shown.linkage.bounds)) }
-            p.soft { "Hauteurs sur une échelle logarithmique ; chaque barre couvre un bit." }
+            p.soft { "Hauteurs sur une échelle logarithmique ; chaque barre couvre un bit. Une paire rapprochée à gauche des seuils l'est par une troisième fiche qui ressemble aux deux ; une paire ouverte à droite l'est pour une fiche rivale ou contraire." }
             (technical::details(&shown))
         }
     })
@@ -187,8 +190,7 @@ fn deliveries(shown: &Shown<'_>) -> Markup {
 
 fn combinations(shown: &Shown<'_>) -> Markup {
     let found = &shown.run.found;
-    html! {
-        h3 { "Personnes par combinaison exacte de partenaires" }
+    let table = html! {
         table {
             caption { "Les effectifs inférieurs à " (found.minimum_cell) " sont masqués, et avec eux ceux qui permettraient de les retrouver par différence." }
             thead { tr { th scope="col" { "Partenaires" } th scope="col" { "Personnes" } } }
@@ -196,6 +198,10 @@ fn combinations(shown: &Shown<'_>) -> Markup {
                 tr { th scope="row" { (parties.join(" + ")) } td.secret[persons.is_none()] { (suppressed(*persons, found.minimum_cell)) } }
             } }
         }
+    };
+    html! {
+        h3 { "Personnes par combinaison exacte de partenaires" }
+        @if found.overlap.len() > LONG { details { summary { (found.overlap.len()) " combinaisons" } (table) } } @else { (table) }
     }
 }
 

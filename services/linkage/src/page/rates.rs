@@ -22,7 +22,7 @@ pub fn who_is_missed(shown: &Shown<'_>) -> Markup {
             (matrix("Rappel par qualité de la date de naissance", &missed.by_date_quality, |g| labels::date_quality(g).to_owned(), minimum))
         }
         div.wide { table {
-            caption { "Par partenaire, d'après le courtier. Les liens manqués sont une estimation : paires trop faibles pour être liées, et paires qui ne se sont jamais rencontrées." }
+            caption { "Par partenaire, d'après le courtier, fiches leurres comprises. Les liens manqués sont une estimation : paires trop faibles pour être liées, et paires qui ne se sont jamais rencontrées." }
             thead { tr { th scope="col" { "Partenaire" } th scope="col" { "Fiches" } th scope="col" { "Comparées à une autre" } th scope="col" { "Rapprochées" } th.text scope="col" { "" } th scope="col" { "Dans une paire ouverte" } th scope="col" { "Liens manqués (est.)" } th scope="col" { "Rappel (est.)" } } }
             tbody { @for (name, p) in shown.run.linkage_parties.iter().zip(&linkage.parties) { tr {
                 th scope="row" { (name) } td { (count(p.records)) } td { (percent(share(p.met, p.records))) }
@@ -106,7 +106,7 @@ pub fn behind(shown: &Shown<'_>, gap: f64) -> Vec<(String, f64, f64)> {
     let mut out = Vec::new();
     if let Some(missed) = &shown.run.missed {
         from_table(&missed.by_sex, |g| labels::sex(*g).to_owned(), gap, &mut out);
-        from_table(&missed.by_age, |g| format!("{} ans", labels::age(*g)), gap, &mut out);
+        from_table(&missed.by_age, |g| format!("âge : {}", labels::age(*g)), gap, &mut out);
         from_table(&missed.by_date_quality, |g| format!("date {}", labels::date_quality(g)), gap, &mut out);
         for row in missed.by_sex.rows.iter().filter(|row| row.party.is_some()) {
             let all = missed.by_sex.rows.last().and_then(|all| all.all).and_then(ratio);
