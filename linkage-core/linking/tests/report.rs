@@ -7,8 +7,8 @@ use linkage_agreement::Layout;
 use linkage_linking::classify::Shares;
 use linkage_linking::report::{Example, GroupReport, ReportTerms};
 use linkage_linking::{
-    Clusters, Comparisons, Decided, Dispositions, LevelFrequencies, Model, Partition, PartyInput, Records, Report, Settings,
-    classify, cluster, compare_meetings, decide, join, report,
+    Clusters, Comparison, Comparisons, Decided, Dispositions, LevelFrequencies, Model, Partition, PartyInput, Records, Report,
+    Settings, classify, cluster, compare_meetings, decide, join, report,
 };
 use support::{Person, block_keys, layout, mix, record};
 
@@ -81,14 +81,25 @@ fn a_waterfall_adds_up_to_the_weight_of_pairs_that_exist() {
             let sum = waterfall.prior_millibits + steps + waterfall.related_millibits;
             assert_eq!(sum, waterfall.total_millibits);
             assert!(waterfall.pairs >= 11, "{waterfall:?}");
-            let same =
-                |(row, pair): (&linkage_linking::Comparison, &Decided)| {
-                    pair.millibits == waterfall.total_millibits
-                        && model.dimensions.iter().zip(&waterfall.steps).enumerate().all(|(at, (d, step))| {
-                            step.dimension == d.name && step.level == d.kind.level_name(row.vector.level(at))
-                        })
-                };
-            assert!(comparisons.rows.iter().zip(decided).filter(|p| same(*p)).count() as u64 >= waterfall.pairs);
+            let is_of = |level: &str, family: &str| {
+                let rest = level.strip_prefix(family);
+                rest.is_some_and(|rest| {
+                    rest.is_empty() || rest.starts_with(" class") || [" common", " middling", " rare"].contains(&rest)
+                })
+            };
+            // Pairs that look like it; a level without rarity class stands for all classes.
+            let alike = |row: &Comparison| {
+                let levels = model.dimensions.iter().enumerate().map(|(at, d)| (d, d.kind.level_name(row.vector.level(at))));
+                levels.zip(&waterfall.steps).all(|((d, level), step)| step.dimension == d.name && is_of(&level, &step.level))
+            };
+            let rows = comparisons.rows.iter().zip(decided).filter(|(row, _)| alike(row));
+            let weights: Vec<i32> = rows.map(|(_, pair)| pair.millibits).collect();
+            assert!(weights.len() as u64 >= waterfall.pairs, "{waterfall:?}");
+            let (least, most) = (*weights.iter().min().unwrap(), *weights.iter().max().unwrap());
+            assert!((least..=most).contains(&waterfall.total_millibits), "{waterfall:?}");
+            if waterfall.steps.iter().any(|s| s.level.starts_with("exact class")) {
+                assert_eq!(least, most, "one pattern has one weight");
+            }
         }
         assert!(!clusters.clusters.is_empty());
     });

@@ -1,7 +1,7 @@
 //! The report of one or more runs: on the terminal, as `report.json`, and as a self-contained `report.html` in French.
 
 mod charts;
-mod labels;
+pub mod labels;
 mod parts;
 mod rates;
 mod technical;

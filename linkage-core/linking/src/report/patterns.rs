@@ -1,10 +1,11 @@
 //! Typical pairs as waterfalls: the prior odds, then what each field's level adds, to the total that decided.
 //!
 //! A pattern is a comparison vector, levels of agreement without any value. Those of fewer pairs than the smallest count
-//! are never shown. The weights of fields add up only where nothing but chance speaks against a match; twins and
+//! are never shown; where all are as rare, those that differ only in how common the names are become one, at its mean
+//! weight. The weights of fields add up only where nothing but chance speaks against a match; twins and
 //! namesakes do as well, and fields that belong together are counted once: a last step says what that takes back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -16,6 +17,8 @@ use crate::{ComparisonVector, Comparisons, DimensionKind, Model};
 
 /// How far under the bound a refused pair is still worth a look, in thousandths of a bit.
 const NEAR_MILLIBITS: i32 = 10_000;
+/// Endings of level names that say how common the name agreed upon is.
+const RARITIES: [&str; 3] = [" common", " middling", " rare"];
 
 /// Why a pattern is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -51,7 +54,7 @@ pub struct Waterfall {
     pub example: Example,
     /// Why pairs like it were left open, when they were.
     pub reason: Option<Reason>,
-    /// Pairs of this pattern and outcome.
+    /// Pairs of this pattern and outcome; when a level names no rarity class where others do, of all classes together.
     pub pairs: u64,
     /// Log2 odds before anything is compared, in thousandths of a bit.
     pub prior_millibits: i32,
@@ -59,12 +62,18 @@ pub struct Waterfall {
     pub steps: Vec<Step>,
     /// What twins, namesakes and fields that belong together take back or add.
     pub related_millibits: i32,
-    /// The pair's weight.
+    /// The pairs' weight; the mean of all classes' weights where they stand together.
     pub total_millibits: i32,
 }
 
-/// Distinct patterns of one fate: weight, vector, pairs; in this order.
-type Patterns = Vec<(i32, ComparisonVector, u64)>;
+/// Pairs that look alike: one vector's, or those of several that differ in how common the names are only.
+#[derive(Clone)]
+struct Pattern {
+    weight: i32,
+    /// Name of the level and its weight in thousandths of a bit, by dimension.
+    levels: Vec<(String, i32)>,
+    pairs: u64,
+}
 
 /// Typical pairs of every outcome.
 pub(super) fn waterfalls(
@@ -81,77 +90,164 @@ pub(super) fn waterfalls(
             *counts.entry((*fate, pair.millibits, row.vector)).or_default() += 1;
         }
     }
-    let mut by_fate: BTreeMap<Fate, Patterns> = BTreeMap::new();
+    // By rising weight within a fate.
+    let mut by_fate: BTreeMap<Fate, Vec<Pattern>> = BTreeMap::new();
     for ((fate, weight, vector), pairs) in counts {
-        by_fate.entry(fate).or_default().push((weight, vector, pairs));
+        by_fate.entry(fate).or_default().push(Pattern { weight, levels: levels(model, &vector), pairs });
     }
-    let mut out = Vec::new();
-    let mut seen: BTreeSet<(Fate, ComparisonVector)> = BTreeSet::new();
-    let mut show = |example, fate, pattern: Option<(i32, ComparisonVector, u64)>| {
-        let Some((weight, vector, pairs)) = pattern else { return };
-        if seen.insert((fate, vector)) {
-            let reason = if let Fate::Abstained(reason) = fate { Some(reason) } else { None };
-            out.push(waterfall(model, alone, example, reason, (weight, vector, pairs)));
+    let prior = model.weight_millibits(alone, &ComparisonVector::default());
+    let mut out: Vec<Waterfall> = Vec::new();
+    let mut show = |example, reason, pattern: Option<&Pattern>| {
+        let made = pattern.map(|pattern| waterfall(model, prior, example, reason, pattern));
+        let again = |w: &Waterfall| out.iter().any(|o| (o.reason, &o.steps) == (w.reason, &w.steps));
+        if let Some(made) = made.filter(|w| !again(w)) {
+            out.push(made);
         }
     };
     for (fate, patterns) in &by_fate {
-        let median = median(patterns);
-        let shown: Patterns = patterns.iter().copied().filter(|p| p.2 >= terms.minimum_cell).collect();
-        let most = |patterns: &Patterns| patterns.iter().copied().max_by_key(|&(weight, vector, pairs)| (pairs, weight, vector));
         match fate {
             Fate::Linked => {
-                show(Example::MostLinked, *fate, most(&shown));
-                let nearest = shown.iter().copied().min_by_key(|&(weight, vector, _)| (weight.abs_diff(median), weight, vector));
-                show(Example::MedianLinked, *fate, nearest);
-                show(Example::LightestLinked, *fate, shown.first().copied());
+                let shown = frequent(patterns, terms.minimum_cell);
+                let median = median(patterns);
+                show(Example::MostLinked, None, most(&shown));
+                show(Example::MedianLinked, None, shown.iter().min_by_key(|p| p.weight.abs_diff(median)));
+                show(Example::LightestLinked, None, shown.first());
             }
-            Fate::Abstained(_) => show(Example::MostAbstained, *fate, most(&shown)),
+            Fate::Abstained(reason) => {
+                show(Example::MostAbstained, Some(*reason), most(&frequent(patterns, terms.minimum_cell)));
+            }
             Fate::Refused => {
                 let from = terms.settings.abstain_millibits().saturating_sub(NEAR_MILLIBITS);
-                let near: Patterns = shown.into_iter().filter(|p| p.0 >= from).collect();
-                show(Example::RefusedNearBound, *fate, most(&near));
+                let near: Vec<Pattern> = patterns.iter().filter(|p| p.weight >= from).cloned().collect();
+                show(Example::RefusedNearBound, None, most(&frequent(&near, terms.minimum_cell)));
             }
         }
     }
     out
 }
 
-/// The weight of the pair in the middle.
-fn median(patterns: &Patterns) -> i32 {
-    let all: u64 = patterns.iter().map(|p| p.2).sum();
-    let mut before = 0;
-    let middle = patterns.iter().find(|p| {
-        before += p.2;
-        2 * before >= all
-    });
-    middle.map_or(0, |p| p.0)
+/// Patterns of `minimum` pairs or more, by rising weight; when there is none, those that patterns come to which differ
+/// in how common the names are only.
+fn frequent(patterns: &[Pattern], minimum: u64) -> Vec<Pattern> {
+    let enough = |p: &&Pattern| p.pairs >= minimum;
+    let exact: Vec<Pattern> = patterns.iter().filter(enough).cloned().collect();
+    if !exact.is_empty() {
+        return exact;
+    }
+    let mut families: BTreeMap<Vec<String>, Vec<&Pattern>> = BTreeMap::new();
+    for pattern in patterns {
+        families
+            .entry(pattern.levels.iter().map(|(name, _)| without_rarity(name).to_owned()).collect())
+            .or_default()
+            .push(pattern);
+    }
+    let mut merged: Vec<Pattern> = families.into_iter().map(|(names, members)| mean(names, &members)).collect();
+    merged.retain(|p| p.pairs >= minimum);
+    merged.sort_by_key(|p| p.weight);
+    merged
 }
 
-fn waterfall(
-    model: &Model,
-    alone: bool,
-    example: Example,
-    reason: Option<Reason>,
-    (total, vector, pairs): (i32, ComparisonVector, u64),
-) -> Waterfall {
-    let prior = model.weight_millibits(alone, &ComparisonVector::default());
+/// The mean of patterns, each as often as it has pairs.
+fn mean(names: Vec<String>, members: &[&Pattern]) -> Pattern {
+    let pairs: u64 = members.iter().map(|p| p.pairs).sum();
+    let of = |figure: &dyn Fn(&Pattern) -> i32| {
+        let sum: i64 = members.iter().map(|p| i64::from(figure(p)) * p.pairs as i64).sum();
+        (sum as f64 / (pairs as f64).max(1.0)).round() as i32
+    };
+    let level = |(at, name): (usize, String)| (name, of(&|p: &Pattern| p.levels.get(at).map_or(0, |l| l.1)));
+    Pattern { weight: of(&|p: &Pattern| p.weight), levels: names.into_iter().enumerate().map(level).collect(), pairs }
+}
+
+/// A level's name without what it says of the names' rarity.
+fn without_rarity(level: &str) -> &str {
+    let level = level.split_once(" class ").map_or(level, |(base, _)| base);
+    RARITIES.iter().find_map(|ending| level.strip_suffix(ending)).unwrap_or(level)
+}
+
+fn most(patterns: &[Pattern]) -> Option<&Pattern> {
+    patterns.iter().max_by_key(|p| (p.pairs, p.weight))
+}
+
+/// The weight of the pair in the middle.
+fn median(patterns: &[Pattern]) -> i32 {
+    let all: u64 = patterns.iter().map(|p| p.pairs).sum();
+    let mut before = 0;
+    let middle = patterns.iter().find(|p| {
+        before += p.pairs;
+        2 * before >= all
+    });
+    middle.map_or(0, |p| p.weight)
+}
+
+fn levels(model: &Model, vector: &ComparisonVector) -> Vec<(String, i32)> {
     let has_surname = model.dimensions.iter().any(|d| d.kind == DimensionKind::Surname);
-    let step = |(at, d): (usize, &crate::classify::DimensionModel)| {
+    let level = |(at, d): (usize, &crate::classify::DimensionModel)| {
         let level = vector.level(at);
         // Exchanged names are counted at the surname.
         let counted = d.kind == DimensionKind::Given && level >= name_level::SWAPPED_CLOSE && has_surname;
         let millibits = if level == 0 || counted { 0 } else { (1000.0 * d.weight_bits(level)).round() as i32 };
-        Step { dimension: d.name.clone(), level: d.kind.level_name(level), millibits }
+        (d.kind.level_name(level), millibits)
     };
-    let steps: Vec<Step> = model.dimensions.iter().enumerate().map(step).collect();
-    let sum = steps.iter().fold(prior, |sum, step| sum.saturating_add(step.millibits));
+    model.dimensions.iter().enumerate().map(level).collect()
+}
+
+fn waterfall(model: &Model, prior: i32, example: Example, reason: Option<Reason>, pattern: &Pattern) -> Waterfall {
+    let step = |(d, (level, millibits)): (&crate::classify::DimensionModel, &(String, i32))| Step {
+        dimension: d.name.clone(),
+        level: level.clone(),
+        millibits: *millibits,
+    };
+    let sum = pattern.levels.iter().fold(prior, |sum, level| sum.saturating_add(level.1));
     Waterfall {
         example,
         reason,
-        pairs,
+        pairs: pattern.pairs,
         prior_millibits: prior,
-        steps,
-        related_millibits: total.saturating_sub(sum),
-        total_millibits: total,
+        steps: model.dimensions.iter().zip(&pattern.levels).map(step).collect(),
+        related_millibits: pattern.weight.saturating_sub(sum),
+        total_millibits: pattern.weight,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn pattern(level: &str, millibits: i32, weight: i32, pairs: u64) -> Pattern {
+        Pattern { weight, levels: vec![(level.to_owned(), millibits), ("equal".to_owned(), 1_000)], pairs }
+    }
+
+    #[test]
+    fn rare_patterns_are_shown_together_or_not_at_all() {
+        let few = [
+            pattern("exact class 2", 4_000, 5_000, 6),
+            pattern("exact class 5", 9_000, 9_500, 6),
+            pattern("low", -500, -900, 10),
+        ];
+        let merged = frequent(&few, 11);
+        assert_eq!(merged.len(), 1);
+        assert_eq!((merged[0].pairs, merged[0].weight), (12, 7_250));
+        assert_eq!(merged[0].levels, [("exact".to_owned(), 6_500), ("equal".to_owned(), 1_000)]);
+        // One that is frequent by itself is shown as it is, and the others not.
+        let one = [pattern("exact class 2", 4_000, 5_000, 6), pattern("exact class 5", 9_000, 9_500, 11)];
+        assert_eq!(frequent(&one, 11).iter().map(|p| p.weight).collect::<Vec<_>>(), [9_500]);
+        assert!(frequent(&few[..1], 11).is_empty());
+    }
+
+    #[test]
+    fn every_level_of_names_is_named_without_rarity_by_its_family() {
+        let names: BTreeSet<String> = (0..25).map(|l| without_rarity(&DimensionKind::Surname.level_name(l)).to_owned()).collect();
+        for family in ["exact", "high", "contained", "phonetic-close", "swapped", "different"] {
+            assert!(names.contains(family), "{names:?}");
+        }
+        assert!(!names.iter().any(|n| n.contains("class") || n.contains("rare")), "{names:?}");
+    }
+
+    #[test]
+    fn the_median_is_of_pairs() {
+        assert_eq!(median(&[pattern("low", 0, -5, 1), pattern("low", 0, 3, 1), pattern("low", 0, 9, 5)]), 9);
+        assert_eq!(median(&[]), 0);
     }
 }
