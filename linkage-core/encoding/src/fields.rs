@@ -14,7 +14,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::date::BirthDate;
 use crate::identity::{FieldValue, Identity, Sex};
 use crate::phonetic::sound;
-use crate::place::Place;
+use crate::place::{FRANCE, Place};
 use crate::tables;
 use crate::text::NameKind;
 
@@ -193,14 +193,25 @@ fn date_slots(date: Option<BirthDate>) -> [(u8, Option<u64>); 9] {
     out
 }
 
-/// The three slots of a place.
+/// The three slots of a place. Abroad the country stands in the département's slot as well, so that which slots are
+/// filled does not tell who was born abroad; and the name of a town is taken by its sound, for it is transliterated.
 fn place_slots(place: &Place) -> [(u8, Option<u64>); 3] {
     let value = |text: &Option<String>| text.as_deref().map(text_value);
+    let in_france = place.department.is_some() || place.country.as_deref() == Some(FRANCE);
     let mut out = [(0, None); 3];
     out[place_slot::COUNTRY] = (slot_domain::COUNTRY, value(&place.country));
-    out[place_slot::DEPARTMENT] = (slot_domain::DEPARTMENT, value(&place.department));
-    out[place_slot::COMMUNE] = (slot_domain::COMMUNE, value(&place.commune));
+    out[place_slot::DEPARTMENT] = (slot_domain::DEPARTMENT, value(if in_france { &place.department } else { &place.country }));
+    let town = if in_france { value(&place.commune) } else { place.commune.as_deref().map(|town| text_value(&sound_of(town))) };
+    out[place_slot::COMMUNE] = (slot_domain::COMMUNE, town);
     out
+}
+
+/// The sounds of the words of a town's name, in order.
+fn sound_of(town: &str) -> String {
+    let mut sounds: Vec<String> = town.split(' ').map(sound).collect();
+    let joined = sounds.join(" ");
+    sounds.zeroize();
+    joined
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //! because they are related. So a pair that is no match may be of four classes, not one:
 //! * *unrelated*: every dimension by chance;
 //! * *twins*: surname, date and home as within one person, given name by chance, sex as among twins;
-//! * *namesakes* (parent and child of one name, homonyms): both names as within one person, date as among namesakes;
+//! * *namesakes*: both names as within one person; some of one family (parent and child of one name: years apart, home
+//!   mostly in common), most strangers (homonyms);
 //! * *doubles*: namesakes who share the date of birth as well, and are told apart by birth place and home alone.
 //!
 //! The shares of the last three are estimated along, bounded by the share of matches so that the classes cannot change
@@ -17,7 +18,7 @@
 use std::collections::BTreeMap;
 
 use crate::levels::date_level::{DEFAULT_SAME_YEAR, DIFFERENT, EQUAL_DEFAULT, MONTH_OFF, SAME_YEAR, YEAR_OFF};
-use crate::levels::{DimensionKind, code_level, name_level};
+use crate::levels::{Dimension, DimensionKind, code_level, name_level};
 use crate::pack::{Reader, Writer};
 use crate::{ComparisonVector, Dimensions, LevelFrequencies, LinkError, Meeting, Meetings, Records, compare::Comparer, prior};
 
@@ -29,9 +30,13 @@ const PRIOR_MATCHES: f64 = 30.0;
 const TWINS_ONE_SEX: f64 = 0.66;
 /// How often twins have home and place of birth in common beyond chance.
 const TWINS_HOME: f64 = 0.7;
-/// How often namesakes have their home, and their place of birth.
-const NAMESAKES_HOME: f64 = 0.4;
-const NAMESAKES_BIRTHPLACE: f64 = 0.1;
+/// Share of namesakes who are of one family.
+const FAMILY: f64 = 0.2;
+/// How often namesakes of one family have home and place of birth in common beyond chance, and how often strangers have.
+const FAMILY_HOME: f64 = 0.6;
+const FAMILY_BIRTHPLACE: f64 = 0.4;
+const STRANGERS_HOME: f64 = 0.4;
+const STRANGERS_BIRTHPLACE: f64 = 0.1;
 /// Largest shares of twins and of namesakes, in matches: across parties, and within one, where a person rarely is twice.
 const MOST_RELATED: [f64; 2] = [0.2, 2.0];
 /// Largest share of doubles, in matches.
@@ -45,8 +50,9 @@ const PRIOR_NAMESAKES: f64 = 0.01;
 const PRIOR_DOUBLES: f64 = 0.001;
 /// Weight of these three, in matches.
 const PRIOR_RELATED: f64 = 300.0;
-/// How much more often than by chance namesakes are of one year.
-const NAMESAKES_ONE_YEAR: f64 = 3.0;
+/// How much more often than by chance strangers of one name are of one year, and namesakes of one family.
+const STRANGERS_ONE_YEAR: f64 = 4.0;
+const FAMILY_ONE_YEAR: f64 = 0.05;
 const MAX_ROUNDS: u32 = 100;
 
 /// One pair that met, compared.
@@ -143,8 +149,10 @@ pub struct DimensionModel {
     pub m: Vec<f64>,
     /// Agreement by chance by level.
     pub u: Vec<f64>,
-    /// Agreement among namesakes by level: of a date; empty for other dimensions.
-    pub namesakes: Vec<f64>,
+    /// Agreement among strangers of one name by level: of a date; empty for other dimensions.
+    pub strangers: Vec<f64>,
+    /// The same among namesakes of one family.
+    pub family: Vec<f64>,
 }
 
 /// Shares of the classes among all comparable pairs of one kind (across parties, or within one).
@@ -194,8 +202,7 @@ pub fn classify(records: &Records<'_>, comparisons: &Comparisons, frequencies: &
                     *missing = 1.0;
                 }
                 let u = frequencies.chance(at, &prior::chance(d.kind), PRIOR_CHANCE_PAIRS);
-                let namesakes = if d.kind == DimensionKind::Date { namesake_dates(&u) } else { Vec::new() };
-                DimensionModel { kind: d.kind, name: d.name.clone(), m, u, namesakes }
+                DimensionModel::new(d, m, u)
             })
             .collect(),
         across: Shares::default(),
@@ -240,11 +247,12 @@ fn first_shares(records: &Records<'_>) -> (Shares, Shares) {
     (shares(across, expected_across), shares(within, expected_within))
 }
 
-/// The date among namesakes: chance with years drawn together. Two who share the whole date are doubles, so that the levels
-/// of equality stay at chance. It is not learnt from the pairs: a mistyped date of one person would pass for a namesake's.
-fn namesake_dates(u: &[f64]) -> Vec<f64> {
+/// A date among namesakes: chance, with dates of one year so many times as frequent. Two who share the whole date are
+/// doubles, so that the levels of equality stay at chance. It is not learnt from the pairs: a mistyped date of one person
+/// would pass for a namesake's.
+fn namesake_dates(u: &[f64], one_year: f64) -> Vec<f64> {
     let drawn = |(level, &u): (usize, &f64)| match u8::try_from(level) {
-        Ok(SAME_YEAR | DEFAULT_SAME_YEAR..YEAR_OFF | MONTH_OFF..EQUAL_DEFAULT) => NAMESAKES_ONE_YEAR * u,
+        Ok(SAME_YEAR | DEFAULT_SAME_YEAR..YEAR_OFF | MONTH_OFF..EQUAL_DEFAULT) => one_year * u,
         _ => u,
     };
     let mut dates: Vec<f64> = u.iter().enumerate().map(drawn).collect();
@@ -312,9 +320,10 @@ impl Model {
     }
 
     fn likelihoods(&self, vector: &ComparisonVector) -> Likelihoods {
-        let mut l = Likelihoods { matched: 0.0, twins: 0.0, namesakes: 0.0, doubles: 0.0, unrelated: 0.0 };
+        let mut l = Likelihoods { matched: 0.0, twins: 0.0, namesakes: f64::NEG_INFINITY, doubles: 0.0, unrelated: 0.0 };
         // Codes and texts are parts of one address: related persons have all of it in common or nothing.
         let (mut address_m, mut address_u) = (1.0, 1.0);
+        let (mut family, mut strangers) = (FAMILY.ln(), (1.0 - FAMILY).ln());
         let has = |kind| self.dimensions.iter().any(|d| d.kind == kind);
         for (at, dimension) in self.dimensions.iter().enumerate() {
             let level = vector.level(at);
@@ -326,28 +335,30 @@ impl Model {
             }
             let (m, u) = (probability(&dimension.m, level), probability(&dimension.u, level));
             let home = |shared: f64| shared * m + (1.0 - shared) * u;
-            let (twins, namesakes, doubles) = match dimension.kind {
-                DimensionKind::Surname if level >= name_level::SWAPPED_CLOSE => (u, m, m),
-                DimensionKind::Surname => (m, m, m),
-                DimensionKind::Given => (u, m, m),
-                DimensionKind::Date => (m, probability(&dimension.namesakes, level), m),
-                DimensionKind::Sex if level == code_level::EQUAL => (TWINS_ONE_SEX, m, m),
-                DimensionKind::Sex => (1.0 - TWINS_ONE_SEX, m, m),
-                DimensionKind::Place => (home(TWINS_HOME), home(NAMESAKES_BIRTHPLACE), u),
+            let (of_twins, of_family, of_strangers, of_doubles) = match dimension.kind {
+                DimensionKind::Surname if level >= name_level::SWAPPED_CLOSE => (u, m, m, m),
+                DimensionKind::Surname => (m, m, m, m),
+                DimensionKind::Given => (u, m, m, m),
+                DimensionKind::Date => (m, probability(&dimension.family, level), probability(&dimension.strangers, level), m),
+                DimensionKind::Sex if level == code_level::EQUAL => (TWINS_ONE_SEX, m, m, m),
+                DimensionKind::Sex => (1.0 - TWINS_ONE_SEX, m, m, m),
+                DimensionKind::Place => (home(TWINS_HOME), home(FAMILY_BIRTHPLACE), home(STRANGERS_BIRTHPLACE), u),
                 DimensionKind::Category | DimensionKind::Text => {
                     address_m *= m;
                     address_u *= u;
-                    (1.0, 1.0, 1.0)
+                    (1.0, 1.0, 1.0, 1.0)
                 }
             };
             l.matched += m.ln();
             l.unrelated += u.ln();
-            l.twins += twins.ln();
-            l.namesakes += namesakes.ln();
-            l.doubles += doubles.ln();
+            l.twins += of_twins.ln();
+            family += of_family.ln();
+            strangers += of_strangers.ln();
+            l.doubles += of_doubles.ln();
         }
-        l.twins += (TWINS_HOME * address_m + (1.0 - TWINS_HOME) * address_u).ln();
-        l.namesakes += (NAMESAKES_HOME * address_m + (1.0 - NAMESAKES_HOME) * address_u).ln();
+        let address = |shared: f64| (shared * address_m + (1.0 - shared) * address_u).ln();
+        l.twins += address(TWINS_HOME);
+        l.namesakes = log_sum([family + address(FAMILY_HOME), strangers + address(STRANGERS_HOME)]);
         l.doubles += address_u.ln();
         // Without a given name twins, and without a date namesakes, could not be told from one person.
         if !has(DimensionKind::Given) {
@@ -412,7 +423,7 @@ impl Model {
         out.u32(self.rounds);
         out.u64(self.dimensions.len() as u64);
         for dimension in &self.dimensions {
-            for value in dimension.m.iter().chain(&dimension.u).chain(&dimension.namesakes) {
+            for value in dimension.m.iter().chain(&dimension.u) {
                 out.f64(*value);
             }
         }
@@ -434,8 +445,7 @@ impl Model {
         for dimension in dimensions.iter() {
             let mut table = || (0..dimension.kind.levels()).map(|_| input.f64()).collect::<Result<Vec<f64>, _>>();
             let (m, u) = (table()?, table()?);
-            let namesakes = if dimension.kind == DimensionKind::Date { table()? } else { Vec::new() };
-            models.push(DimensionModel { kind: dimension.kind, name: dimension.name.clone(), m, u, namesakes });
+            models.push(DimensionModel::new(dimension, m, u));
         }
         input.finish()?;
         Ok(Self { dimensions: models, across, within, rounds })
@@ -443,6 +453,11 @@ impl Model {
 }
 
 impl DimensionModel {
+    fn new(dimension: &Dimension, m: Vec<f64>, u: Vec<f64>) -> Self {
+        let dates = |one_year| if dimension.kind == DimensionKind::Date { namesake_dates(&u, one_year) } else { Vec::new() };
+        let (strangers, family) = (dates(STRANGERS_ONE_YEAR), dates(FAMILY_ONE_YEAR));
+        Self { kind: dimension.kind, name: dimension.name.clone(), m, strangers, family, u }
+    }
     /// Weight of a level in bits: log2(m / u).
     pub fn weight_bits(&self, level: u8) -> f64 {
         (probability(&self.m, level) / probability(&self.u, level)).log2()

@@ -86,6 +86,8 @@ pub struct Clusters {
 struct Between {
     sum: i64,
     met: i64,
+    /// Pairs left open because they may be two persons of one name.
+    namesakes: i64,
     /// Heaviest pair that is a link by itself.
     link: Option<i32>,
     /// Whether a pair is refuted.
@@ -96,8 +98,13 @@ impl Between {
     fn add(&mut self, other: Self) {
         self.sum += other.sum;
         self.met += other.met;
+        self.namesakes += other.namesakes;
         self.link = self.link.max(other.link);
         self.refuted |= other.refuted;
+    }
+    /// Whether most of the pairs that met may be two persons of one name.
+    fn mostly_namesakes(&self) -> bool {
+        2 * self.namesakes > self.met
     }
     /// Mean weight over all pairs between groups of `pairs` pairs, in millionths of a bit.
     fn mean(&self, pairs: i64) -> i64 {
@@ -225,7 +232,8 @@ impl Groups {
         }
         let met = decided.iter().map(|pair| {
             let link = (pair.outcome == Outcome::Link).then_some(pair.millibits);
-            ((pair.a, pair.b), Between { sum: i64::from(pair.millibits), met: 1, link, refuted: false })
+            let namesakes = i64::from(pair.outcome == Outcome::Abstain(Reason::Namesakes));
+            ((pair.a, pair.b), Between { sum: i64::from(pair.millibits), met: 1, namesakes, link, refuted: false })
         });
         let refuted = dispositions.refuted().map(|pair| (pair, Between { refuted: true, ..Between::default() }));
         for ((a, b), between) in met.chain(refuted) {
@@ -251,7 +259,11 @@ impl Groups {
         let mean = between.mean((gx.members.len() * gy.members.len()) as i64);
         let (low, high) = if x < y { ((x, gx.version), (y, gy.version)) } else { ((y, gy.version), (x, gx.version)) };
         let needed = TWICE_MICROBITS * gx.listed.intersection(&gy.listed).count() as i64;
-        (mean > needed && !between.refuted).then_some((mean, between.link?, Reverse((low.0, low.1, high.0, high.1))))
+        (mean > needed && !between.mostly_namesakes() && !between.refuted).then_some((
+            mean,
+            between.link?,
+            Reverse((low.0, low.1, high.0, high.1)),
+        ))
     }
 
     fn is_current(&self, join: &Join) -> bool {
@@ -322,7 +334,7 @@ impl Groups {
                 }
             }
         }
-        all.mean(pairs) > needed && !all.refuted
+        all.mean(pairs) > needed && !all.mostly_namesakes() && !all.refuted
     }
 
     /// Takes group `from` into `into`, by a join of heaviest link `link`; none for a confirmed one.
@@ -499,8 +511,14 @@ mod tests {
         let strong = [(0, 2, 15), (0, 4, 15), (2, 4, 15), (1, 3, 15), (1, 5, 15), (3, 5, 15)];
         let chain: Vec<_> = strong.into_iter().chain([(0, 3, 5)]).collect();
         assert_eq!(clusters(false, 3, &chain), (vec![vec![0, 2, 4], vec![1, 3, 5]], vec![(0, 3, Reason::Contradicted)]));
-        // One strong pair between two records of a person each is enough, though the others did not meet.
-        assert_eq!(clusters(false, 2, &[(0, 2, 15), (1, 3, 15), (0, 1, 14)]).0, [vec![0, 1, 2, 3]]);
+        // One strong pair between two records of a person each is enough, though the others did not meet: of four parties.
+        let strong = [(0, 2, 15), (4, 6, 15), (0, 4, 14)];
+        assert_eq!(clusters(false, 4, &strong).0, [vec![0, 2, 4, 6]]);
+        // When the person would stand twice in two lists, one pair is not enough, and all of them are.
+        let beside = [(0, 2, 15), (1, 3, 15), (0, 1, 14)];
+        assert_eq!(clusters(false, 2, &beside).0, [vec![0, 2], vec![1, 3]]);
+        let all: Vec<_> = beside.into_iter().chain([(0, 3, 14), (1, 2, 14), (2, 3, 14)]).collect();
+        assert_eq!(clusters(false, 2, &all).0, [vec![0, 1, 2, 3]]);
     }
 
     #[test]

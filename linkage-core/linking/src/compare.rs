@@ -19,7 +19,7 @@ use crate::view::check_layout;
 
 /// Most name fields that a header can describe.
 const MAX_NAMES: usize = 10;
-/// What is the same in every block: bits 0 to 9 equality, 16 to 24 presence on both sides, 26 to 28 on either.
+/// What is the same in every block: bits 0 to 9 equality, 16 to 24 presence on both sides.
 type Flags = u32;
 
 /// Compares payloads of one layout. Build once, use for all pairs.
@@ -127,7 +127,7 @@ impl<'l> Comparer<'l> {
                     text.add(&self.sizes, fa, fb, ones(fa), ones(fb));
                 }
                 DimensionKind::Date => *flags &= date_flags(field, a, b),
-                DimensionKind::Place => *flags &= place_flags(field, a, b),
+                DimensionKind::Place => *flags &= slot_flags(field, a, b, 3),
                 DimensionKind::Sex | DimensionKind::Category => *flags &= slot_flags(field, a, b, 1),
             }
         }
@@ -311,15 +311,7 @@ fn slot_flags(field: &FieldPlace, a: &[u8], b: &[u8], slots: usize) -> Flags {
     })
 }
 
-/// As `slot_flags`. Bit `EITHER + n`: present on one side at least.
-fn place_flags(field: &FieldPlace, a: &[u8], b: &[u8]) -> Flags {
-    (0..3).fold(slot_flags(field, a, b, 3), |flags, n| {
-        flags | Flags::from(slot(a, field, n) != 0 || slot(b, field, n) != 0) << (EITHER + n)
-    })
-}
-
 const BOTH: usize = 16;
-const EITHER: usize = 26;
 
 /// Bit of `date_flags`: day of one equals month of the other, both ways, and day and month differ.
 const EXCHANGED: usize = 9;
@@ -363,6 +355,8 @@ fn date_level_of(flags: Flags, header_a: u32, header_b: u32) -> u8 {
             level::DEFAULT_SAME_YEAR
         } else if by_one {
             level::DEFAULT_NEAR
+        } else if equal(s::DECADE) {
+            level::DEFAULT_DECADE
         } else {
             level::DEFAULT_OTHER
         };
@@ -396,23 +390,15 @@ fn place_level_of(flags: Flags) -> u8 {
     use place_level as level;
     use place_slot as s;
     let equal = |n: usize| flags >> n & 1 == 1;
-    let both = |n: usize| flags >> (BOTH + n) & 1 == 1;
-    let either = |n: usize| flags >> (EITHER + n) & 1 == 1;
-    let differ = |n: usize| both(n) && !equal(n);
+    let differ = |n: usize| flags >> (BOTH + n) & 1 == 1 && !equal(n);
     if equal(s::COMMUNE) {
         level::COMMUNE
     } else if equal(s::DEPARTMENT) {
-        if differ(s::COMMUNE) { level::OTHER_COMMUNE } else { level::DEPARTMENT }
+        if differ(s::COMMUNE) { level::OTHER_COMMUNE } else { level::REGION }
     } else if differ(s::DEPARTMENT) || differ(s::COUNTRY) {
         level::DIFFERENT
     } else if equal(s::COUNTRY) {
-        if either(s::DEPARTMENT) {
-            level::COUNTRY
-        } else if differ(s::COMMUNE) {
-            level::ABROAD_OTHER_TOWN
-        } else {
-            level::ABROAD
-        }
+        level::COUNTRY
     } else if differ(s::COMMUNE) {
         level::OTHER_TOWN
     } else {

@@ -68,55 +68,52 @@ pub mod date_level {
     pub const DIFFERENT: u8 = 1;
     /// Same year only.
     pub const SAME_YEAR: u8 = 2;
-    /// A default date on one side at least, years more than one apart.
+    /// A default date on one side at least, years more than one apart, in two decades.
     pub const DEFAULT_OTHER: u8 = 3;
+    /// A default date on one side at least, years more than one apart, in one decade.
+    pub const DEFAULT_DECADE: u8 = 4;
     /// A default date on one side at least, years one apart.
-    pub const DEFAULT_NEAR: u8 = 4;
+    pub const DEFAULT_NEAR: u8 = 5;
     /// A default date on one side at least, same year, not equal.
-    pub const DEFAULT_SAME_YEAR: u8 = 5;
+    pub const DEFAULT_SAME_YEAR: u8 = 6;
     /// A partial date on one side at least, and all its parts agree.
-    pub const PARTIAL: u8 = 6;
+    pub const PARTIAL: u8 = 7;
     /// Day and month equal, years more than a digit and more than one apart.
-    pub const YEAR_OFF: u8 = 7;
+    pub const YEAR_OFF: u8 = 8;
     /// Day and month equal, one of the year's last digits differs.
-    pub const YEAR_DIGIT: u8 = 8;
+    pub const YEAR_DIGIT: u8 = 9;
     /// Day and month equal, years one apart.
-    pub const YEAR_BY_ONE: u8 = 9;
+    pub const YEAR_BY_ONE: u8 = 10;
     /// Year and day equal.
-    pub const MONTH_OFF: u8 = 10;
+    pub const MONTH_OFF: u8 = 11;
     /// Year and month equal, both digits of the day differ.
-    pub const DAY_OFF: u8 = 11;
+    pub const DAY_OFF: u8 = 12;
     /// Year and month equal, one digit of the day differs.
-    pub const DAY_DIGIT: u8 = 12;
+    pub const DAY_DIGIT: u8 = 13;
     /// Day and month exchanged.
-    pub const SWAPPED: u8 = 13;
+    pub const SWAPPED: u8 = 14;
     /// Equal, and a default date.
-    pub const EQUAL_DEFAULT: u8 = 14;
+    pub const EQUAL_DEFAULT: u8 = 15;
     /// Equal.
-    pub const EQUAL: u8 = 15;
+    pub const EQUAL: u8 = 16;
 }
 
-/// Levels of `Place`, weakest evidence first.
+/// Levels of `Place`, weakest evidence first. A region is a département, or a country other than France.
 pub mod place_level {
     /// Nothing to compare.
     pub const MISSING: u8 = 0;
-    /// Another country or département.
+    /// Another country or region.
     pub const DIFFERENT: u8 = 1;
-    /// Two towns of different names, of which no country or département is known on both sides. Names of towns abroad
-    /// are written in many ways, so that this says less than `DIFFERENT`.
+    /// Two towns of different names, of which no country or region is known on both sides.
     pub const OTHER_TOWN: u8 = 2;
-    /// Same département, another commune.
+    /// Same region, another town.
     pub const OTHER_COMMUNE: u8 = 3;
-    /// Same country, which one side at least tells no more of though the other knows a département: France.
+    /// France on both sides, and no more on one of them.
     pub const COUNTRY: u8 = 4;
-    /// Same country, no département on either side, towns of different names.
-    pub const ABROAD_OTHER_TOWN: u8 = 5;
-    /// Same country, no département on either side: abroad, but for two sides that know no more than France.
-    pub const ABROAD: u8 = 6;
-    /// Same département, nothing more known.
-    pub const DEPARTMENT: u8 = 7;
-    /// Same commune.
-    pub const COMMUNE: u8 = 8;
+    /// Same region, nothing more known.
+    pub const REGION: u8 = 5;
+    /// Same town.
+    pub const COMMUNE: u8 = 6;
 }
 
 /// Levels of `Sex` and `Category`.
@@ -154,9 +151,9 @@ impl DimensionKind {
     pub fn levels(self) -> usize {
         match self {
             Self::Surname | Self::Given => 25,
-            Self::Date => 16,
+            Self::Date => 17,
             Self::Sex | Self::Category => 3,
-            Self::Place => 9,
+            Self::Place => 7,
             Self::Text => 7,
         }
     }
@@ -181,7 +178,8 @@ impl DimensionKind {
                 "missing",
                 "different",
                 "same year",
-                "default, other year",
+                "default, other decade",
+                "default, same decade",
                 "default, year within one",
                 "default, same year",
                 "partial, agrees",
@@ -196,17 +194,9 @@ impl DimensionKind {
                 "equal",
             ]),
             Self::Sex | Self::Category => fixed(&["missing", "different", "equal"]),
-            Self::Place => fixed(&[
-                "missing",
-                "different",
-                "other town",
-                "other commune of the departement",
-                "country",
-                "abroad, other town",
-                "abroad",
-                "departement",
-                "commune",
-            ]),
+            Self::Place => {
+                fixed(&["missing", "different", "other town", "other town of the region", "country", "region", "town"])
+            }
             Self::Text => fixed(&["missing", "different", "poor", "low", "medium", "high", "exact"]),
         }
     }

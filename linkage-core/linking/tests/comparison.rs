@@ -123,11 +123,13 @@ fn sex_and_places() {
         let b = Person { birth_place: [country, department, commune].map(str::to_owned), ..a.clone() };
         level(DimensionKind::Place, &a, &b)
     };
-    assert_eq!(place("FR", "34", "MONTPELLIER"), "commune");
-    assert_eq!(place("FR", "34", "BEZIERS"), "departement");
+    assert_eq!(place("FR", "34", "MONTPELLIER"), "town");
+    assert_eq!(place("FR", "34", "BEZIERS"), "other town of the region");
+    assert_eq!(place("FR", "34", ""), "region");
     assert_eq!(place("FR", "75", "PARIS"), "different");
     assert_eq!(place("FR", "", ""), "country");
-    assert_eq!(place("DZ", "", "SETIF"), "different");
+    assert_eq!(place("DZ", "DZ", "SETIF"), "different");
+    assert_eq!(place("", "", "SETIF"), "other town");
     assert_eq!(place("", "", ""), "missing");
 }
 

@@ -1,8 +1,8 @@
 //! Typical pairs as waterfalls: the prior odds, then what each field's level adds, to the total that decided.
 //!
 //! A pattern is a comparison vector, levels of agreement without any value. Those of fewer pairs than the smallest count
-//! are never shown; where all are as rare, those that differ only in how common the names are become one, at its mean
-//! weight. The weights of fields add up only where nothing but chance speaks against a match; twins and
+//! are never shown; where all are as rare, those that differ in how common the names are, or in fields other than names and
+//! date, become one, at its mean weight. The weights of fields add up only where nothing but chance speaks against a match; twins and
 //! namesakes do as well, and fields that belong together are counted once: a last step says what that takes back.
 
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ use crate::{ComparisonVector, Comparisons, DimensionKind, Model};
 
 /// How far under the bound a refused pair is still worth a look, in thousandths of a bit.
 const NEAR_MILLIBITS: i32 = 10_000;
+/// Level of a field that a pattern says nothing of; its weight is the mean.
+const VARIOUS: &str = "various";
 /// Endings of level names that say how common the name agreed upon is.
 const RARITIES: [&str; 3] = [" common", " middling", " rare"];
 
@@ -95,6 +97,7 @@ pub(super) fn waterfalls(
     for ((fate, weight, vector), pairs) in counts {
         by_fate.entry(fate).or_default().push(Pattern { weight, levels: levels(model, &vector), pairs });
     }
+    let kinds: Vec<DimensionKind> = model.dimensions.iter().map(|d| d.kind).collect();
     let prior = model.weight_millibits(alone, &ComparisonVector::default());
     let mut out: Vec<Waterfall> = Vec::new();
     let mut show = |example, reason, pattern: Option<&Pattern>| {
@@ -107,44 +110,49 @@ pub(super) fn waterfalls(
     for (fate, patterns) in &by_fate {
         match fate {
             Fate::Linked => {
-                let shown = frequent(patterns, terms.minimum_cell);
+                let shown = frequent(patterns, &kinds, terms.minimum_cell);
                 let median = median(patterns);
                 show(Example::MostLinked, None, most(&shown));
                 show(Example::MedianLinked, None, shown.iter().min_by_key(|p| p.weight.abs_diff(median)));
                 show(Example::LightestLinked, None, shown.first());
             }
             Fate::Abstained(reason) => {
-                show(Example::MostAbstained, Some(*reason), most(&frequent(patterns, terms.minimum_cell)));
+                show(Example::MostAbstained, Some(*reason), most(&frequent(patterns, &kinds, terms.minimum_cell)));
             }
             Fate::Refused => {
                 let from = terms.settings.abstain_millibits().saturating_sub(NEAR_MILLIBITS);
                 let near: Vec<Pattern> = patterns.iter().filter(|p| p.weight >= from).cloned().collect();
-                show(Example::RefusedNearBound, None, most(&frequent(&near, terms.minimum_cell)));
+                show(Example::RefusedNearBound, None, most(&frequent(&near, &kinds, terms.minimum_cell)));
             }
         }
     }
     out
 }
 
-/// Patterns of `minimum` pairs or more, by rising weight; when there is none, those that patterns come to which differ
-/// in how common the names are only.
-fn frequent(patterns: &[Pattern], minimum: u64) -> Vec<Pattern> {
-    let enough = |p: &&Pattern| p.pairs >= minimum;
-    let exact: Vec<Pattern> = patterns.iter().filter(enough).cloned().collect();
-    if !exact.is_empty() {
-        return exact;
+/// Patterns of `minimum` pairs or more, by rising weight. When there is none, those that patterns come to which differ in
+/// how common the names are only; then those which agree in names and date alike, whatever the other fields say.
+fn frequent(patterns: &[Pattern], kinds: &[DimensionKind], minimum: u64) -> Vec<Pattern> {
+    let name = |level: &str, _: DimensionKind| level.to_owned();
+    let family = |level: &str, _: DimensionKind| without_rarity(level).to_owned();
+    let main = |level: &str, kind: DimensionKind| {
+        let is_main = matches!(kind, DimensionKind::Surname | DimensionKind::Given | DimensionKind::Date);
+        if is_main { without_rarity(level).to_owned() } else { VARIOUS.to_owned() }
+    };
+    let stages: [&dyn Fn(&str, DimensionKind) -> String; 3] = [&name, &family, &main];
+    for stage in stages {
+        let mut merged: BTreeMap<Vec<String>, Vec<&Pattern>> = BTreeMap::new();
+        for pattern in patterns {
+            let names = pattern.levels.iter().zip(kinds).map(|((level, _), kind)| stage(level, *kind));
+            merged.entry(names.collect()).or_default().push(pattern);
+        }
+        let mut found: Vec<Pattern> = merged.into_iter().map(|(names, members)| mean(names, &members)).collect();
+        found.retain(|p| p.pairs >= minimum);
+        found.sort_by_key(|p| p.weight);
+        if !found.is_empty() {
+            return found;
+        }
     }
-    let mut families: BTreeMap<Vec<String>, Vec<&Pattern>> = BTreeMap::new();
-    for pattern in patterns {
-        families
-            .entry(pattern.levels.iter().map(|(name, _)| without_rarity(name).to_owned()).collect())
-            .or_default()
-            .push(pattern);
-    }
-    let mut merged: Vec<Pattern> = families.into_iter().map(|(names, members)| mean(names, &members)).collect();
-    merged.retain(|p| p.pairs >= minimum);
-    merged.sort_by_key(|p| p.weight);
-    merged
+    Vec::new()
 }
 
 /// The mean of patterns, each as often as it has pairs.
@@ -215,6 +223,8 @@ mod tests {
 
     use super::*;
 
+    const KINDS: &[DimensionKind] = &[DimensionKind::Surname, DimensionKind::Sex];
+
     fn pattern(level: &str, millibits: i32, weight: i32, pairs: u64) -> Pattern {
         Pattern { weight, levels: vec![(level.to_owned(), millibits), ("equal".to_owned(), 1_000)], pairs }
     }
@@ -226,14 +236,22 @@ mod tests {
             pattern("exact class 5", 9_000, 9_500, 6),
             pattern("low", -500, -900, 10),
         ];
-        let merged = frequent(&few, 11);
+        let merged = frequent(&few, KINDS, 11);
         assert_eq!(merged.len(), 1);
         assert_eq!((merged[0].pairs, merged[0].weight), (12, 7_250));
         assert_eq!(merged[0].levels, [("exact".to_owned(), 6_500), ("equal".to_owned(), 1_000)]);
         // One that is frequent by itself is shown as it is, and the others not.
         let one = [pattern("exact class 2", 4_000, 5_000, 6), pattern("exact class 5", 9_000, 9_500, 11)];
-        assert_eq!(frequent(&one, 11).iter().map(|p| p.weight).collect::<Vec<_>>(), [9_500]);
-        assert!(frequent(&few[..1], 11).is_empty());
+        assert_eq!(frequent(&one, KINDS, 11).iter().map(|p| p.weight).collect::<Vec<_>>(), [9_500]);
+        assert!(frequent(&few[..1], KINDS, 11).is_empty());
+        // As a last resort the other fields are left open.
+        let other = [
+            pattern("low", -500, -900, 8),
+            Pattern { levels: vec![("low".to_owned(), -500), ("different".to_owned(), -3_000)], ..pattern("low", 0, -5_100, 8) },
+        ];
+        let merged = frequent(&other, KINDS, 11);
+        assert_eq!((merged[0].pairs, merged[0].weight), (16, -3_000));
+        assert_eq!(merged[0].levels, [("low".to_owned(), -500), (VARIOUS.to_owned(), -1_000)]);
     }
 
     #[test]
