@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use linkage_agreement::RoleId;
 use linkage_proto::v1::{self, DispositionState, DispositionVerdict};
-use linkage_tests::federation::{Federation, Role, linkage, linkage_ok};
+use linkage_tests::federation::{Federation, Role, files, linkage, linkage_ok};
 use linkage_tests::fixture::{World, analyst, refused};
 use linkage_tests::wire::{AtCustodian, handle, reference};
 use serde_json::Value;
@@ -237,6 +237,19 @@ fn settled_pairs_hold_through_later_runs_until_they_expire_or_are_withdrawn() {
             of.filter(|records| !linked.iter().chain(&apart).any(|r| records.contains(r))).collect()
         };
         assert_eq!(others(&links), others(&first), "{name}");
+    }
+
+    // No role, and no file that a node keeps, holds a code; the custodian and the broker no local identifier either.
+    let homes = [Role::Broker, Role::Custodian, Role::Analyst].map(|role| federation.home(&role));
+    let states = federation.nodes().into_iter().map(|node| PathBuf::from(federation.setting(&node, "state_dir")));
+    for (folder, of_node) in homes.into_iter().map(|h| (h, false)).chain(states.map(|s| (s, true))) {
+        for (name, path) in files(&folder) {
+            let Ok(bytes) = fs::read(path) else { continue };
+            let holds = |text: &str| bytes.windows(text.len()).any(|w| w.eq_ignore_ascii_case(text.as_bytes()));
+            assert!(!["K7F29QX3", "K7F2-9QX3", "M4T82WD6", "M4T8-2WD6"].iter().any(|code| holds(code)), "{name}");
+            let ids = linked.iter().chain(&apart).map(|(_, id)| id).filter(|id| !of_node && id.len() >= 6);
+            assert_eq!(ids.filter(|id| holds(id)).count(), 0, "{name}");
+        }
     }
 
     // The refuted pair expires (in the custodian's own file, since its clock cannot be moved); the confirmed one is

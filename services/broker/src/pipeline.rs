@@ -219,3 +219,30 @@ pub fn pack_clusters(clusters: &[Vec<Member>], limit: usize) -> Vec<Vec<u8>> {
     }
     batches
 }
+
+#[cfg(test)]
+mod tests {
+    use linkage_agreement::{FieldKind, Layout};
+    use linkage_common::error::ErrorKind;
+
+    use super::*;
+
+    fn pair(a: u8, b: u8, verdict: u8) -> Vec<u8> {
+        [&[a; 16][..], &[b; 16], &[verdict]].concat()
+    }
+
+    #[test]
+    fn settled_pairs_name_records_of_the_run_and_others_are_passed_over() {
+        let layout = Layout::new(&[FieldKind::BirthName, FieldKind::BirthDate], 64, 2, 4);
+        let bytes: Vec<u8> = [7, 5, 9].iter().flat_map(|&handle| vec![handle; layout.record_len()]).collect();
+        let records = Records::new(&layout, &[PartyInput { duplicate_free: true, batches: vec![&bytes] }]).unwrap();
+        let read = |packed: &[u8]| dispositions(&records, packed);
+        assert_eq!(read(&[]), Ok(Dispositions::default()));
+        let packed = [pair(5, 9, 1), pair(5, 7, 2), pair(5, 8, 1), pair(1, 2, 2)].concat();
+        assert_eq!(read(&packed), Ok(Dispositions::new([(1, 2)], [(0, 1)]).unwrap()));
+        let twofold = [pair(5, 9, 1), pair(9, 5, 2)].concat();
+        for wrong in [&packed[1..], &pair(5, 9, 0), &pair(5, 9, 3), &pair(5, 5, 1), &twofold] {
+            assert_eq!(read(wrong).unwrap_err().kind, ErrorKind::Invalid);
+        }
+    }
+}
