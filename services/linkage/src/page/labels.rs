@@ -82,6 +82,7 @@ pub fn level(name: &str) -> String {
 fn plain_level(name: &str) -> &str {
     match name {
         "missing" => "non renseigné",
+        "various" => "selon les paires (moyenne)",
         "different" => "différent",
         "poor" => "peu ressemblant",
         "low" => "un peu ressemblant",
