@@ -107,7 +107,8 @@ fn dates() {
     assert_eq!(date(day, (1955, 3, 30), false), "different");
     assert_eq!(date(day, (1980, 1, 1), true), "default, same year");
     assert_eq!(date(day, (1981, 1, 1), true), "default, year within one");
-    assert_eq!(date(day, (1984, 1, 1), true), "default, other year");
+    assert_eq!(date(day, (1984, 1, 1), true), "default, same decade");
+    assert_eq!(date(day, (1994, 1, 1), true), "default, other decade");
     let none = Person { date: None, ..person() };
     assert_eq!(level(DimensionKind::Date, &person(), &none), "missing");
 }
