@@ -22,7 +22,7 @@ const LEAST_EITHER: f64 = 0.8;
 const ROUNDS: usize = 30;
 
 /// The pairs of `decided`, those left open as twins weighed again with the lists of the clusters that they would join.
-pub fn reconsider(
+pub(crate) fn reconsider(
     records: &Records<'_>,
     comparisons: &Comparisons,
     model: &Model,

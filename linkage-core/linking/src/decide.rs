@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use linkage_agreement::Agreement;
 
 use crate::classify::{Comparison, Comparisons, Model};
-use crate::{LinkError, RecordIndex, Records};
+use crate::{Dispositions, LinkError, RecordIndex, Records};
 
 /// The decision rule of the agreement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,8 +118,14 @@ pub fn probability(millibits: i32) -> f64 {
     1.0 / (1.0 + (-f64::from(millibits) / 1000.0).exp2())
 }
 
-/// Decides on every pair, in the order of `comparisons`.
-pub fn decide(records: &Records<'_>, comparisons: &Comparisons, model: &Model, settings: &Settings) -> Vec<Decided> {
+/// Decides on every pair, in the order of `comparisons`. A pair that its owners have refuted is nobody's rival.
+pub fn decide(
+    records: &Records<'_>,
+    comparisons: &Comparisons,
+    model: &Model,
+    settings: &Settings,
+    dispositions: &Dispositions,
+) -> Vec<Decided> {
     let mut weights = BTreeMap::new();
     let mut weigh = |row: &Comparison| {
         *weights.entry((row.within, row.vector)).or_insert_with(|| model.weight_millibits(row.within, &row.vector))
@@ -139,7 +145,7 @@ pub fn decide(records: &Records<'_>, comparisons: &Comparisons, model: &Model, s
             Decided { a: row.a, b: row.b, millibits, outcome }
         })
         .collect();
-    let rivals = Rivals::of(records, &decided);
+    let rivals = Rivals::of(records, &decided, dispositions);
     for pair in &mut decided {
         if pair.outcome == Outcome::Link && !rivals.leads(records, pair, settings.margin_millibits()) {
             pair.outcome = Outcome::Abstain(Reason::Rival);
@@ -165,9 +171,9 @@ fn reason(model: &Model, row: &Comparison) -> Reason {
 struct Rivals(BTreeMap<(RecordIndex, usize), [i32; 2]>);
 
 impl Rivals {
-    fn of(records: &Records<'_>, decided: &[Decided]) -> Self {
+    fn of(records: &Records<'_>, decided: &[Decided], dispositions: &Dispositions) -> Self {
         let mut best: BTreeMap<(RecordIndex, usize), [i32; 2]> = BTreeMap::new();
-        for pair in decided {
+        for pair in decided.iter().filter(|pair| !dispositions.is_refuted(pair.a, pair.b)) {
             for (record, other) in [(pair.a, pair.b), (pair.b, pair.a)] {
                 let party = records.party(other);
                 if records.duplicate_free(party) {

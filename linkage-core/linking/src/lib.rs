@@ -130,7 +130,7 @@ pub fn settle(
     settings: &Settings,
     dispositions: &Dispositions,
 ) -> Result<(Vec<Decided>, Clusters), LinkError> {
-    let decided = decide(records, comparisons, model, settings);
+    let decided = decide(records, comparisons, model, settings, dispositions);
     let clusters = cluster(records, &decided, dispositions)?;
     let decided = beside::reconsider(records, comparisons, model, &decided, &clusters, settings);
     let clusters = cluster(records, &decided, dispositions)?;

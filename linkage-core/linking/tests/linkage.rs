@@ -229,11 +229,14 @@ fn every_step_survives_packing() {
     let read = Model::from_bytes(&dimensions, &model.to_bytes()).unwrap();
     assert_eq!(read, model);
     assert!(Model::from_bytes(&dimensions, &model.to_bytes()[..40]).is_err());
-    let decided = decide(&records, &comparisons, &read, &SETTINGS);
+    let decided = decide(&records, &comparisons, &read, &SETTINGS, &Dispositions::default());
     let clusters = Clusters::from_bytes(&cluster(&records, &decided, &Dispositions::default()).unwrap().to_bytes()).unwrap();
     let whole = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
     assert_eq!(clusters, whole.clusters);
-    assert_eq!(report(&records, &meetings.blocks, &comparisons, &read, &decided, &clusters, &ReportTerms::new(SETTINGS)), whole.report);
+    assert_eq!(
+        report(&records, &meetings.blocks, &comparisons, &read, &decided, &clusters, &ReportTerms::new(SETTINGS)),
+        whole.report
+    );
 }
 
 /// A record by party and position, wherever it stands in the input.

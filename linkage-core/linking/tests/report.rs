@@ -64,7 +64,7 @@ impl Run {
         let meetings = join(&records, 16, Partition::WHOLE).unwrap();
         let comparisons = compare_meetings(&records, &meetings).unwrap();
         let model = classify(&records, &comparisons, &LevelFrequencies::new(&self.layout)).unwrap();
-        let decided = decide(&records, &comparisons, &model, &SETTINGS);
+        let decided = decide(&records, &comparisons, &model, &SETTINGS, &Dispositions::default());
         let clusters = cluster(&records, &decided, &Dispositions::default()).unwrap();
         let terms = ReportTerms::new(SETTINGS);
         let made = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters, &terms);
@@ -111,7 +111,7 @@ fn without_relatives_the_weights_of_fields_are_the_whole_weight() {
     Run::new().with(|records, comparisons, model, _, _, _| {
         let mut plain = model.clone();
         plain.across = Shares { pairs: model.across.pairs, matches: model.across.matches, ..Shares::default() };
-        let decided = decide(records, comparisons, &plain, &SETTINGS);
+        let decided = decide(records, comparisons, &plain, &SETTINGS, &Dispositions::default());
         let clusters = cluster(records, &decided, &Dispositions::default()).unwrap();
         let blocks = join(records, 16, Partition::WHOLE).unwrap().blocks;
         let made = report(records, &blocks, comparisons, &plain, &decided, &clusters, &ReportTerms::new(SETTINGS));
