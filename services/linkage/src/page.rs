@@ -15,7 +15,7 @@ use linkage_analyst::fairness::LinkedRates;
 use linkage_cohort::{LinkRow, MatchClass, disclose, overlap};
 use linkage_common::fsx;
 use linkage_node::delivery::DeliverySummary;
-use linkage_synth::evaluate::Evaluation;
+use linkage_synth::evaluate::{Evaluation, PairFigures};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Serialize;
 use serde_json::Value;
@@ -120,10 +120,19 @@ pub struct RunFindings {
     pub fields: Vec<String>,
     /// Against the run of the month before, where there was one.
     pub drift: Option<Value>,
+    /// What came of the pairs that their owners have settled.
+    pub dispositions: Option<Value>,
     /// Who is linked with another party, by sex and age.
     pub linked_rates: Option<LinkedRates>,
     /// Who is missed, against the truth, where there is one.
     pub missed: Option<Missed>,
+}
+
+impl RunFindings {
+    /// Pairs against the truth: of two parties, or all of them when there is one party.
+    fn truth(&self) -> Option<PairFigures> {
+        self.evaluation.as_ref().map(|e| if self.parties.len() == 1 { e.all_pairs } else { e.cross_party })
+    }
 }
 
 /// Writes `report.json` and `report.html` to `out`.
@@ -153,12 +162,13 @@ pub fn print(runs: &[RunFindings]) {
             count(run.found.persons),
             count(run.found.linked_records)
         ));
-        if let Some(e) = &run.evaluation {
+        if let (Some(e), Some(truth)) = (&run.evaluation, run.truth()) {
             say(&format!(
-                "  Contre la vérité connue ({} paires entre partenaires) : précision {}, rappel {} ; personnes réelles : {}",
-                count(e.cross_party.true_pairs),
-                optional(e.cross_party.precision),
-                optional(e.cross_party.recall),
+                "  Contre la vérité connue ({} paires{}) : précision {}, rappel {} ; personnes réelles : {}",
+                count(truth.true_pairs),
+                if run.parties.len() == 1 { "" } else { " entre partenaires" },
+                optional(truth.precision),
+                optional(truth.recall),
                 count(e.persons_true)
             ));
         }

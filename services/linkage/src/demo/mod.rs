@@ -289,6 +289,7 @@ async fn found(site: &Site, data: &SynthSummary, run: &RunId, period: Period, fo
         linkage_parties: serde_json::from_value(report.get("parties").cloned().unwrap_or_default())?,
         fields: node(site, &site.parties[0])?.gate.agreement().identity.field.iter().map(|f| f.column.clone()).collect(),
         drift: report.get("drift").filter(|drift| !drift.is_null()).cloned(),
+        dispositions: report.get("dispositions").cloned(),
         linked_rates: Some(linked_rates(&tables, run, site.minimum_cell)?),
         missed: Some(fairness::missed(&links, &truth, period, &traits, site.minimum_cell)?),
     })

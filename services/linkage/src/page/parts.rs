@@ -6,7 +6,7 @@ use linkage_synth::evaluate::PairFigures;
 use maud::{Markup, html};
 
 use super::labels::{self, count, decimal, fine_percent, optional, percent, points};
-use super::view::{Drift, Estimate, Flag, Linkage};
+use super::view::{Dispositions, Drift, Estimate, Flag, Linkage};
 use super::{RunFindings, charts, rates, suppressed, technical};
 
 /// Share of a party's records with a rival in the same list from which it is worth a question.
@@ -26,6 +26,7 @@ pub struct Shown<'f> {
     pub run: &'f RunFindings,
     pub linkage: Linkage,
     pub drift: Option<Drift>,
+    pub dispositions: Option<Dispositions>,
     /// Pairs against the truth: of two parties, or all of them when there is one party.
     pub truth: Option<PairFigures>,
 }
@@ -34,9 +35,8 @@ pub struct Shown<'f> {
 pub fn section(run: &RunFindings) -> anyhow::Result<Markup> {
     let linkage: Linkage = serde_json::from_value(run.linkage.clone()).context("report of the broker")?;
     let drift = run.drift.clone().map(serde_json::from_value).transpose().context("drift")?;
-    let alone = linkage.parties.len() == 1;
-    let truth = run.evaluation.as_ref().map(|e| if alone { e.all_pairs } else { e.cross_party });
-    let shown = Shown { run, linkage, drift, truth };
+    let dispositions = run.dispositions.clone().map(serde_json::from_value).transpose().context("dispositions")?;
+    let shown = Shown { run, linkage, drift, dispositions, truth: run.truth() };
     Ok(html! {
         section id=(format!("mois-{}", run.period)) aria-label=(format!("Mois {}", run.period)) {
             h2 { "Mois " (run.period) " " span.soft { "(traitement " (run.run) ")" } }

@@ -16,7 +16,9 @@ pub fn who_is_missed(shown: &Shown<'_>) -> Markup {
     html! {
         h3 { "Qui est rapproché, qui est manqué" }
         @if let Some(missed) = &shown.run.missed {
-            p { "Rappel contre la vérité connue, vu de chaque fiche : parmi les fiches de la même personne chez les autres partenaires, la part retrouvée. Une part plus basse pour un groupe fausse les comparaisons entre groupes." }
+            p { "Rappel contre la vérité connue, vu de chaque fiche : parmi les fiches de la même personne "
+                @if shown.run.parties.len() == 1 { "dans la même liste" } @else { "chez les autres partenaires" }
+                ", la part retrouvée. Une part plus basse pour un groupe fausse les comparaisons entre groupes." }
             (matrix("Rappel par sexe", &missed.by_sex, |g| labels::sex(*g).to_owned(), minimum))
             (matrix("Rappel par âge au premier jour du mois", &missed.by_age, |g| labels::age(*g).to_owned(), minimum))
             (matrix("Rappel par qualité de la date de naissance", &missed.by_date_quality, |g| labels::date_quality(g).to_owned(), minimum))

@@ -38,7 +38,8 @@ fn waterfall_table(w: &Waterfall, fields: &[String]) -> Markup {
         rows.push((labels::dimension(&step.dimension, fields), labels::level(&step.level), step.millibits, at, next));
         at = next;
     }
-    if w.related_millibits != 0 {
+    // Less than what is shown as a tenth of a bit is nothing.
+    if w.related_millibits.abs() >= 50 {
         let next = at.saturating_add(w.related_millibits);
         let what = "ce que jumeaux, homonymes et champs liés entre eux expliquent aussi bien".to_owned();
         rows.push(("Sosies possibles".to_owned(), what, w.related_millibits, at, next));
@@ -127,6 +128,11 @@ fn blocks(shown: &Shown<'_>) -> Markup {
                 (row("Paires comparées chez un même partenaire", count(linkage.candidates_within)))
                 (row("Rencontres avec une autre personne, par fiche", decimal(linkage.non_matching_meetings_per_record, 2)))
                 (row("Paires rapprochées", count(linkage.linked_pairs)))
+                @if let Some(settled) = &shown.dispositions {
+                    (row("Paires confirmées par leurs détenteurs", count(settled.confirmed)))
+                    (row("Paires écartées par leurs détenteurs", count(settled.refuted)))
+                    (row("Confirmations qui contredisent une paire écartée", count(settled.refused)))
+                }
                 (row("Groupes de deux fiches ou plus", count(linkage.clusters)))
                 (row("Fiches rapprochées avec certitude", count(linkage.certain_members)))
                 (row("Fiches rapprochées avec probabilité", count(linkage.probable_members)))

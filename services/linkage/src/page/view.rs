@@ -143,6 +143,14 @@ pub struct Reach {
     pub from_100_known: f64,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Dispositions {
+    pub confirmed: u64,
+    pub refuted: u64,
+    pub refused: u64,
+}
+
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Shift {
     pub before: f64,

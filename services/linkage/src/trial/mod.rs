@@ -149,7 +149,8 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
         linkage_parties: uploads.iter().map(|u| u.party.to_string()).collect(),
         fields: agreement.agreement().identity.field.iter().map(|f| f.column.clone()).collect(),
         drift: None,
-        linked_rates: Some(fairness::linked(&links, &traits, minimum)),
+        dispositions: None,
+        linked_rates: (trialists.len() > 1).then(|| fairness::linked(&links, &traits, minimum)),
         missed,
     };
     let runs = [findings];
