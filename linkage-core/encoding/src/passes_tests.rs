@@ -103,3 +103,82 @@ fn the_oprf_input_separates_agreement_epoch_pass_and_parts() {
     assert_eq!(key.oprf_input("demo", 3), b"linkage/block-scoped/1/input\0demo\x003\0s2\0A\x1fB");
     assert_eq!(format!("{key:?}"), "BlockKey(s2, ..)");
 }
+
+/// As [`identity`], with a commune of residence and a place of birth, as French services hold them.
+fn settled(surname: &str, usage: &str, given: &str, birth: &str, commune: &str) -> Identity {
+    let words = |text: &str| FieldValue::Name(text.split_whitespace().map(str::to_owned).collect());
+    Identity::from_values(vec![
+        (FieldKind::BirthName, words(surname)),
+        (FieldKind::UsageName, words(usage)),
+        (FieldKind::GivenNames, words(given)),
+        (FieldKind::BirthDate, FieldValue::Date(date::parse(birth, None).unwrap())),
+        (FieldKind::Place, FieldValue::Place(crate::place::Place::read("", "Kindia", "GUINEE"))),
+        (FieldKind::Category, FieldValue::Category(Some(commune.to_owned()))),
+    ])
+}
+
+#[test]
+fn every_class_of_differences_has_a_pass() {
+    let one = settled("BERTHELOT", "", "MAMADOU", "1987-03-17", "34003");
+    let default = settled("BERTHELOT", "", "MAMADOU", "1987-01-01", "34003");
+    for (class, a, b) in [
+        ("default date", &one, settled("BERTHELOT", "", "MAMADOU", "1987-01-01", "34003")),
+        ("default date of another year", &one, settled("BERTHELOT", "", "MAMADOU", "1990-01-01", "34003")),
+        ("default date that tells nothing", &one, settled("BERTHELOT", "", "MAMADOU", "1900-01-01", "34003")),
+        ("no date", &one, settled("BERTHELOT", "", "MAMADOU", "", "34003")),
+        ("two default dates, surname damaged", &default, settled("BRETELOT", "", "MAMADOU", "1987-01-01", "34003")),
+        ("two default dates, given name damaged", &default, settled("BERTHELOT", "", "AMDU", "1987-01-01", "34003")),
+        ("transliterated name", &one, settled("BERTHELOT", "", "MAMADU", "1987-03-17", "34003")),
+        ("usage name in the birth name's place", &one, settled("GARNIER", "", "MAMADOU", "1987-03-17", "34003")),
+        ("swapped name and given name", &one, settled("MAMADOU", "", "BERTHELOT", "1987-03-17", "34003")),
+        ("cut fields", &one, settled("BERTHE", "", "MAMA", "1987-03-17", "34003")),
+        ("wrong day", &one, settled("BERTHELOT", "", "MAMADOU", "1987-03-27", "34003")),
+        ("wrong month", &one, settled("BERTHELOT", "", "MAMADOU", "1987-08-17", "34003")),
+        ("wrong year", &one, settled("BERTHELOT", "", "MAMADOU", "1978-03-17", "34003")),
+        ("day and month swapped", &one, settled("BERTHELOT", "", "MAMADOU", "1987-17-03", "34003")),
+        ("both names damaged", &one, settled("BERTELHO", "", "MAMADUO", "1987-03-17", "34003")),
+        ("moved, date default", &one, settled("BERTHELOT", "", "MAMADOU", "1987-01-01", "34172")),
+        ("moved, wrong month", &one, settled("BERTHELOT", "", "MAMADOU", "1987-08-17", "34172")),
+    ] {
+        for records in [15_000, 150_000] {
+            assert!(meet(a, &b, records), "{class}, {records} records");
+        }
+    }
+    let married = settled("BERTHELOT", "GARNIER", "AWA", "1987-03-17", "34003");
+    assert!(meet(&married, &settled("GARNIER", "", "AWA", "1987-01-01", "34003"), 15_000));
+}
+
+#[test]
+fn a_commune_counts_for_what_it_tells() {
+    let text = "id = 'c'\nmargin_bits = 4.0\nname_cap_bits = 11.0\nrank_weight = 6.0\n
+        [[pass]]\nid = 's2+c'\nnames = ['sound', 'sound']\nextra = 'commune'\nextra_bits = 6.0";
+    let set = PassSet::from_toml(text).unwrap();
+    let keys = |commune: &str| scored_keys(&settled("BERTHELOT", "", "MAMADOU", "", commune), &set, 2, 20);
+    let (large, small) = (keys("34172"), keys("34239"));
+    assert!(small[0].bits > large[0].bits + 2.0, "{} {}", small[0].bits, large[0].bits);
+    // A postcode of one commune is that commune; what is no commune gives no key.
+    assert_eq!(keys("34172")[0].key, keys("34000")[0].key);
+    assert!(keys("AUTRE").is_empty());
+}
+
+#[test]
+fn a_place_gives_its_commune_and_a_foreign_country() {
+    let text = "id = 'b'\nmargin_bits = 4.0\nname_cap_bits = 11.0\nrank_weight = 6.0\n
+        [[pass]]\nid = 's2+b'\nnames = ['sound', 'sound']\nextra = 'place'\nextra_bits = 4.0";
+    let set = PassSet::from_toml(text).unwrap();
+    let keys = |name: &str, country: &str| {
+        let place = FieldValue::Place(crate::place::Place::read("", name, country));
+        let words = |word: &str| FieldValue::Name(vec![word.to_owned()]);
+        let identity = Identity::from_values(vec![
+            (FieldKind::BirthName, words("BERTHELOT")),
+            (FieldKind::GivenNames, words("MAMADOU")),
+            (FieldKind::Place, place),
+        ]);
+        block_keys(&identity, &set, 2, 20)
+    };
+    assert_eq!(keys("Kindia", "GUINEE").len(), 2);
+    assert_eq!(keys("", "GUINEE").len(), 1);
+    assert!(keys("Kindia", "GUINEE").contains(&keys("", "GUINEE")[0]));
+    assert_eq!(keys("Agde", "FRANCE").len(), 1);
+    assert!(keys("", "FRANCE").is_empty());
+}

@@ -19,13 +19,13 @@ use crate::passes::{Pass, PassSet, When};
 use crate::pool::pool;
 
 /// Records that the search looks at; more take longer and choose no better.
-const MOST_SEARCHED: usize = 20_000;
+const MOST_SEARCHED: usize = 14_000;
 /// Bits beyond the size at which a pass of the pool may stand.
 const MARGINS: [f32; 3] = [2.0, 4.0, 6.0];
 /// The same for passes of doubtful dates alone: one record in ten has such a date.
 const DOUBTFUL_MARGINS: [f32; 3] = [0.5, 1.0, 3.0];
 /// Passes of the pool that are tried in earnest at every step.
-const TRIED: usize = 4;
+const TRIED: usize = 2;
 /// What a pair with a doubtful date weighs.
 const DOUBTFUL_WEIGHT: f64 = 2.0;
 /// What all allowed meetings together cost, in recall: of two sets alike, the one that exposes less.
