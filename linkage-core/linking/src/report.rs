@@ -15,6 +15,7 @@
 mod groups;
 mod outcomes;
 mod patterns;
+mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,7 @@ use groups::Sources;
 pub use groups::{GroupCounts, GroupReport};
 use outcomes::{Fate, Outcomes};
 pub use patterns::{Example, Step, Waterfall};
+pub use weights::{DimensionReport, LevelReport};
 
 /// An estimate with an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -86,38 +88,6 @@ pub struct PartyReport {
     pub by_date_quality: Vec<GroupReport>,
     /// By rarity class of the rarest name.
     pub by_rarity: Vec<GroupReport>,
-}
-
-/// One level's weight.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LevelReport {
-    /// The level's name.
-    pub level: String,
-    /// Agreement among matches.
-    pub m: f64,
-    /// Agreement by chance.
-    pub u: f64,
-    /// log2(m / u).
-    pub weight_bits: f64,
-    /// Cross-party pairs that met at this level.
-    pub pairs: u64,
-    /// Those of them that were linked.
-    pub linked: u64,
-}
-
-/// One dimension's weights.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DimensionReport {
-    /// The dimension's name.
-    pub dimension: String,
-    /// Its levels, level 0 (missing) left out.
-    pub levels: Vec<LevelReport>,
-    /// Cross-party pairs that met with nothing to compare on one side.
-    pub missing: u64,
-    /// Those of them that were linked.
-    pub missing_linked: u64,
-    /// Share of m that comes from shipped tables and not from this run's matches, 0 to 1.
-    pub shipped_share: f64,
 }
 
 /// Pairs by weight: `from_bits <= weight < from_bits + 1`, the ends open.
@@ -292,7 +262,7 @@ pub fn report(
         non_matching_meetings_per_record: (2.0 * others / (records.len() as f64).max(1.0)).max(0.0),
         across: model.across,
         within: model.within,
-        weights: weights(model, comparisons, &outcomes, alone),
+        weights: weights::weights(model, comparisons, &outcomes, alone),
         histogram: histogram(&by_weight),
         clusters: clusters.clusters.len() as u64,
         certain_members: certain,
@@ -399,51 +369,6 @@ fn rivals(records: &Records<'_>, clusters: &Clusters) -> Vec<u64> {
     }
     let rivals: BTreeSet<RecordIndex> = partners.into_values().filter(|rivals| rivals.len() > 1).flatten().collect();
     (0..records.parties()).map(|party| rivals.range(records.of_party(party)).count() as u64).collect()
-}
-
-fn weights(model: &Model, comparisons: &Comparisons, outcomes: &Outcomes, alone: bool) -> Vec<DimensionReport> {
-    // Pairs, linked pairs and expected matches by distinct vector, so that sums have one order.
-    let mut patterns: BTreeMap<(bool, ComparisonVector), (u64, u64)> = BTreeMap::new();
-    for (row, fate) in comparisons.rows.iter().zip(&outcomes.fates) {
-        let (pairs, linked) = patterns.entry((row.within, row.vector)).or_default();
-        *pairs += 1;
-        *linked += u64::from(*fate == Fate::Linked);
-    }
-    let mut counts: Vec<Vec<(u64, u64)>> = model.dimensions.iter().map(|d| vec![(0, 0); d.m.len()]).collect();
-    let mut present = vec![0.0; model.dimensions.len()];
-    for (&(within, vector), &(pairs, linked)) in &patterns {
-        let matches = pairs as f64 * model.posterior(within, &vector).matched;
-        for (at, (counts, present)) in counts.iter_mut().zip(&mut present).enumerate() {
-            if vector.level(at) > 0 {
-                *present += matches;
-            }
-            if let Some(count) = counts.get_mut(usize::from(vector.level(at))).filter(|_| within == alone) {
-                count.0 += pairs;
-                count.1 += linked;
-            }
-        }
-    }
-    let dimension = |((d, counts), present): ((&crate::classify::DimensionModel, Vec<(u64, u64)>), f64)| {
-        let (missing, missing_linked) = counts.first().copied().unwrap_or_default();
-        let rows = (0u8..).zip(d.m.iter().zip(&d.u).zip(counts)).skip(1);
-        DimensionReport {
-            dimension: d.name.clone(),
-            levels: rows
-                .map(|(level, ((&m, &u), (pairs, linked)))| LevelReport {
-                    level: d.kind.level_name(level),
-                    m,
-                    u,
-                    weight_bits: d.weight_bits(level),
-                    pairs,
-                    linked,
-                })
-                .collect(),
-            missing,
-            missing_linked,
-            shipped_share: SHIPPED_MATCHES / (SHIPPED_MATCHES + present),
-        }
-    };
-    model.dimensions.iter().zip(counts).zip(present).map(dimension).collect()
 }
 
 fn histogram(by_weight: &BTreeMap<i32, Tally>) -> Vec<Bin> {

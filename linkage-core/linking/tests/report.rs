@@ -24,7 +24,7 @@ fn person(seed: u64) -> Person {
     let year = 1930 + (n % 80) as u16;
     let mut person = Person::new(&word(0), &word(1), (year, 1 + (n >> 8) as u8 % 12, 1 + (n >> 16) as u8 % 28));
     person.classes = [1 + (n >> 24) as u8 % 7, 0, 3];
-    if seed % 12 == 0 {
+    if seed.is_multiple_of(12) {
         (person.date, person.default_date) = (Some((year, 1, 1)), true);
     }
     if seed % 40 == 1 {

@@ -129,6 +129,9 @@ pub(super) fn waterfalls(
     out
 }
 
+/// What a level of a dimension is called.
+type Stage = dyn Fn(&str, DimensionKind) -> String;
+
 /// Patterns of `minimum` pairs or more, by rising weight. When there is none, those that patterns come to which differ in
 /// how common the names are only; then those which agree in names and date alike, whatever the other fields say.
 fn frequent(patterns: &[Pattern], kinds: &[DimensionKind], minimum: u64) -> Vec<Pattern> {
@@ -138,8 +141,7 @@ fn frequent(patterns: &[Pattern], kinds: &[DimensionKind], minimum: u64) -> Vec<
         let is_main = matches!(kind, DimensionKind::Surname | DimensionKind::Given | DimensionKind::Date);
         if is_main { without_rarity(level).to_owned() } else { VARIOUS.to_owned() }
     };
-    let stages: [&dyn Fn(&str, DimensionKind) -> String; 3] = [&name, &family, &main];
-    for stage in stages {
+    for stage in [&name as &Stage, &family, &main] {
         let mut merged: BTreeMap<Vec<String>, Vec<&Pattern>> = BTreeMap::new();
         for pattern in patterns {
             let names = pattern.levels.iter().zip(kinds).map(|((level, _), kind)| stage(level, *kind));
