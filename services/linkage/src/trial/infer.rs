@@ -30,20 +30,16 @@ pub fn lines(file: &Path) -> anyhow::Result<u64> {
     Ok(if binary { bytes / 40 + 100 } else { lines + 1 })
 }
 
-/// French fields when the files hold a birth place or a usage name; else names, date and whatever of suburb, address and
-/// postcode there is.
-pub fn agreement<'m>(
-    sizes: &[(PartyId, u64)],
-    mappings: impl Iterator<Item = &'m Mapping>,
-    secrets: &Secrets,
-) -> anyhow::Result<Agreement> {
+/// Identity fields, pass set and attributes: French ones when the files hold a birth place or a usage name; else names,
+/// date and whatever of suburb, address and postcode there is.
+pub fn fields<'m>(mappings: impl Iterator<Item = &'m Mapping>) -> (Identity, &'static str, Vec<Attribute>) {
     let columns: std::collections::HashSet<String> =
         mappings.flat_map(|m| m.column.iter().filter_map(|c| c.target.clone())).collect();
     let has = |name: &str| columns.contains(name);
     let french = ["nom_usage", "code_lieu_naissance", "lieu_naissance", "pays_naissance", "commune_residence", FULL_NAME]
         .iter()
         .any(|c| has(c));
-    let (identity, pass_set, attributes) = if french {
+    if french {
         (Identity::french(), "fr-1", Attribute::french())
     } else {
         let mut fields = vec![
@@ -63,7 +59,16 @@ pub fn agreement<'m>(
             }
         }
         (Identity { field: fields }, "generic-1", Vec::new())
-    };
+    }
+}
+
+/// An agreement among the parties for files of these sizes, with the fields that they hold.
+pub fn agreement<'m>(
+    sizes: &[(PartyId, u64)],
+    mappings: impl Iterator<Item = &'m Mapping>,
+    secrets: &Secrets,
+) -> anyhow::Result<Agreement> {
+    let (identity, pass_set, attributes) = fields(mappings);
     let id: PartyId = "essai".parse()?;
     let term = Term {
         start: jiff::civil::date(2000, 1, 1),
