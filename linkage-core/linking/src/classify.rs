@@ -25,7 +25,7 @@ use crate::{ComparisonVector, Dimensions, LevelFrequencies, LinkError, Meeting, 
 /// Weight of the shipped chance agreements, in pairs.
 const PRIOR_CHANCE_PAIRS: f64 = 2_000.0;
 /// Weight of the shipped agreements among matches, in matches for each dimension.
-const PRIOR_MATCHES: f64 = 30.0;
+pub(crate) const PRIOR_MATCHES: f64 = 30.0;
 /// Share of twins that are of one sex: identical ones, a third, and half of the others (Weinberg's rule).
 const TWINS_ONE_SEX: f64 = 0.66;
 /// How often twins have home and place of birth in common beyond chance.

@@ -2,12 +2,13 @@
 //!
 //! Figures on pairs are of pairs of two parties; of the pairs within it, when there is one party only.
 //!
-//! Precision and recall are estimated from the posteriors. Matches that never met are estimated from the errors of those
+//! Precision and recall are estimated from the posteriors, those of a cluster's pairs borne out by its other pairs
+//! (`report/quality.rs`). Matches that never met are estimated from the errors of those
 //! that did: a pair with an error in one of surname, given name and date nearly always meets by the other two, so that
 //! its frequency is seen whole; pairs with several errors are as frequent as independent errors make them, and what
 //! is not seen of them did not meet (the reasoning of capture and recapture with the three as lists). Counts of blocks
 //! met in were tried first (Chao, Scand. J. Statist. 1984) and found useless: blocks of one pair depend on one another.
-//! Intervals are simple ones: 1.96 standard errors of the posteriors, and none to twice the figure for what did not
+//! Intervals are wide and simple: half to twice the error estimated, and none to twice the figure for what did not
 //! meet. They say nothing of a model that is wrong.
 //!
 //! docs/report.md documents the JSON form, field by field.
@@ -15,6 +16,7 @@
 mod groups;
 mod outcomes;
 mod patterns;
+mod quality;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use linkage_agreement::Agreement;
 use serde::Serialize;
 
-use crate::classify::Shares;
+use crate::classify::{PRIOR_MATCHES, Shares};
 use crate::cluster::Clusters;
 use crate::decide::{Decided, Reason, Settings, probability};
 use crate::join::BlockCounts;
@@ -187,8 +189,6 @@ pub struct Report {
 
 const HISTOGRAM_FROM: i32 = -30;
 const HISTOGRAM_TO: i32 = 50;
-/// Weight of the shipped agreements in `classify`, in matches for each dimension.
-const SHIPPED_MATCHES: f64 = 30.0;
 /// Share of shipped tables from which a run is called small.
 const FEW_PAIRS: f64 = 0.1;
 
@@ -225,8 +225,9 @@ pub fn report(
             Fate::Refused => {}
         }
     }
-    let linked_pairs = count_linked_pairs(records, clusters);
-    let (precision, recall) = quality(&by_weight, linked_pairs, never_met(model, comparisons, alone));
+    let unlinked: f64 = by_weight.iter().map(|(&w, t)| (t.pairs - t.linked) as f64 * probability(w)).sum();
+    let found = quality::linked_pairs(records, decided, clusters);
+    let (precision, recall) = found.estimates(unlinked, never_met(model, comparisons, alone));
     let others: f64 = by_weight.iter().map(|(&w, t)| t.pairs as f64 * probability(w.saturating_neg())).sum();
     let matches: f64 = by_weight.iter().map(|(&w, t)| t.pairs as f64 * probability(w)).sum();
     let members = || clusters.clusters.iter().flat_map(|c| &c.members);
@@ -253,7 +254,7 @@ pub fn report(
             by_date_quality: dates,
             by_rarity: rarities,
         });
-    let shipped = SHIPPED_MATCHES / (SHIPPED_MATCHES + matches);
+    let shipped = PRIOR_MATCHES / (PRIOR_MATCHES + matches);
     Report {
         parties: parties.collect(),
         blocks: *blocks,
@@ -267,7 +268,7 @@ pub fn report(
         clusters: clusters.clusters.len() as u64,
         certain_members: certain,
         probable_members: members().count() as u64 - certain,
-        linked_pairs,
+        linked_pairs: found.pairs,
         precision,
         recall,
         abstained,
@@ -286,42 +287,6 @@ struct Tally {
     pairs: u64,
     linked: u64,
     abstained: u64,
-}
-
-fn count_linked_pairs(records: &Records<'_>, clusters: &Clusters) -> u64 {
-    let mut pairs = 0;
-    for cluster in &clusters.clusters {
-        let mut by_party: BTreeMap<usize, u64> = BTreeMap::new();
-        for member in &cluster.members {
-            *by_party.entry(records.party(member.record)).or_default() += 1;
-        }
-        let all: u64 = by_party.values().sum();
-        let within: u64 = by_party.values().map(|n| n * (n - 1) / 2).sum();
-        pairs += if records.parties() == 1 { within } else { all * (all - 1) / 2 - within };
-    }
-    pairs
-}
-
-fn quality(by_weight: &BTreeMap<i32, Tally>, linked_pairs: u64, never_met: f64) -> (Estimate, Estimate) {
-    let (mut matches, mut right, mut linked, mut variance) = (0.0, 0.0, 0.0, 0.0);
-    for (&weight, tally) in by_weight {
-        let p = probability(weight);
-        matches += p * tally.pairs as f64;
-        right += p * tally.linked as f64;
-        linked += tally.linked as f64;
-        variance += p * (1.0 - p) * tally.linked as f64;
-    }
-    // Pairs linked by way of a third record, without having met, are taken to be right as often as those that met.
-    let unmet_linked = (linked_pairs as f64 - linked).max(0.0);
-    let share = if linked > 0.0 { right / linked } else { 1.0 };
-    let error = if linked > 0.0 { 1.96 * variance.sqrt() / linked } else { 1.0 };
-    let precision = Estimate { value: share, low: (share - error).max(0.0), high: (share + error).min(1.0) };
-    let found = right + share * unmet_linked;
-    let of = |never_met: f64| {
-        let all = matches + never_met.max(share * unmet_linked);
-        if all > 0.0 { (found / all).min(1.0) } else { 1.0 }
-    };
-    (precision, Estimate { value: of(never_met), low: of(2.0 * never_met), high: of(0.0) })
 }
 
 /// Estimated matches of two parties that met in no block, from the errors of those that met. Zero when the layout has

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::SHIPPED_MATCHES;
 use super::outcomes::{Fate, Outcomes};
 use crate::classify::DimensionModel;
+use crate::classify::PRIOR_MATCHES;
 use crate::{ComparisonVector, Comparisons, Model};
 
 /// One level's weight.
@@ -84,6 +84,6 @@ fn dimension(d: &DimensionModel, counts: &[(u64, u64)], present: f64) -> Dimensi
         levels: levels.collect(),
         missing,
         missing_linked,
-        shipped_share: SHIPPED_MATCHES / (SHIPPED_MATCHES + present),
+        shipped_share: PRIOR_MATCHES / (PRIOR_MATCHES + present),
     }
 }
