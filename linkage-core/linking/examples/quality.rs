@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::time::Instant;
 
-use linkage_agreement::model::IdentityField;
+use linkage_agreement::model::{Identity as Fields, IdentityField};
 use linkage_agreement::{FieldKind, Layout};
 use linkage_crypto::derive::{BlockSecret, RunKey, SharedKey};
 use linkage_encoding::fields::{blind_entry, encode_payload, header};
@@ -33,20 +33,7 @@ fn field(kind: FieldKind, column: &str) -> IdentityField {
 
 fn fields_of(columns: &[String]) -> Vec<IdentityField> {
     if columns.iter().any(|c| c == "nom_naissance") {
-        vec![
-            field(FieldKind::BirthName, "nom_naissance"),
-            field(FieldKind::UsageName, "nom_usage"),
-            field(FieldKind::GivenNames, "prenoms"),
-            field(FieldKind::BirthDate, "date_naissance"),
-            field(FieldKind::Sex, "sexe"),
-            IdentityField {
-                kind: FieldKind::Place,
-                column: "code_lieu_naissance".into(),
-                name_column: Some("lieu_naissance".into()),
-                country_column: Some("pays_naissance".into()),
-            },
-            field(FieldKind::Place, "commune_residence"),
-        ]
+        Fields::french().field
     } else {
         let known = [
             field(FieldKind::GivenNames, "given_name"),
