@@ -38,7 +38,9 @@ pub(crate) fn reconsider(
         if p.twins >= LEAST_TWINS && p.twins + p.matched >= LEAST_EITHER && !lists.same_group(row.a, row.b) {
             let either = Either { matched: p.matched, twins: p.twins, apart: lists.apart(row.a, row.b) };
             let heaviest = groups.entry(lists.groups(row.a, row.b)).or_insert((pair.millibits, either));
-            if pair.millibits > heaviest.0 {
+            // Of equal weights the likelier twins, whichever comes first.
+            let order = |(weight, either): &(i32, Either)| (*weight, either.twins.to_bits(), either.matched.to_bits());
+            if order(&(pair.millibits, either)) > order(heaviest) {
                 *heaviest = (pair.millibits, either);
             }
         }

@@ -24,6 +24,8 @@ const UNMET_MILLIBITS: i64 = -2_000;
 /// Mean weight, in millionths of a bit, that a join needs for every list in which the person would then stand twice: one
 /// list entry in sixteen is a duplicate at most, while twins and namesakes often stand side by side in one list.
 const TWICE_MICROBITS: i64 = 4_000_000;
+/// Largest batch of equal joins, in groups, of which every division in two is looked at: 511 of them.
+const MOST_DIVIDED: usize = 10;
 /// Probability of a join from which its members are certain.
 const CERTAIN: f64 = 0.995;
 
@@ -109,6 +111,11 @@ impl Between {
     /// Mean weight over all pairs between groups of `pairs` pairs, in millionths of a bit.
     fn mean(&self, pairs: i64) -> i64 {
         (1000 * (self.sum + UNMET_MILLIBITS * (pairs - self.met))).div_euclid(pairs.max(1))
+    }
+    /// That mean, when it is enough to join two groups that have records in `twice` lists both, and nothing forbids it.
+    fn suffice(&self, pairs: i64, twice: usize) -> Option<i64> {
+        let mean = self.mean(pairs);
+        (mean > TWICE_MICROBITS * twice as i64 && !self.mostly_namesakes() && !self.refuted).then_some(mean)
     }
 }
 
@@ -256,14 +263,10 @@ impl Groups {
     fn possible(&self, x: usize, y: usize) -> Option<Join> {
         let (gx, gy) = (self.groups.get(x)?, self.groups.get(y)?);
         let between = gx.near.get(&y)?;
-        let mean = between.mean((gx.members.len() * gy.members.len()) as i64);
+        let pairs = (gx.members.len() * gy.members.len()) as i64;
+        let mean = between.suffice(pairs, gx.listed.intersection(&gy.listed).count())?;
         let (low, high) = if x < y { ((x, gx.version), (y, gy.version)) } else { ((y, gy.version), (x, gx.version)) };
-        let needed = TWICE_MICROBITS * gx.listed.intersection(&gy.listed).count() as i64;
-        (mean > needed && !between.mostly_namesakes() && !between.refuted).then_some((
-            mean,
-            between.link?,
-            Reverse((low.0, low.1, high.0, high.1)),
-        ))
+        Some((mean, between.link?, Reverse((low.0, low.1, high.0, high.1))))
     }
 
     fn is_current(&self, join: &Join) -> bool {
@@ -319,22 +322,34 @@ impl Groups {
         Some(into)
     }
 
-    /// Whether every two groups of a batch may stand in one cluster: none speaks strongly against another, and no pair of
-    /// theirs is refuted.
+    /// Whether the groups of a batch may stand in one cluster: however they are divided in two, the halves are such that
+    /// they would be joined. So equal weights join no chain that unequal ones would not. Of a batch of many groups, which
+    /// can be divided in too many ways, every two have to be such.
     fn coherent(&self, numbers: &BTreeSet<usize>) -> bool {
-        let (mut all, mut pairs, mut needed) = (Between::default(), 0, 0);
-        for &x in numbers {
-            let Some(group) = self.groups.get(x) else { continue };
-            for &y in numbers.range(x + 1..) {
-                let Some(other) = self.groups.get(y) else { continue };
-                pairs += (group.members.len() * other.members.len()) as i64;
-                needed += TWICE_MICROBITS * group.listed.intersection(&other.listed).count() as i64;
-                if let Some(&between) = group.near.get(&y) {
-                    all.add(between);
-                }
-            }
+        let numbers: Vec<usize> = numbers.iter().copied().collect();
+        if numbers.len() > MOST_DIVIDED {
+            return numbers.iter().enumerate().all(|(n, &x)| numbers.iter().skip(n + 1).all(|&y| self.belong(&[x], &[y])));
         }
-        all.mean(pairs) > needed && !all.mostly_namesakes() && !all.refuted
+        // The first group is always on the side of the bits that are not set.
+        (1..1usize << numbers.len().saturating_sub(1)).all(|division| {
+            let side = |&(n, _): &(usize, usize)| n > 0 && division >> (n - 1) & 1 == 1;
+            let (there, here): (Vec<_>, Vec<_>) = numbers.iter().copied().enumerate().partition(side);
+            let groups = |half: Vec<(usize, usize)>| half.into_iter().map(|(_, group)| group).collect::<Vec<_>>();
+            self.belong(&groups(here), &groups(there))
+        })
+    }
+
+    /// Whether the mean weight between the groups `xs` and `ys` is enough, and no pair of theirs is refuted.
+    fn belong(&self, xs: &[usize], ys: &[usize]) -> bool {
+        let of = |numbers: &[usize]| numbers.iter().filter_map(|&n| self.groups.get(n)).collect::<Vec<_>>();
+        let (left, right) = (of(xs), of(ys));
+        let mut all = Between::default();
+        for between in left.iter().flat_map(|group| ys.iter().filter_map(|y| group.near.get(y))) {
+            all.add(*between);
+        }
+        let members = |groups: &[&Group]| groups.iter().map(|g| g.members.len()).sum::<usize>() as i64;
+        let lists = |groups: &[&Group]| groups.iter().flat_map(|g| g.listed.iter().copied()).collect::<BTreeSet<usize>>();
+        all.suffice(members(&left) * members(&right), lists(&left).intersection(&lists(&right)).count()).is_some()
     }
 
     /// Takes group `from` into `into`, by a join of heaviest link `link`; none for a confirmed one.
