@@ -1,9 +1,10 @@
 //! Clusters across any number of parties, by falling weight.
 //!
 //! Average linkage: two groups are joined when the mean weight over all pairs between them is above zero, and well above
-//! it when a list has records in both, and at least one pair is a link by itself. A pair that did not meet is no evidence of difference, yet pairs of one person meet
-//! nearly always: each counts as `UNMET_MILLIBITS`, so that one weak edge cannot chain two large groups. A join that
-//! would put two records of a duplicate-free party together is refused.
+//! it when a list has records in both, and when half of the pairs that met are links by themselves. A pair that did not
+//! meet is no evidence of difference, yet pairs of one person meet nearly always: each counts as `UNMET_MILLIBITS`, so that
+//! one weak edge cannot chain two large groups. A join that would put two records of a duplicate-free party together is
+//! refused.
 //!
 //! Pairs that their owners have settled come first ([`Dispositions`]): confirmed pairs are joined before any weight, also
 //! against a duplicate-free party, which its owner knows better than its agreement; no join puts a refuted pair together.
@@ -88,8 +89,8 @@ pub struct Clusters {
 struct Between {
     sum: i64,
     met: i64,
-    /// Pairs left open because they may be two persons of one name.
-    namesakes: i64,
+    /// Pairs that are links by themselves.
+    links: i64,
     /// Heaviest pair that is a link by itself.
     link: Option<i32>,
     /// Whether a pair is refuted.
@@ -100,13 +101,13 @@ impl Between {
     fn add(&mut self, other: Self) {
         self.sum += other.sum;
         self.met += other.met;
-        self.namesakes += other.namesakes;
+        self.links += other.links;
         self.link = self.link.max(other.link);
         self.refuted |= other.refuted;
     }
-    /// Whether most of the pairs that met may be two persons of one name.
-    fn mostly_namesakes(&self) -> bool {
-        2 * self.namesakes > self.met
+    /// Whether half the pairs that met are links by themselves: one strong pair does not outvote several doubtful ones.
+    fn is_borne_out(&self) -> bool {
+        2 * self.links >= self.met
     }
     /// Mean weight over all pairs between groups of `pairs` pairs, in millionths of a bit.
     fn mean(&self, pairs: i64) -> i64 {
@@ -115,7 +116,7 @@ impl Between {
     /// That mean, when it is enough to join two groups that have records in `twice` lists both, and nothing forbids it.
     fn suffice(&self, pairs: i64, twice: usize) -> Option<i64> {
         let mean = self.mean(pairs);
-        (mean > TWICE_MICROBITS * twice as i64 && !self.mostly_namesakes() && !self.refuted).then_some(mean)
+        (mean > TWICE_MICROBITS * twice as i64 && self.is_borne_out() && !self.refuted).then_some(mean)
     }
 }
 
@@ -239,8 +240,8 @@ impl Groups {
         }
         let met = decided.iter().map(|pair| {
             let link = (pair.outcome == Outcome::Link).then_some(pair.millibits);
-            let namesakes = i64::from(pair.outcome == Outcome::Abstain(Reason::Namesakes));
-            ((pair.a, pair.b), Between { sum: i64::from(pair.millibits), met: 1, namesakes, link, refuted: false })
+            let links = i64::from(pair.outcome == Outcome::Link);
+            ((pair.a, pair.b), Between { sum: i64::from(pair.millibits), met: 1, links, link, refuted: false })
         });
         let refuted = dispositions.refuted().map(|pair| (pair, Between { refuted: true, ..Between::default() }));
         for ((a, b), between) in met.chain(refuted) {
