@@ -17,6 +17,7 @@ pub mod keys;
 pub mod layout;
 pub mod model;
 pub mod parse;
+pub mod pass_set;
 pub mod permit;
 mod schema;
 pub mod signature;
@@ -31,6 +32,7 @@ pub use ids::{Handle, InvalidId, PartyId, Period, PersonId, Pseudonym, RecordRef
 pub use layout::{DateQuality, FieldKind, FieldPlace, Layout};
 pub use model::Agreement;
 pub use parse::ParsedAgreement;
+pub use pass_set::{InvalidPassSetRef, PassSetRef};
 pub use permit::{Refusal, RoleId, RunRequest, certificate_identity};
 pub use signature::{AgreementError, Signature, Signatures, SignedAgreement, sign};
 pub use template::template_fr;

@@ -190,7 +190,7 @@ pub struct Encoding {
     pub profile: Profile,
     /// Version of the profile; part of every derivation.
     pub profile_version: u32,
-    /// Name of the pass set (see `linkage passes check`).
+    /// The pass set, as [`crate::PassSetRef`] reads it: a name, or a name and its file's digest.
     pub pass_set: String,
     /// Records of all parties together that one run is expected to hold.
     pub expected_records: u64,

@@ -6,6 +6,7 @@
 use crate::document::{Faults, Kind, MAX_INTEGER, Node, element, join};
 use crate::ids::{PartyId, Period};
 use crate::keys;
+use crate::pass_set::{InvalidPassSetRef, PassSetRef, lower_hex};
 
 /// What the template leaves to fill in starts with this.
 pub(crate) const PLACEHOLDER: &str = "À COMPLÉTER";
@@ -28,6 +29,8 @@ pub(crate) enum Shape {
     Text { max: usize },
     /// A short name (`PartyId`).
     Slug,
+    /// A pass set's name, or name and digest.
+    PassSet,
     /// A canonical column's name.
     Column,
     /// A day, `AAAA-MM-JJ`.
@@ -157,7 +160,7 @@ const FIELD: &[Key] = &[
 const ENCODING: &[Key] = &[
     key("profile", "profil d'encodage", Shape::Choice(&["block-scoped"])),
     key("profile_version", "version du profil", Shape::Integer { min: 1, max: 1 }),
-    key("pass_set", "jeu de passes", Shape::Slug),
+    key("pass_set", "jeu de passes", Shape::PassSet),
     key("expected_records", "nombre total de lignes attendu", Shape::Integer { min: 2, max: 1_000_000_000 }),
     key("filter_bits", "taille d'un filtre, en bits", Shape::PowerOfTwo { min: 64, max: 512 }),
     key("hash_count", "bits par bigramme", Shape::Integer { min: 1, max: 8 }),
@@ -334,6 +337,7 @@ fn text_fault(shape: &Shape, text: &str) -> Option<String> {
             text.parse::<PartyId>().is_ok(),
             "identifiant invalide : 1 à 32 lettres minuscules sans accent, chiffres ou tirets, sans tiret au début".to_owned(),
         ),
+        Shape::PassSet => (text.parse::<PassSetRef>().is_ok(), InvalidPassSetRef.to_string()),
         Shape::Column => (
             is_column(text),
             "nom de colonne invalide : lettre minuscule, puis minuscules, chiffres ou soulignés (64 au plus)".to_owned(),
@@ -353,7 +357,7 @@ fn text_fault(shape: &Shape, text: &str) -> Option<String> {
             "clé OPRF invalide : reprendre la clé publique du tiers de confiance en base64 (32 octets, ristretto255)".to_owned(),
         ),
         Shape::Hash => (
-            text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)),
+            lower_hex(text).is_some(),
             "empreinte invalide : 64 chiffres hexadécimaux en minuscules".to_owned(),
         ),
         Shape::Signature => (keys::decode::<64>(text).is_some(), "signature invalide : 64 octets en base64".to_owned()),

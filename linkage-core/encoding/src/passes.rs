@@ -13,8 +13,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use linkage_agreement::DateQuality;
+use linkage_agreement::{DateQuality, InvalidPassSetRef, PartyId, PassSetRef};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use toml::Spanned;
 
 use crate::date::BirthDate;
 pub use crate::keys::{BlockKey, block_keys};
@@ -215,18 +218,51 @@ pub struct PassSet {
     pub(crate) views: Vec<View>,
 }
 
+/// Where things stand in a pass set's file.
+#[derive(Deserialize)]
+struct Places {
+    id: Spanned<IgnoredAny>,
+    pass: Vec<Spanned<IgnoredAny>>,
+}
+
 /// Why a pass set is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PassSetError {
     /// No embedded set has the name.
     #[error("jeu de passes inconnu « {0} » : choisir fr-1 ou generic-1, ou donner un fichier TOML")]
     Unknown(String),
-    /// The TOML text is not a pass set.
-    #[error("jeu de passes illisible : {0}")]
-    Toml(String),
+    /// The reference has no form that a reference has.
+    #[error(transparent)]
+    Reference(#[from] InvalidPassSetRef),
+    /// The agreement names a file, and none is given.
+    #[error("la convention demande le jeu de passes « {0} », un fichier que les partenaires se sont remis : indiquer le sien")]
+    FileNeeded(PassSetRef),
+    /// The file is not the one that the agreement names.
+    #[error(
+        "le fichier de jeu de passes n'est pas celui de la convention, qui demande « {agreed} » ; ce fichier est « {given} » : le redemander au coordonnateur, sans rien y changer"
+    )]
+    OtherFile {
+        /// What the agreement says.
+        agreed: PassSetRef,
+        /// What the file is.
+        given: PassSetRef,
+    },
+    /// The text is no TOML, or not that of a pass set.
+    #[error("jeu de passes illisible, ligne {line} : {message}")]
+    Toml {
+        /// Line, counted from 1.
+        line: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// The set has no form in TOML.
+    #[error("jeu de passes impossible à écrire : {0}")]
+    Unwritable(String),
     /// A rule is broken.
-    #[error("passe « {pass} » refusée : {rule}")]
+    #[error("jeu de passes, ligne {line} : « {pass} » refusé : {rule}")]
     Rule {
+        /// Line of the pass, or of the set's name; counted from 1.
+        line: usize,
         /// The pass, or the set.
         pass: String,
         /// What must hold.
@@ -249,34 +285,72 @@ impl PassSet {
         Err(PassSetError::Unknown(id.to_owned()))
     }
 
+    /// The set that an agreement's `pass_set` names: an embedded one, or `file` when it is the file whose bytes the
+    /// agreement fixes. A file given beside an embedded set's name is not looked at: the agreement decides.
+    ///
+    /// # Errors
+    /// [`PassSetError`]; no byte of a file that is not the agreed one is interpreted.
+    pub fn agreed(reference: &str, file: Option<&str>) -> Result<Self, PassSetError> {
+        let agreed: PassSetRef = reference.parse()?;
+        let Some(digest) = agreed.digest else { return Self::named(agreed.name.as_str()) };
+        let Some(text) = file else { return Err(PassSetError::FileNeeded(agreed)) };
+        let found: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        if found != digest {
+            let given = PassSetRef { name: agreed.name.clone(), digest: Some(found) };
+            return Err(PassSetError::OtherFile { agreed, given });
+        }
+        let (set, given) = Self::from_file(text)?;
+        if given == agreed { Ok(set) } else { Err(PassSetError::OtherFile { agreed, given }) }
+    }
+
+    /// A file's set, and the reference by which an agreement names it: the set's name and the digest of the file's bytes.
+    ///
+    /// # Errors
+    /// As [`Self::from_toml`].
+    pub fn from_file(text: &str) -> Result<(Self, PassSetRef), PassSetError> {
+        let set = Self::from_toml(text)?;
+        // Never refused: the name of a set that was read has a reference's form.
+        let name = set.id.parse().map_err(|_| InvalidPassSetRef)?;
+        Ok((set, PassSetRef { name, digest: Some(Sha256::digest(text.as_bytes()).into()) }))
+    }
+
     /// Reads a set from TOML.
     ///
     /// # Errors
     /// [`PassSetError`] with the line at fault or the rule that is broken.
     pub fn from_toml(text: &str) -> Result<Self, PassSetError> {
-        let mut set: Self = toml::from_str(text).map_err(|e| PassSetError::Toml(e.to_string()))?;
-        let broken = |pass: &str, rule| Err(PassSetError::Rule { pass: pass.to_owned(), rule });
+        let line_of = |at: usize| 1 + text.bytes().take(at).filter(|&b| b == b'\n').count();
+        let refused = |e: toml::de::Error| PassSetError::Toml {
+            line: line_of(e.span().map_or(0, |span| span.start)),
+            message: e.message().trim_end().replace('\n', " "),
+        };
+        let mut set: Self = toml::from_str(text).map_err(refused)?;
+        let places: Places = toml::from_str(text).map_err(refused)?;
+        let broken = |at: usize, pass: &str, rule| Err(PassSetError::Rule { line: line_of(at), pass: pass.to_owned(), rule });
         let is_slug = |id: &str| {
             (1..=32).contains(&id.len())
                 && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.'))
         };
         let bits = |value: f32| (0.0..=64.0).contains(&value);
-        if !is_slug(&set.id) || !(1..=64).contains(&set.pass.len()) {
-            return broken(&set.id, "un nom de 1 à 32 caractères a-z 0-9 - + . et de 1 à 64 passes");
+        let top = places.id.span().start;
+        // A set's name stands in agreements, as a partner's does; a pass's only here and in keys.
+        if set.id.parse::<PartyId>().is_err() || !(1..=64).contains(&set.pass.len()) {
+            return broken(top, &set.id, "un nom de 1 à 32 caractères a-z 0-9 -, sans tiret au début, et de 1 à 64 passes");
         }
         if !(bits(set.margin_bits) && bits(set.name_cap_bits) && bits(set.rank_weight)) {
-            return broken(&set.id, "marges et plafonds entre 0 et 64 bits");
+            return broken(top, &set.id, "marges et plafonds entre 0 et 64 bits");
         }
         let mut seen = HashSet::new();
-        for pass in &set.pass {
+        for (pass, place) in set.pass.iter().zip(&places.pass) {
+            let at = place.span().start;
             if !is_slug(&pass.id) || !seen.insert(pass.id.as_str()) {
-                return broken(&pass.id, "un nom unique de 1 à 32 caractères a-z 0-9 - + .");
+                return broken(at, &pass.id, "un nom unique de 1 à 32 caractères a-z 0-9 - + .");
             }
             if pass.names.len() > 2 || pass.names.is_empty() && pass.date == DatePart::None && pass.extra.is_none() {
-                return broken(&pass.id, "un ou deux mots de nom au plus, et au moins une partie");
+                return broken(at, &pass.id, "un ou deux mots de nom au plus, et au moins une partie");
             }
             if !bits(pass.extra_bits) || !pass.margin_bits.is_none_or(bits) {
-                return broken(&pass.id, "marges et plafonds entre 0 et 64 bits");
+                return broken(at, &pass.id, "marges et plafonds entre 0 et 64 bits");
             }
         }
         set.index();
@@ -298,9 +372,9 @@ impl PassSet {
     /// The set as TOML, which [`Self::from_toml`] reads back; what a pass leaves at its default is not written.
     ///
     /// # Errors
-    /// [`PassSetError::Toml`] when a value has no form in TOML.
+    /// [`PassSetError::Unwritable`] when a value has no form in TOML.
     pub fn to_toml(&self) -> Result<String, PassSetError> {
-        toml::to_string(self).map_err(|e| PassSetError::Toml(e.to_string()))
+        toml::to_string(self).map_err(|e| PassSetError::Unwritable(e.to_string()))
     }
 
     /// Surprisal, in bits, that a key of `pass` must reach among `expected_records`; minus infinity when not gated.

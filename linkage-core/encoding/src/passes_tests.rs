@@ -32,8 +32,8 @@ fn faulty_sets_are_refused() {
     let set = |passes: &str| {
         PassSet::from_toml(&format!("id = 'x'\nmargin_bits = 4.0\nname_cap_bits = 12.0\nrank_weight = 4.0\n{passes}"))
     };
-    assert!(matches!(set("[[pass]]\nid = 'a'\nnames = ['nose']"), Err(PassSetError::Toml(_))));
-    assert!(matches!(set("[[pass]]\nid = 'a'\ncolour = 1"), Err(PassSetError::Toml(_))));
+    assert!(matches!(set("[[pass]]\nid = 'a'\nnames = ['nose']"), Err(PassSetError::Toml { line: 5 | 7, .. })));
+    assert!(matches!(set("[[pass]]\nid = 'a'\ncolour = 1"), Err(PassSetError::Toml { line: 5 | 7, .. })));
     for passes in [
         "[[pass]]\nid = 'a'",
         "[[pass]]\nid = 'A'\ndate = 'full'",
@@ -43,6 +43,52 @@ fn faulty_sets_are_refused() {
     ] {
         assert!(matches!(set(passes), Err(PassSetError::Rule { .. })), "{passes}");
     }
+}
+
+/// A set like those that a search writes.
+const CHOSEN: &str = "id = 'choisi'\nmargin_bits = 4.0\nname_cap_bits = 12.0\nrank_weight = 4.0\n\n[[pass]]\nid = 'a'\ndate = 'full'\n";
+/// Its digest by `sha256sum`.
+const DIGEST: &str = "4389f31898a0ae7750ca4d869396d952decfd484c8bd4ce44a80281ac2899cab";
+
+#[test]
+fn a_fault_is_told_with_its_line() {
+    let rule = |text: &str| match PassSet::from_toml(text) {
+        Err(PassSetError::Rule { line, pass, .. }) => (line, pass),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rule(&format!("# jeu\n\n{}", CHOSEN.replace("choisi", "Choisi"))), (3, "Choisi".to_owned()));
+    assert_eq!(rule(&CHOSEN.replace("12.0", "nan")), (1, "choisi".to_owned()));
+    assert_eq!(rule(&format!("{CHOSEN}\n[[pass]]\nid = 'a'\ndate = 'year'\n")), (10, "a".to_owned()));
+    let many: String = (0..65).map(|n| format!("[[pass]]\nid = 'p{n}'\ndate = 'full'\n")).collect();
+    let (head, _) = CHOSEN.split_once("[[pass]]").unwrap();
+    assert_eq!(rule(&format!("{head}{many}")), (1, "choisi".to_owned()));
+    let typed = PassSet::from_toml(&CHOSEN.replace("date = 'full'", "date = 'fulll'"));
+    assert!(matches!(typed, Err(PassSetError::Toml { line: 8, .. })), "{typed:?}");
+    assert!(matches!(PassSet::from_toml("id = "), Err(PassSetError::Toml { line: 1, .. })));
+}
+
+#[test]
+fn an_agreement_names_an_embedded_set_or_the_very_bytes_of_a_file() {
+    let (set, given) = PassSet::from_file(CHOSEN).unwrap();
+    assert_eq!(given.to_string(), format!("choisi@{DIGEST}"));
+    assert_eq!(PassSet::agreed(&given.to_string(), Some(CHOSEN)), Ok(set));
+    assert_eq!(PassSet::agreed("fr-1", None), PassSet::named("fr-1"));
+    assert_eq!(PassSet::agreed("fr-1", Some(CHOSEN)), PassSet::named("fr-1"));
+
+    assert_eq!(PassSet::agreed("choisi", Some(CHOSEN)), Err(PassSetError::Unknown("choisi".to_owned())));
+    assert_eq!(PassSet::agreed("choisi@", Some(CHOSEN)), Err(PassSetError::Reference(InvalidPassSetRef)));
+    assert_eq!(PassSet::agreed(&given.to_string(), None), Err(PassSetError::FileNeeded(given.clone())));
+    // One character more, be it a blank, is another file.
+    for other in [format!("{CHOSEN} "), CHOSEN.replace('\n', "\r\n"), "id = ".to_owned()] {
+        let refused = PassSet::agreed(&given.to_string(), Some(&other));
+        assert!(matches!(&refused, Err(PassSetError::OtherFile { agreed, .. }) if *agreed == given), "{refused:?}");
+    }
+    // The right bytes under another name.
+    let misnamed: PassSetRef = format!("autre@{DIGEST}").parse().unwrap();
+    assert_eq!(
+        PassSet::agreed(&misnamed.to_string(), Some(CHOSEN)),
+        Err(PassSetError::OtherFile { agreed: misnamed, given })
+    );
 }
 
 #[test]
