@@ -258,6 +258,7 @@ impl World {
             inbox_dir: None,
             attributes: None,
             mapping: self.path(&format!("{name}.mapping.toml")),
+            pass_set: None,
             broker_url: self.url(&RoleId::Broker),
             custodian_url: self.url(&RoleId::Custodian),
             agreement: self.files(),

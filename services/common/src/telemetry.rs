@@ -4,7 +4,7 @@
 //! selects JSON lines. The log goes to standard error: standard output belongs to the facts that a command
 //! prints. The panic hook reports where a panic happened and drops its message, which may quote data.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
@@ -38,7 +38,10 @@ pub fn init() -> Result<(), TelemetryError> {
         Ok("json") => true,
         _ => return Err(TelemetryError::Format),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A reader of the log that went away (`linkage … 2>&1 | head`) must not bring the process down: the subscriber would
+    // complain on the closed stream, which panics.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = if json {
         builder.json().flatten_event(true).try_init()
     } else {
@@ -62,10 +65,8 @@ fn report_panic(place: &str) {
     if tracing::dispatcher::has_been_set() {
         tracing::error!(place, "panic");
     } else {
-        #[expect(clippy::print_stderr, reason = "nothing listens to events yet, and a silent panic helps nobody")]
-        {
-            eprintln!("panic at {place}");
-        }
+        // Nothing listens to events yet, and a silent panic helps nobody; on a closed stream there is nobody to help.
+        let _ = writeln!(std::io::stderr(), "panic at {place}");
     }
 }
 

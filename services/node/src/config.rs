@@ -24,6 +24,9 @@ pub struct NodeConfig {
     pub attributes: Option<Vec<String>>,
     /// The column mapping that the operator confirmed.
     pub mapping: PathBuf,
+    /// The pass set's file, where the agreement names one by its digest (`pass_set = "NAME@…"`).
+    #[serde(default)]
+    pub pass_set: Option<PathBuf>,
     /// The broker's address, `https://host:port`.
     pub broker_url: String,
     /// The custodian's address, `https://host:port`.

@@ -15,6 +15,7 @@ pub mod error;
 pub mod intake;
 pub mod node;
 pub mod oprf;
+mod passes;
 pub mod progress;
 mod serve;
 pub mod stage_one;

@@ -16,7 +16,7 @@ use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use linkage_common::gate::Gate;
 use linkage_crypto::derive::BlockSecret;
-use linkage_encoding::{Identity, PassSet};
+use linkage_encoding::Identity;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -27,6 +27,7 @@ use crate::delivery::{DeliverySummary, read_delivery};
 use crate::error::NodeError;
 use crate::intake::{IntakeError, Mapping, SetAsideReport};
 use crate::oprf::Evaluator;
+use crate::passes;
 use crate::progress::Progress;
 use crate::stage_one::{self, EvaluationCache};
 use crate::vault::Vault;
@@ -163,6 +164,9 @@ impl Node {
                 delivery.summary.records
             )));
         }
+        let passes = passes::agreed(&agreement.encoding, self.config.pass_set.as_deref())?;
+        let all: Vec<Identity> = delivery.rows.iter().map(|row| row.identity.clone()).collect();
+        passes::fine_enough(&agreement.encoding, &passes, &all)?;
         // The file first: until its records are archived it can be encoded again.
         let file = Zeroizing::new(fs::read(path)?);
         if hex::encode(Sha256::digest(&*file)) != delivery.summary.digest {
@@ -176,7 +180,6 @@ impl Node {
         let mut records = Vec::with_capacity(delivery.rows.len());
         let mut changed: Vec<(RecordRef, Identity)> = Vec::new();
         let mut contents: HashMap<RecordRef, [u8; 16]> = HashMap::new();
-        let mut all: Vec<Identity> = Vec::with_capacity(delivery.rows.len());
         for row in &delivery.rows {
             let reference = refs.of(&self.vault, &row.local_id);
             let delivered: Vec<&[u8]> = row.delivered.iter().map(String::as_bytes).collect();
@@ -187,7 +190,6 @@ impl Node {
             } else {
                 index.seen(&reference, period);
             }
-            all.push(row.identity.clone());
             records.push(DeliveredRecord {
                 reference: reference.to_hex(),
                 household: row.household.as_ref().map(|h| hex::encode(self.vault.digest("household", &[h.as_bytes()]))),
@@ -197,7 +199,6 @@ impl Node {
         refs.save(&self.vault)?;
 
         evaluator.declare(period, delivery.summary.records).await?;
-        let passes = PassSet::named(&agreement.encoding.pass_set)?;
         let mut cache = Cache::load(&self.vault)?;
         let encoded = stage_one::encode(agreement, &passes, &changed, period, evaluator, &mut cache, progress).await?;
         cache.flush()?;
