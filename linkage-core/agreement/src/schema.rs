@@ -356,10 +356,7 @@ fn text_fault(shape: &Shape, text: &str) -> Option<String> {
             keys::oprf_key(text).is_some(),
             "clé OPRF invalide : reprendre la clé publique du tiers de confiance en base64 (32 octets, ristretto255)".to_owned(),
         ),
-        Shape::Hash => (
-            lower_hex(text).is_some(),
-            "empreinte invalide : 64 chiffres hexadécimaux en minuscules".to_owned(),
-        ),
+        Shape::Hash => (lower_hex(text).is_some(), "empreinte invalide : 64 chiffres hexadécimaux en minuscules".to_owned()),
         Shape::Signature => (keys::decode::<64>(text).is_some(), "signature invalide : 64 octets en base64".to_owned()),
         Shape::Choice(known) => (known.contains(&text), choice_fault(text, known.iter().copied())),
         _ => (true, String::new()),

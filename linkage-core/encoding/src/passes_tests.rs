@@ -46,7 +46,8 @@ fn faulty_sets_are_refused() {
 }
 
 /// A set like those that a search writes.
-const CHOSEN: &str = "id = 'choisi'\nmargin_bits = 4.0\nname_cap_bits = 12.0\nrank_weight = 4.0\n\n[[pass]]\nid = 'a'\ndate = 'full'\n";
+const CHOSEN: &str =
+    "id = 'choisi'\nmargin_bits = 4.0\nname_cap_bits = 12.0\nrank_weight = 4.0\n\n[[pass]]\nid = 'a'\ndate = 'full'\n";
 /// Its digest by `sha256sum`.
 const DIGEST: &str = "4389f31898a0ae7750ca4d869396d952decfd484c8bd4ce44a80281ac2899cab";
 
@@ -85,10 +86,7 @@ fn an_agreement_names_an_embedded_set_or_the_very_bytes_of_a_file() {
     }
     // The right bytes under another name.
     let misnamed: PassSetRef = format!("autre@{DIGEST}").parse().unwrap();
-    assert_eq!(
-        PassSet::agreed(&misnamed.to_string(), Some(CHOSEN)),
-        Err(PassSetError::OtherFile { agreed: misnamed, given })
-    );
+    assert_eq!(PassSet::agreed(&misnamed.to_string(), Some(CHOSEN)), Err(PassSetError::OtherFile { agreed: misnamed, given }));
 }
 
 #[test]

@@ -40,8 +40,7 @@ pub fn init() -> Result<(), TelemetryError> {
     };
     // A reader of the log that went away (`linkage … 2>&1 | head`) must not bring the process down: the subscriber would
     // complain on the closed stream, which panics.
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = if json {
         builder.json().flatten_event(true).try_init()
     } else {

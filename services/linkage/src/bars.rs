@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use linkage_node::progress::Progress;
 
+use crate::cli::note;
+
 /// The bars of one command.
 #[derive(Clone)]
 pub struct Bars {
@@ -88,9 +90,4 @@ impl Bars {
             let _ = multi.clear();
         }
     }
-}
-
-#[allow(clippy::print_stderr)]
-fn note(text: &str) {
-    eprintln!("{text}");
 }

@@ -1,15 +1,36 @@
 //! What the commands share: printing, parsing of arguments.
 
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use linkage_agreement::PartyId;
 use linkage_node::intake::MappingProposal;
 use serde::Serialize;
 
-/// Prints a line for people on standard output. A reader that went away (`linkage … | head`) is no fault.
+/// Why standard output took no more, once it did not.
+static OUTPUT_ENDED: OnceLock<ErrorKind> = OnceLock::new();
+
+/// Prints a line for people on standard output. A command whose reader went away (`linkage … | head`) still does its work,
+/// files and exit code included, without a word more.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    if OUTPUT_ENDED.get().is_some() {
+        return;
+    }
+    let mut output = io::stdout();
+    if let Err(error) = writeln!(output, "{text}").and_then(|()| output.flush()) {
+        let _ = OUTPUT_ENDED.set(error.kind());
+    }
+}
+
+/// Prints a line on standard error; nobody may be there to read it, which is no fault either (`eprintln!` panics).
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// What kept standard output from being whole, a reader that went away apart: a full disk behind `linkage … > file`.
+pub fn output_fault() -> Option<ErrorKind> {
+    OUTPUT_ENDED.get().copied().filter(|kind| *kind != ErrorKind::BrokenPipe)
 }
 
 /// Prints facts as JSON on standard output.

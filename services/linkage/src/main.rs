@@ -100,15 +100,17 @@ async fn main() -> ExitCode {
         Command::Run(command) => commands::run::run(command).await,
         Command::Cohort(command) => commands::cohort::run(command),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<CheckFailed>() => ExitCode::from(3),
-        Err(error) => failed(&error),
+    match (done, cli::output_fault()) {
+        (Err(error), _) if !error.is::<CheckFailed>() => failed(&error),
+        (_, Some(kind)) => failed(&anyhow::anyhow!(
+            "sortie standard incomplète ({kind}) : faites de la place ou changez de destination, puis relancez"
+        )),
+        (Err(_), None) => ExitCode::from(3),
+        (Ok(()), None) => ExitCode::SUCCESS,
     }
 }
 
-#[allow(clippy::print_stderr)]
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("linkage : {error:#}");
+    cli::note(&format!("linkage : {error:#}"));
     ExitCode::FAILURE
 }

@@ -85,7 +85,10 @@ fn terms() {
 fn pass_sets() {
     let digest = "0f".repeat(32);
     let named = agreement().to_toml().replacen("pass_set = \"fr-1\"", &format!("pass_set = \"choisi@{digest}\""), 1);
-    assert_eq!(ParsedAgreement::parse(&named, "convention.toml").unwrap().agreement().encoding.pass_set, format!("choisi@{digest}"));
+    assert_eq!(
+        ParsedAgreement::parse(&named, "convention.toml").unwrap().agreement().encoding.pass_set,
+        format!("choisi@{digest}")
+    );
     for wrong in ["choisi.toml", "FR-1", "choisi@", &format!("choisi@{digest}0"), &format!("choisi@{}", digest.to_uppercase())] {
         finds(0, "\"fr-1\"", &format!("⟦\"{wrong}\""), "encoding.pass_set", "jeu de passes invalide");
     }

@@ -12,10 +12,11 @@ use clap::{Args, Subcommand};
 use linkage_agreement::model::{Encoding, Identity as Fields};
 use linkage_agreement::{PartyId, Period};
 use linkage_common::fsx;
-use linkage_encoding::check::check_passes;
+use linkage_encoding::check::{PassCheck, check_passes};
 use linkage_encoding::search::{Aims, DateFigures, Figures, Labelled, Step, search};
 use linkage_encoding::{Identity, Normaliser, PassSet};
 use linkage_node::intake::{Intake, IntakeLine, Mapping, propose};
+use serde::Serialize;
 
 use super::{agreement, text};
 use crate::CheckFailed;
@@ -98,9 +99,29 @@ pub fn run(command: PassesCommand) -> anyhow::Result<()> {
     }
 }
 
-/// A named set, or one from a file.
-fn pass_set(named: &str) -> anyhow::Result<PassSet> {
-    Ok(if named.ends_with(".toml") { PassSet::from_toml(&text(Path::new(named))?)? } else { PassSet::named(named)? })
+/// A named set, or one from a file, and the reference by which an agreement names it.
+pub fn pass_set(named: &str) -> anyhow::Result<(PassSet, String)> {
+    if !named.ends_with(".toml") {
+        return Ok((PassSet::named(named)?, named.to_owned()));
+    }
+    let (set, reference) = PassSet::from_file(&text(Path::new(named))?).with_context(|| named.to_owned())?;
+    Ok((set, reference.to_string()))
+}
+
+/// The set of `--pass-set`, else the agreement's, which must then be one that comes with the software.
+fn given_or_agreed(given: Option<&str>, encoding: &Encoding) -> anyhow::Result<(PassSet, String)> {
+    match given {
+        Some(named) => pass_set(named),
+        None => Ok((
+            PassSet::agreed(&encoding.pass_set, None).context("donner le fichier de la convention par --pass-set FICHIER")?,
+            encoding.pass_set.clone(),
+        )),
+    }
+}
+
+/// The line that a set's file needs in the agreement.
+fn for_the_agreement(reference: &str) -> String {
+    format!("À porter dans la convention : pass_set = \"{reference}\"")
 }
 
 fn mapping_of(party: &PartyId, file: &Path, given: Option<&Path>) -> anyhow::Result<Mapping> {
@@ -133,6 +154,14 @@ fn identities(file: &Path, mapping: &Mapping, fields: &Fields) -> anyhow::Result
     Ok(found)
 }
 
+/// A check's figures, and how an agreement names the set.
+#[derive(Serialize)]
+struct Checked<'c> {
+    #[serde(flatten)]
+    check: &'c PassCheck,
+    reference: &'c str,
+}
+
 fn check(
     (party, file): &(PartyId, PathBuf),
     mapping: Option<&Path>,
@@ -142,13 +171,13 @@ fn check(
     json: bool,
 ) -> anyhow::Result<()> {
     let (fields, encoding) = agreement.map_or_else(|| Ok((Fields::french(), Encoding::default())), terms)?;
-    let set = pass_set(named.unwrap_or(&encoding.pass_set))?;
+    let (set, reference) = given_or_agreed(named, &encoding)?;
     let mapping = mapping_of(party, file, mapping)?;
     let identities: Vec<Identity> = identities(file, &mapping, &fields)?.into_iter().map(|(_, identity)| identity).collect();
     let size = expected_records.unwrap_or(encoding.expected_records);
     let check = check_passes(&identities, &set, size, encoding.tokens_per_record as usize, encoding.block_cap as usize);
     if json {
-        print_json(&check)?;
+        print_json(&Checked { check: &check, reference: &reference })?;
     } else {
         say(&format!(
             "Jeu de passes {}, mesuré sur {} fiches, pour {} fiches attendues de tous les partenaires",
@@ -184,6 +213,9 @@ fn check(
             say(&format!("Refusé : {fault}"));
         }
         say(if check.accepted { "Jeu de passes admis." } else { "Jeu de passes refusé." });
+        if check.accepted {
+            say(&for_the_agreement(&reference));
+        }
     }
     if check.accepted { Ok(()) } else { Err(CheckFailed.into()) }
 }
@@ -227,7 +259,7 @@ fn choose(args: &SearchArgs) -> anyhow::Result<()> {
             (fields, Encoding { pass_set: pass_set.to_owned(), ..Encoding::default() })
         }
     };
-    let mut start = pass_set(args.pass_set.as_deref().unwrap_or(&encoding.pass_set))?;
+    let (mut start, _) = given_or_agreed(args.pass_set.as_deref(), &encoding)?;
     let period = args.period.or_else(|| args.input.iter().find_map(|(_, file)| period_of(file)));
     let persons = persons(&args.truth, period)?;
     let mut records = Vec::new();
@@ -262,11 +294,12 @@ fn choose(args: &SearchArgs) -> anyhow::Result<()> {
     let found = search(&records, &start, &aims, &mut progress)?;
     let toml = found.set.to_toml()?;
     // The name comes from the command line: what `passes check` would refuse is not written.
-    PassSet::from_toml(&toml)?;
+    let (_, reference) = PassSet::from_file(&toml)?;
     fsx::write_atomic_public(&args.out, toml.as_bytes())?;
     if args.json {
         return print_json(&serde_json::json!({
             "pass_set": found.set.id,
+            "reference": reference.to_string(),
             "passes": found.set.pass.len(),
             "expected_records": aims.expected_records,
             "searched": found.searched,
@@ -296,6 +329,7 @@ fn choose(args: &SearchArgs) -> anyhow::Result<()> {
         found.set.pass.len(),
         args.out.display()
     ));
+    say(&for_the_agreement(&reference.to_string()));
     Ok(())
 }
 

@@ -30,8 +30,13 @@ fn a_searched_set_is_written_and_passes_the_check() {
     population(folder.path());
     let args = arguments(folder.path(), "choisi");
     choose(&args).unwrap();
-    let set = pass_set(args.out.to_str().unwrap()).unwrap();
+    let (set, reference) = pass_set(args.out.to_str().unwrap()).unwrap();
     assert!(set.id == "choisi" && set.pass.len() >= 3);
+    let text = std::fs::read_to_string(&args.out).unwrap();
+    assert_eq!(PassSet::agreed(&reference, Some(&text)), Ok(set));
+    // An agreement that names the file is no use without it.
+    let encoding = Encoding { pass_set: reference, ..Encoding::default() };
+    assert!(format!("{:#}", given_or_agreed(None, &encoding).unwrap_err()).contains("--pass-set"));
     check(&args.input[0], None, None, args.out.to_str(), Some(20_000), true).unwrap();
 }
 

@@ -51,7 +51,8 @@ pub fn fields<'m>(mappings: impl Iterator<Item = &'m Mapping>) -> (Identity, &'s
             (FieldKind::Sex, "sexe"),
             (FieldKind::Text, "suburb"),
             (FieldKind::Text, "address_1"),
-            (FieldKind::Category, "postcode"),
+            // A postcode of any country is text, for one with a wrong digit still looks near; a French one is a commune.
+            (FieldKind::Text, "postcode"),
             (FieldKind::Category, "code_postal"),
         ] {
             if has(column) {

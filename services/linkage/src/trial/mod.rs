@@ -26,6 +26,7 @@ use linkage_node::vault::Vault;
 use rand_core::Rng;
 
 use crate::bars::Bars;
+use crate::commands::passes;
 use crate::fairness::{self, Traits};
 use crate::links::{Link, write_links};
 use crate::page::{self, Found, PartyCounts, RunFindings};
@@ -50,6 +51,9 @@ pub struct TrialArgs {
     /// The agreement; inferred from the columns and written to OUT/agreement.toml when absent.
     #[arg(long)]
     agreement: Option<PathBuf>,
+    /// A named pass set, or a TOML file; with --agreement, the file that the agreement names by its digest.
+    #[arg(long)]
+    pass_set: Option<String>,
     /// Encoding profile.
     #[arg(long, value_enum, default_value = "block-scoped")]
     profile: ProfileName,
@@ -94,7 +98,9 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{} : dossier impossible à créer", args.out.display()))?;
     let secrets = Secrets::new(args.seed);
     let mappings = mappings(&args)?;
-    let agreement = agreement(&args, &mappings, &secrets)?;
+    let given = args.pass_set.as_deref().map(passes::pass_set).transpose()?;
+    let agreement = agreement(&args, &mappings, &secrets, given.as_ref().map(|(_, reference)| reference))?;
+    let passes = passes(given, &agreement.agreement().encoding.pass_set)?;
     let period = match args.period {
         Some(period) => period,
         None => args.input.iter().find_map(|(_, file)| period_of(file)).unwrap_or(agreement.agreement().agreement.first_period),
@@ -114,7 +120,7 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
     }
     trialists.sort_by(|a, b| a.party.cmp(&b.party));
 
-    let (uploads, owners) = encode(&args, &agreement, &secrets, &trialists, period, &progress).await?;
+    let (uploads, owners) = encode(&args, &agreement, &passes, &secrets, &trialists, period, &progress).await?;
     if let Some(folder) = &args.broker_view {
         view::write(folder, agreement.agreement(), &uploads, &owners)?;
     }
@@ -186,13 +192,22 @@ fn mappings(args: &TrialArgs) -> anyhow::Result<BTreeMap<PartyId, Mapping>> {
     Ok(mappings)
 }
 
-fn agreement(args: &TrialArgs, mappings: &BTreeMap<PartyId, Mapping>, secrets: &Secrets) -> anyhow::Result<ParsedAgreement> {
+fn agreement(
+    args: &TrialArgs,
+    mappings: &BTreeMap<PartyId, Mapping>,
+    secrets: &Secrets,
+    pass_set: Option<&String>,
+) -> anyhow::Result<ParsedAgreement> {
     let (text, file) = match &args.agreement {
         Some(path) => (std::fs::read_to_string(path).with_context(|| path.display().to_string())?, path.display().to_string()),
         None => {
             let sizes: Vec<(PartyId, u64)> =
                 args.input.iter().map(|(party, file)| Ok((party.clone(), infer::lines(file)?))).collect::<anyhow::Result<_>>()?;
-            let text = infer::agreement(&sizes, mappings.values(), secrets)?.to_toml();
+            let mut inferred = infer::agreement(&sizes, mappings.values(), secrets)?;
+            if let Some(reference) = pass_set {
+                inferred.encoding.pass_set.clone_from(reference);
+            }
+            let text = inferred.to_toml();
             fsx::write_atomic_public(&args.out.join("agreement.toml"), text.as_bytes())?;
             (text, "agreement.toml".to_owned())
         }
@@ -207,10 +222,22 @@ fn agreement(args: &TrialArgs, mappings: &BTreeMap<PartyId, Mapping>, secrets: &
     Ok(parsed)
 }
 
+/// The set to encode with: the given one when it is the agreement's, else one that comes with the software.
+fn passes(given: Option<(PassSet, String)>, agreed: &str) -> anyhow::Result<PassSet> {
+    match given {
+        Some((set, reference)) if reference == agreed => Ok(set),
+        Some((_, reference)) => {
+            bail!("la convention demande le jeu de passes « {agreed} », --pass-set donne « {reference} » : donner le même")
+        }
+        None => Ok(PassSet::agreed(agreed, None).context("donner le fichier de la convention par --pass-set FICHIER")?),
+    }
+}
+
 /// Stages 1 and 2 of every party; returns uploads and whose record each handle is.
 async fn encode(
     args: &TrialArgs,
     agreement: &ParsedAgreement,
+    passes: &PassSet,
     secrets: &Secrets,
     trialists: &[Trialist],
     period: Period,
@@ -218,7 +245,6 @@ async fn encode(
 ) -> anyhow::Result<(Vec<PartyUpload>, HashMap<Handle, (PartyId, String)>)> {
     let terms = agreement.agreement();
     let layout = terms.layout();
-    let passes = PassSet::named(&terms.encoding.pass_set)?;
     let hash = *agreement.hash().as_bytes();
     let contributions: Vec<(String, Contribution)> = terms
         .party
@@ -243,7 +269,7 @@ async fn encode(
             .zip(&trialist.delivery.rows)
             .map(|((reference, _), row)| (*reference, row.local_id.as_str()))
             .collect();
-        let encoded = stage_one::encode(terms, &passes, &identities, period, &mut evaluator, &mut NoCache, progress).await?;
+        let encoded = stage_one::encode(terms, passes, &identities, period, &mut evaluator, &mut NoCache, progress).await?;
         let storage = secrets.key(&format!("party/{}/storage", trialist.party));
         let seed = Vault::local_secret(&storage, "levels", &[period.to_string().as_bytes()]);
         let all: Vec<&Identity> = trialist.delivery.rows.iter().map(|row| &row.identity).collect();
