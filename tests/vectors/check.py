@@ -12,7 +12,9 @@ import copy
 import itertools
 import json
 import pathlib
+import re
 import sys
+import unicodedata
 
 sys.dont_write_bytecode = True  # leaves no cache in the source tree
 
@@ -344,6 +346,61 @@ def altered(value, path):
     return out
 
 
+# --- hash keys of today's conventions ---------------------------------------------------------------------------------
+
+# Letters that NFKD leaves whole.
+SPECIAL = str.maketrans(
+    {"œ": "OE", "Œ": "OE", "æ": "AE", "Æ": "AE", "ß": "SS", "ẞ": "SS", "ø": "O", "Ø": "O", "ł": "L", "Ł": "L", "đ": "D", "Đ": "D"}
+    | {"ð": "D", "Ð": "D", "þ": "TH", "Þ": "TH", "ħ": "H", "Ħ": "H", "ŧ": "T", "Ŧ": "T", "ŋ": "N", "Ŋ": "N", "ı": "I"}
+    | {"ə": "E", "Ə": "E"}
+)
+
+
+def key_letters(text):
+    text = unicodedata.normalize("NFKD", text).translate(SPECIAL)
+    return "".join(c.upper() for c in text if c.isascii() and c.isalpha())
+
+
+def key_date(text):
+    """Day, month and year as digits, an unknown part as zeros."""
+    numbers = re.findall(r"\d+", text)
+    if len(numbers) == 1:
+        compact = numbers[0]
+        year_first = "1900" <= compact[:4] <= "2030" and int(compact[4:6]) <= 12
+        numbers = [compact[:4], compact[4:6], compact[6:]] if year_first else [compact[:2], compact[2:4], compact[4:]]
+    if len(numbers[0]) == 4:
+        numbers.reverse()
+    day, month, year = numbers
+    return day.zfill(2), month.zfill(2), year
+
+
+def hash_key_case(case, run_key):
+    """A case with its results, from its inputs."""
+    name = key_letters(case["nom_naissance"]) or key_letters(case["nom_usage"])
+    given = case["prenoms"]
+    given = key_letters(given if case["given_names"] == "all" else (given.split() or [""])[0])
+    day, month, year = key_date(case["date_naissance"])
+    made = {name: case[name] for name in ("nom_naissance", "nom_usage", "prenoms", "date_naissance", "given_names")}
+    made["primary_text"] = name + given + day + month + year if given and day != "00" else ""
+    made["secondary_text"] = name + month + year
+    for kind in ("primary", "secondary"):
+        text = made[f"{kind}_text"].encode()
+        label = b"linkage/hash-keys/1/" + kind.encode() + b"\0"
+        made[f"{kind}_sha256"] = sha256(text).hex() if text else ""
+        made[f"{kind}_hmac"] = hmac256(run_key, label + text).hex() if text else ""
+    return made
+
+
+def check_hash_keys(document):
+    run_key = unhex(document["run_key"])
+    assert len(run_key) == 32
+    for case in document["cases"]:
+        same(hash_key_case(case, run_key), case, "hash keys")
+    example = document["cases"][0]
+    same(example["primary_text"], "DUPONTMARIE01012000", "the conventions' own example")
+    same(example["secondary_text"], "DUPONT012000", "the conventions' own example")
+
+
 def main():
     project = json.loads((HERE / "linkage-block-scoped-1.json").read_text("utf-8"))
     suites = json.loads((HERE / "rfc9497" / "ristretto255-sha512.json").read_text("utf-8"))["suites"]
@@ -353,7 +410,12 @@ def main():
 
     checks = [(f"project {name}", PROJECT[name], project[name]) for name in project]
     checks += [(f"RFC 9497 mode {suite['mode']}", rfc9497_suite, suite) for suite in suites]
-    checks.append(("RFC 9496", rfc9496_file, ristretto))
+    # Not every input of a hash key matters (a usage name beside a birth name): these are not altered below.
+    unaltered = [
+        ("hash keys", check_hash_keys, json.loads((HERE / "hash-keys.json").read_text("utf-8"))),
+        ("RFC 9496", rfc9496_file, ristretto),
+    ]
+    checks += unaltered
     total = 0
     for name, check, value in checks:
         try:
@@ -366,7 +428,7 @@ def main():
 
     if "--mutate" in sys.argv[1:]:
         count = 0
-        for name, check, value in checks[:-1]:
+        for name, check, value in checks[: -len(unaltered)]:
             for path in leaves(value):
                 if (name, path) in WITHOUT_EFFECT:
                     continue

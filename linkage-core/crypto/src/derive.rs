@@ -82,6 +82,23 @@ impl RunKey {
         mac.zeroize();
         (token, key)
     }
+    /// A keyed hash key of the profile `hash-keys`: HMAC-SHA256(K_run, "linkage/hash-keys/1/" ‖ kind ‖ 0x00 ‖ text).
+    pub fn hash_key(&self, kind: HashKeyKind, text: &str) -> [u8; 32] {
+        let kind: &[u8] = match kind {
+            HashKeyKind::Primary => b"primary",
+            HashKeyKind::Secondary => b"secondary",
+        };
+        self.0.mac(&[b"linkage/hash-keys/1/", kind, &[0], text.as_bytes()])
+    }
+}
+
+/// Which of a record's two hash keys: the kinds never meet under one run key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashKeyKind {
+    /// Of name, given name and date.
+    Primary,
+    /// Of name, month and year.
+    Secondary,
 }
 
 /// AES-128 as a pseudo-random function on 16-byte blocks (FIPS 197; hardware instructions where there are any).

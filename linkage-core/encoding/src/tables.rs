@@ -147,15 +147,36 @@ pub fn names() -> &'static NameTables {
     TABLES.get_or_init(|| NameTables::decode(SURNAMES, GIVEN_NAMES, ORIGINS))
 }
 
+/// Every name of the tables whole, as it is written there, with the share of the people served who bear it; most frequent
+/// first, one name possibly in several places. What anybody can list from public sources.
+pub fn listed(kind: NameKind) -> Vec<(String, f32)> {
+    let mut tables = NameTables::empty(0);
+    let lists = tables.read_origins(ORIGINS);
+    let share_of = |origin: usize| tables.origins.get(origin).copied().unwrap_or(0.0);
+    let entries = unpack(if kind == NameKind::Surname { SURNAMES } else { GIVEN_NAMES });
+    let total: f32 = entries.iter().map(|(_, count)| count).sum();
+    let mut listed: Vec<(String, f32)> =
+        entries.into_iter().map(|(name, count)| (name, count / total * share_of(0))).collect();
+    listed.extend(
+        lists.into_iter().filter(|list| list.1 == kind).map(|(origin, _, name, share)| (name, share * share_of(origin))),
+    );
+    listed.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    listed
+}
+
 impl NameTables {
-    /// Decodes the tables. A damaged one yields the names before the damage; the embedded ones are checked by a test.
-    fn decode(surnames: &[u8], given: &[u8], origins: &str) -> Self {
-        let mut tables = Self {
-            words: HashMap::with_capacity(230_000),
+    fn empty(words: usize) -> Self {
+        Self {
+            words: HashMap::with_capacity(words),
             views: [const { OnceLock::new() }; View::COUNT],
             origins: [0.0; MOST_ORIGINS],
             compounds: HashMap::new(),
-        };
+        }
+    }
+
+    /// Decodes the tables. A damaged one yields the names before the damage; the embedded ones are checked by a test.
+    fn decode(surnames: &[u8], given: &[u8], origins: &str) -> Self {
+        let mut tables = Self::empty(230_000);
         let lists = tables.read_origins(origins);
         let mut compounds = Vec::new();
         for (kind, packed) in [(NameKind::Surname, surnames), (NameKind::Given, given)] {
@@ -299,6 +320,15 @@ mod tests {
         assert!(surnames.is_sorted_by(|a, b| a.0 < b.0));
         assert!(surnames.iter().all(|(name, _)| name.bytes().all(|b| b.is_ascii_uppercase() || b == b' ')));
         assert!(unpack(GIVEN_NAMES).len() > 8_000);
+    }
+
+    #[test]
+    fn listed_names_are_whole_and_the_frequent_come_first() {
+        let surnames = listed(NameKind::Surname);
+        assert!(surnames.len() > 180_000 && surnames.is_sorted_by(|a, b| a.1 >= b.1));
+        assert!(surnames.iter().take(100).any(|(name, _)| name == "MARTIN"));
+        assert!(surnames.iter().any(|(name, _)| name == "DA SILVA"));
+        assert!(listed(NameKind::Given).iter().take(50).any(|(name, _)| name == "MARIE"));
     }
 
     #[test]
