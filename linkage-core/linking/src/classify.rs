@@ -41,8 +41,9 @@ const STRANGERS_BIRTHPLACE: f64 = 0.1;
 const MOST_RELATED: [f64; 2] = [0.2, 2.0];
 /// Largest share of doubles, in matches.
 const MOST_DOUBLES: f64 = 0.01;
-/// Twins for each match, before data: births of twins are 1.6 % of births, and not all are in two lists.
-const PRIOR_TWINS: f64 = 0.005;
+/// Twins for each match, before data, across parties and within one: births of twins are 1.6 % of births, and not all are in
+/// two lists; half of them in one, of which an entry in fifty is a duplicate.
+const PRIOR_TWINS: [f64; 2] = [0.005, 0.2];
 /// Namesakes for each match, before data: one father in fifty has a son of his own given name, and not all are in two
 /// lists.
 const PRIOR_NAMESAKES: f64 = 0.01;
@@ -389,7 +390,9 @@ impl Model {
         }
         let has_sex = self.dimensions.iter().any(|d| d.kind == DimensionKind::Sex);
         let kinds = [(&mut self.across, across), (&mut self.within, within)];
-        for ((shares, [matched, twins, namesakes, doubles]), most) in kinds.into_iter().zip(MOST_RELATED) {
+        for (((shares, [matched, twins, namesakes, doubles]), most), prior_twins) in
+            kinds.into_iter().zip(MOST_RELATED).zip(PRIOR_TWINS)
+        {
             if shares.pairs > 0.0 {
                 shares.matches = (matched / shares.pairs).clamp(1e-15, 0.5);
                 let bounded = |sum: f64, prior: f64, most: f64| {
@@ -398,7 +401,7 @@ impl Model {
                 };
                 let related = |sum, prior| bounded(sum, prior, most);
                 // Twins of one sex look like one person under two given names; those of two sexes give them away.
-                shares.twins = if has_sex { related(twins, PRIOR_TWINS) } else { PRIOR_TWINS * shares.matches };
+                shares.twins = if has_sex { related(twins, prior_twins) } else { prior_twins * shares.matches };
                 shares.namesakes = related(namesakes, PRIOR_NAMESAKES);
                 shares.doubles = bounded(doubles, PRIOR_DOUBLES, MOST_DOUBLES);
             }

@@ -229,7 +229,8 @@ pub fn report(
     let found = quality::linked_pairs(records, decided, clusters);
     let (precision, recall) = found.estimates(unlinked, never_met(model, comparisons, alone));
     let others: f64 = by_weight.iter().map(|(&w, t)| t.pairs as f64 * probability(w.saturating_neg())).sum();
-    let matches: f64 = by_weight.iter().map(|(&w, t)| t.pairs as f64 * probability(w)).sum();
+    // From zero: the sum of no floats is minus zero, which would show.
+    let matches = by_weight.iter().fold(0.0, |sum, (&w, t)| sum + t.pairs as f64 * probability(w));
     let members = || clusters.clusters.iter().flat_map(|c| &c.members);
     let certain = members().filter(|m| m.class == MatchClass::Certain).count() as u64;
     let mut abstained = BTreeMap::new();

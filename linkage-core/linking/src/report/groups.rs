@@ -139,7 +139,9 @@ impl Sources<'_, '_> {
                 }
             }
         }
-        let expected = |by_weight: &BTreeMap<i32, u64>| by_weight.iter().map(|(&w, &n)| probability(w) * n as f64).sum::<f64>();
+        // From zero: the sum of no floats is minus zero, which would show.
+        let expected =
+            |by_weight: &BTreeMap<i32, u64>| by_weight.iter().fold(0.0, |sum, (&w, &n)| sum + probability(w) * n as f64);
         for (cell, pairs) in counts.iter_mut().flatten().zip(pairs.into_iter().flatten()) {
             cell.found_pairs = expected(&pairs.linked);
             cell.missed_met_pairs = expected(&pairs.open);
