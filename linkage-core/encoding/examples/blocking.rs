@@ -71,7 +71,7 @@ fn main() {
                 field(FieldKind::BirthName, "surname"),
                 field(FieldKind::BirthDate, "date_of_birth"),
                 field(FieldKind::Text, "suburb"),
-                field(FieldKind::Category, "postcode"),
+                field(FieldKind::Text, "postcode"),
             ]
         };
         let normaliser = Normaliser::new(&fields, &columns).unwrap();

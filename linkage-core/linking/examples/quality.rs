@@ -40,7 +40,7 @@ fn fields_of(columns: &[String]) -> Vec<IdentityField> {
             field(FieldKind::BirthName, "surname"),
             field(FieldKind::BirthDate, "date_of_birth"),
             field(FieldKind::Text, "suburb"),
-            field(FieldKind::Category, "postcode"),
+            field(FieldKind::Text, "postcode"),
             field(FieldKind::Text, "address_1"),
         ];
         known.into_iter().filter(|f| columns.contains(&f.column)).collect()

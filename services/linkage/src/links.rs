@@ -18,7 +18,7 @@ pub struct Link<K> {
     pub local_id: String,
     /// 0 single, 1 certain, 2 probable.
     pub match_class: u8,
-    /// Ten-thousandths.
+    /// Ten-thousandths; 0 where the way of linking states none.
     pub probability: u16,
 }
 
@@ -37,8 +37,11 @@ pub fn write_links<K: Eq + Hash + Clone>(path: &Path, links: &mut [Link<K>]) -> 
             1 => "certain",
             _ => "probable",
         };
-        let probability =
-            if link.match_class == 0 { String::new() } else { format!("{:.4}", f64::from(link.probability) / 10_000.0) };
+        let probability = if link.match_class == 0 || link.probability == 0 {
+            String::new()
+        } else {
+            format!("{:.4}", f64::from(link.probability) / 10_000.0)
+        };
         writeln!(out, "P{person:08},{},{},{class},{probability}", quoted(&link.party), quoted(&link.local_id))?;
     }
     fsx::write_atomic(path, &out)?;

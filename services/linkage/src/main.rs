@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod demo;
 mod fairness;
+mod key_files;
 mod links;
 mod page;
 mod secrets;
@@ -47,6 +48,12 @@ enum Command {
     /// Keys and certificates of a role.
     #[command(subcommand)]
     Keys(commands::keys::KeysCommand),
+    /// Files of SHA-256 keys, as today's conventions have them: make, link.
+    #[command(subcommand)]
+    HashKeys(commands::hash_keys::HashKeysCommand),
+    /// What somebody who holds a file could learn from it.
+    #[command(subcommand)]
+    Attack(commands::attack::AttackCommand),
     /// A partner's node.
     #[command(subcommand)]
     Node(commands::node::NodeCommand),
@@ -93,6 +100,8 @@ async fn main() -> ExitCode {
         Command::Agreement(command) => commands::agreement::run(command),
         Command::Passes(command) => commands::passes::run(command),
         Command::Keys(command) => commands::keys::run(command),
+        Command::HashKeys(command) => commands::hash_keys::run(command),
+        Command::Attack(command) => commands::attack::run(command),
         Command::Node(command) => commands::node::run(command).await,
         Command::Broker(command) => commands::serve::broker(command).await,
         Command::Custodian(command) => commands::serve::custodian(command).await,

@@ -1,6 +1,7 @@
 //! The report of one or more runs: on the terminal, as `report.json`, and as a self-contained `report.html` in French.
 
 mod charts;
+mod hash_keys;
 pub mod labels;
 mod parts;
 mod rates;
@@ -24,6 +25,7 @@ use sha2::{Digest, Sha256};
 use crate::cli::{say, table};
 use crate::fairness::Missed;
 use crate::links::Link;
+use crate::trial::HashKeysFindings;
 use labels::{count, optional};
 
 /// What a party's delivery came to.
@@ -126,6 +128,9 @@ pub struct RunFindings {
     pub linked_rates: Option<LinkedRates>,
     /// Who is missed, against the truth, where there is one.
     pub missed: Option<Missed>,
+    /// What hash keys did, where they were the profile; `linkage` is then null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash_keys: Option<HashKeysFindings>,
 }
 
 impl RunFindings {

@@ -61,7 +61,7 @@ fn a_searched_set_serves_a_trial_and_the_agreement_fixes_it() {
     let trial = with(&[&["trial", "--no-oprf", "--seed", "3", "--json"], &INPUT]);
     let given = ["--pass-set", "choisi.toml"];
     let first: Value = serde_json::from_str(&done(folder, &with(&[&trial, &TRUTH, &given, &["--out", "essai"]]))).unwrap();
-    let f1 = first["evaluation"]["cross"]["f1"].as_f64().unwrap_or_else(|| panic!("{}", first["evaluation"]));
+    let f1 = first["evaluation"]["cross_party"]["f1"].as_f64().unwrap();
     assert!(f1 > 0.9, "{f1}");
     let agreement = std::fs::read_to_string(folder.join("essai/agreement.toml")).unwrap();
     assert!(agreement.contains(&format!("pass_set = \"{reference}\"")), "{agreement}");

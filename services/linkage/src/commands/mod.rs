@@ -1,8 +1,10 @@
 //! The commands, one module for each noun of the command line.
 
 pub mod agreement;
+pub mod attack;
 pub mod cohort;
 pub mod data;
+pub mod hash_keys;
 pub mod keys;
 pub mod node;
 pub mod passes;

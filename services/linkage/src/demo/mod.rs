@@ -292,6 +292,7 @@ async fn found(site: &Site, data: &SynthSummary, run: &RunId, period: Period, fo
         dispositions: report.get("dispositions").cloned(),
         linked_rates: Some(linked_rates(&tables, run, site.minimum_cell)?),
         missed: Some(fairness::missed(&links, &truth, period, &traits, site.minimum_cell)?),
+        hash_keys: None,
     })
 }
 

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::labels::{self, count, decimal, fine_percent, optional, percent, points};
 use super::view::{Dispositions, Drift, Estimate, Flag, Linkage};
-use super::{RunFindings, charts, rates, suppressed, technical};
+use super::{RunFindings, charts, hash_keys, rates, suppressed, technical};
 
 /// Share of a party's records with a rival in the same list from which it is worth a question.
 const RIVALS: f64 = 0.01;
@@ -33,6 +33,9 @@ pub struct Shown<'f> {
 
 /// The section of one run.
 pub fn section(run: &RunFindings) -> anyhow::Result<Markup> {
+    if let Some(keys) = &run.hash_keys {
+        return Ok(hash_keys::section(run, keys));
+    }
     let linkage: Linkage = serde_json::from_value(run.linkage.clone()).context("report of the broker")?;
     let drift = run.drift.clone().map(serde_json::from_value).transpose().context("drift")?;
     let dispositions = run.dispositions.clone().map(serde_json::from_value).transpose().context("dispositions")?;
@@ -43,11 +46,11 @@ pub fn section(run: &RunFindings) -> anyhow::Result<Markup> {
             (summary(&shown))
             (attention(&shown))
             (estimates(&shown))
-            (deliveries(&shown))
-            (combinations(&shown))
+            (deliveries(run))
+            (combinations(run))
             (rates::who_is_missed(&shown))
             (left_open(&shown))
-            (hard_cases(&shown))
+            (hard_cases(run))
             h3 { "Distribution des poids" }
             p { "Chaque paire de fiches comparée reçoit un poids en bits : un bit de plus double les chances qu'il s'agisse d'une même personne. Au-dessus du seuil de lien, la paire est rapprochée, sauf si une autre fiche convient aussi bien ; entre les deux seuils, elle est laissée ouverte." }
             div.wide { (charts::histogram(&shown.linkage.histogram, shown.linkage.bounds)) }
@@ -167,8 +170,7 @@ fn estimates(shown: &Shown<'_>) -> Markup {
     }
 }
 
-fn deliveries(shown: &Shown<'_>) -> Markup {
-    let run = shown.run;
+pub fn deliveries(run: &RunFindings) -> Markup {
     let reasons: Vec<_> = run.parties.iter().flat_map(|p| p.reasons.iter().map(move |(r, n)| (&p.party, r, n))).collect();
     html! {
         h3 { "Livraisons" }
@@ -188,8 +190,8 @@ fn deliveries(shown: &Shown<'_>) -> Markup {
     }
 }
 
-fn combinations(shown: &Shown<'_>) -> Markup {
-    let found = &shown.run.found;
+pub fn combinations(run: &RunFindings) -> Markup {
+    let found = &run.found;
     let table = html! {
         table {
             caption { "Les effectifs inférieurs à " (found.minimum_cell) " sont masqués, et avec eux ceux qui permettraient de les retrouver par différence." }
@@ -225,8 +227,8 @@ fn left_open(shown: &Shown<'_>) -> Markup {
     }
 }
 
-fn hard_cases(shown: &Shown<'_>) -> Markup {
-    let Some(evaluation) = shown.run.evaluation.as_ref().filter(|e| !e.by_tag.is_empty()) else { return html! {} };
+pub fn hard_cases(run: &RunFindings) -> Markup {
+    let Some(evaluation) = run.evaluation.as_ref().filter(|e| !e.by_tag.is_empty()) else { return html! {} };
     html! {
         h3 { "Cas difficiles" }
         div.wide { table {

@@ -22,6 +22,7 @@ fn findings(linkage: Value) -> RunFindings {
         dispositions: Some(serde_json::json!({ "confirmed": 3, "refuted": 2, "refused": 0 })),
         linked_rates: None,
         missed: None,
+        hash_keys: None,
     }
 }
 

@@ -89,3 +89,27 @@ pub fn agreement<'m>(
     agreement.encoding.expected_records = sizes.iter().map(|s| s.1).sum::<u64>().max(1000);
     Ok(agreement)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linkage_node::intake::propose;
+
+    #[test]
+    fn a_postcode_of_any_country_is_text_and_a_french_one_a_category() {
+        let folder = tempfile::tempdir().unwrap();
+        let kind_of = |header: &str, column: &str| {
+            let file = folder.path().join("liste.csv");
+            let rows = format!(
+                "rec_id,given_name,surname,date_of_birth,{header}\n1,ada,brown,19620708,2100\n2,eve,jones,19710102,3056\n"
+            );
+            linkage_common::fsx::write_atomic(&file, rows.as_bytes()).unwrap();
+            let mapping = propose(&"liste".parse().unwrap(), &file).unwrap().mapping;
+            let (identity, set, _) = fields(std::iter::once(&mapping));
+            assert_eq!(set, "generic-1");
+            identity.field.iter().find(|f| f.column == column).map(|f| f.kind)
+        };
+        assert_eq!(kind_of("postcode", "postcode"), Some(FieldKind::Text));
+        assert_eq!(kind_of("code_postal", "code_postal"), Some(FieldKind::Category));
+    }
+}

@@ -1,5 +1,6 @@
 //! `linkage trial`: every step in one process over the same code, for an operator who owns all the files.
 
+mod hash_keys;
 pub mod infer;
 mod view;
 
@@ -26,17 +27,21 @@ use linkage_node::vault::Vault;
 use rand_core::Rng;
 
 use crate::bars::Bars;
+use crate::commands::hash_keys::GivenNamesArg;
 use crate::commands::passes;
 use crate::fairness::{self, Traits};
 use crate::links::{Link, write_links};
 use crate::page::{self, Found, PartyCounts, RunFindings};
 use crate::secrets::Secrets;
+pub use hash_keys::HashKeysFindings;
 
 /// Encoding profiles of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProfileName {
     /// Field filters comparable inside one block of one run.
     BlockScoped,
+    /// SHA-256 keys of today's conventions: re-identifiable, and shown with what they miss.
+    HashKeys,
 }
 
 /// Arguments of `linkage trial`.
@@ -73,6 +78,9 @@ pub struct TrialArgs {
     /// Name of the run.
     #[arg(long, default_value = "trial")]
     run: RunId,
+    /// Profile hash-keys: what is taken for the given name.
+    #[arg(long, value_enum, default_value = "all")]
+    given_names: GivenNamesArg,
     /// Draw all keys from this seed: the same seed gives the same bytes.
     #[arg(long)]
     seed: Option<u64>,
@@ -92,12 +100,13 @@ struct Trialist {
 
 /// Runs a trial.
 pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&args.out).with_context(|| format!("{} : dossier impossible à créer", args.out.display()))?;
     match args.profile {
         ProfileName::BlockScoped => {}
+        ProfileName::HashKeys => return hash_keys::run(&args),
     }
-    std::fs::create_dir_all(&args.out).with_context(|| format!("{} : dossier impossible à créer", args.out.display()))?;
     let secrets = Secrets::new(args.seed);
-    let mappings = mappings(&args)?;
+    let mappings = mappings(&args.input, &args.mapping, &args.out, args.json)?;
     let given = args.pass_set.as_deref().map(passes::pass_set).transpose()?;
     let agreement = agreement(&args, &mappings, &secrets, given.as_ref().map(|(_, reference)| reference))?;
     let passes = passes(given, &agreement.agreement().encoding.pass_set)?;
@@ -158,6 +167,7 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
         dispositions: None,
         linked_rates: (trialists.len() > 1).then(|| fairness::linked(&links, &traits, minimum)),
         missed,
+        hash_keys: None,
     };
     let runs = [findings];
     page::write(&args.out, "Essai de rapprochement", &runs)?;
@@ -170,18 +180,24 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn mappings(args: &TrialArgs) -> anyhow::Result<BTreeMap<PartyId, Mapping>> {
+/// The mapping of every party's file: the given one, or the proposed one, which is written to `out`.
+pub fn mappings(
+    inputs: &[(PartyId, PathBuf)],
+    given: &[(PartyId, PathBuf)],
+    out: &Path,
+    quiet: bool,
+) -> anyhow::Result<BTreeMap<PartyId, Mapping>> {
     let mut mappings = BTreeMap::new();
-    for (party, file) in &args.input {
-        let given = args.mapping.iter().find(|(id, _)| id == party);
+    for (party, file) in inputs {
+        let given = given.iter().find(|(id, _)| id == party);
         let mapping = match given {
             Some((_, path)) => Mapping::load(path).with_context(|| path.display().to_string())?,
             None => {
                 let proposal = propose(party, file).with_context(|| format!("{party} : {}", file.display()))?;
-                if !args.json {
+                if !quiet {
                     crate::cli::say(&crate::cli::proposal_text(&proposal));
                 }
-                fsx::write_atomic_public(&args.out.join(format!("{party}-correspondance.toml")), proposal.to_toml().as_bytes())?;
+                fsx::write_atomic_public(&out.join(format!("{party}-correspondance.toml")), proposal.to_toml().as_bytes())?;
                 proposal.mapping
             }
         };
