@@ -82,9 +82,12 @@ fn broken_rules(graph: &Graph) -> Vec<String> {
     graph.forbid(
         "no names outside the node",
         &["linkage-broker", "linkage-custodian", "linkage-analyst"],
-        &["linkage-encoding", "csv", "calamine"],
+        &["linkage-encoding", "linkage-hash-keys", "csv", "calamine"],
         &mut broken,
     );
+    // The broker links keys (linkage-linking); making them takes names, and reversing them is a demonstration.
+    let but_the_binary = graph.members(|folder| folder != "services/linkage");
+    graph.forbid("only the command line attacks", &but_the_binary, &["linkage-attack"], &mut broken);
     graph.forbid("the analyst does not link", &["linkage-analyst"], &["linkage-linking", "linkage-encoding"], &mut broken);
     graph.forbid(
         "core crates do no input or output",
@@ -130,7 +133,8 @@ fn the_workspace_keeps_the_rules() {
             assert!(ways.contains_key(needed), "{role} does not reach {needed}: the rule that allows it is out of date");
         }
     }
-    for forbidden in ["csv", "calamine", "tokio", "tonic", "sqlx"] {
+    assert!(graph.ways("linkage").contains_key("linkage-attack"));
+    for forbidden in ["csv", "calamine", "tokio", "tonic", "sqlx", "linkage-hash-keys", "linkage-attack"] {
         assert!(graph.depends_on.contains_key(forbidden), "{forbidden} is no longer a dependency: drop it from the rules");
     }
     // Development dependencies are left out: the broker's linking crate reads CSV in its tests.
@@ -148,6 +152,8 @@ fn made_up() -> Graph {
         ("linkage-encoding", "linkage-core/encoding", &["linkage-agreement", "linkage-crypto"]),
         ("linkage-linking", "linkage-core/linking", &["linkage-agreement"]),
         ("linkage-cohort", "linkage-core/cohort", &["linkage-agreement"]),
+        ("linkage-hash-keys", "linkage-core/hash-keys", &["linkage-crypto", "linkage-encoding"]),
+        ("linkage-attack", "linkage-core/attack", &["linkage-encoding", "linkage-hash-keys"]),
         ("linkage-proto", "proto", &["tonic"]),
         ("linkage-common", "services/common", &["linkage-agreement", "linkage-crypto", "linkage-proto", "tokio"]),
         ("linkage-node", "services/node", &["linkage-common", "linkage-encoding", "linkage-linking", "csv"]),
@@ -158,7 +164,7 @@ fn made_up() -> Graph {
         (
             "linkage",
             "services/linkage",
-            &["linkage-node", "linkage-broker", "linkage-custodian", "linkage-analyst", "linkage-synth"],
+            &["linkage-node", "linkage-broker", "linkage-custodian", "linkage-analyst", "linkage-synth", "linkage-attack"],
         ),
     ] {
         graph.folders.insert(name.to_owned(), folder.to_owned());
@@ -184,6 +190,14 @@ fn each_rule_can_fail() {
     assert_eq!(
         with(&[("linkage-custodian", "tables"), ("tables", "calamine")]),
         ["no names outside the node: linkage-custodian -> tables -> calamine"]
+    );
+    assert!(
+        with(&[("linkage-linking", "linkage-hash-keys")])
+            .contains(&"no names outside the node: linkage-broker -> linkage-linking -> linkage-hash-keys".to_owned())
+    );
+    assert_eq!(
+        with(&[("linkage-synth", "linkage-attack")]),
+        ["only the command line attacks: linkage-synth -> linkage-attack"]
     );
     assert_eq!(
         with(&[("linkage-cohort", "linkage-linking")]),
@@ -268,6 +282,20 @@ fn takes_the_lints(manifest: &str) -> bool {
     table.get("lints").and_then(|l| l.get("workspace")).and_then(toml::Value::as_bool) == Some(true)
 }
 
+/// The one package that needs the CPU's own instructions, and its one source that may say `unsafe`.
+const UNSAFE_PACKAGE: &str = "linkage-core/clk";
+const UNSAFE_SOURCE: &str = "linkage-core/clk/src/kernels.rs";
+
+/// Whether a manifest has lints of its own that differ from the workspace's in this only: `unsafe_code` is denied, not
+/// forbidden, and each block of it must say why it is sound.
+fn denies_unsafe_only(workspace: &toml::Table, manifest: &str) -> bool {
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let mut expected = workspace["workspace"]["lints"].as_table().unwrap().clone();
+    expected["rust"].as_table_mut().unwrap().insert("unsafe_code".into(), "deny".into());
+    expected["clippy"].as_table_mut().unwrap().insert("undocumented_unsafe_blocks".into(), "warn".into());
+    manifest.get("lints").and_then(toml::Value::as_table) == Some(&expected)
+}
+
 /// Whether a source lifts the ban on `unsafe`, in any spelling of the attribute.
 fn lifts_the_ban(source: &str) -> bool {
     let squeezed: String = source.chars().filter(|c| !c.is_whitespace()).collect();
@@ -289,15 +317,22 @@ fn unsafe_code_is_forbidden_everywhere() {
     let mut files = Vec::new();
     for package in packages() {
         let manifest = std::fs::read_to_string(package.join("Cargo.toml")).unwrap();
-        assert!(takes_the_lints(&manifest), "{}: add [lints] workspace = true", package.display());
+        if package.ends_with(UNSAFE_PACKAGE) {
+            assert!(denies_unsafe_only(&root, &manifest), "{}: copy the workspace's lints", package.display());
+        } else {
+            assert!(takes_the_lints(&manifest), "{}: add [lints] workspace = true", package.display());
+        }
         sources(&package, &mut files);
     }
     assert!(files.len() > 150, "only {} sources were found", files.len());
     let lifting: Vec<_> = files.iter().filter(|f| lifts_the_ban(&std::fs::read_to_string(f).unwrap())).collect();
-    assert_eq!(lifting, Vec::<&PathBuf>::new());
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap();
+    assert_eq!(lifting, [&repository.join(UNSAFE_SOURCE)]);
     // The checks can fail.
     assert!(!takes_the_lints("[package]\nname = \"x\"\n"));
     assert!(!takes_the_lints("[lints]\nworkspace = false\n"));
+    assert!(!denies_unsafe_only(&root, "[lints]\nworkspace = true\n"));
+    assert!(!denies_unsafe_only(&root, "[lints.rust]\nunsafe_code = \"deny\"\n"));
     let attribute = |level: &str| format!("#![{level}( dead_code, unsafe{}code )]", '_');
     assert!(lifts_the_ban(&attribute("allow")) && lifts_the_ban(&attribute("expect")));
     assert!(!lifts_the_ban(&attribute("forbid")) && !lifts_the_ban("#![allow(dead_code)] // unsafe_code is forbidden"));
