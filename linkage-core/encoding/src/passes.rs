@@ -236,16 +236,16 @@ pub enum PassSetError {
     Reference(#[from] InvalidPassSetRef),
     /// The agreement names a file, and none is given.
     #[error("la convention demande le jeu de passes « {0} », un fichier que les partenaires se sont remis : indiquer le sien")]
-    FileNeeded(PassSetRef),
+    FileNeeded(String),
     /// The file is not the one that the agreement names.
     #[error(
         "le fichier de jeu de passes n'est pas celui de la convention, qui demande « {agreed} » ; ce fichier est « {given} » : le redemander au coordonnateur, sans rien y changer"
     )]
     OtherFile {
         /// What the agreement says.
-        agreed: PassSetRef,
+        agreed: String,
         /// What the file is.
-        given: PassSetRef,
+        given: String,
     },
     /// The text is no TOML, or not that of a pass set.
     #[error("jeu de passes illisible, ligne {line} : {message}")]
@@ -293,14 +293,14 @@ impl PassSet {
     pub fn agreed(reference: &str, file: Option<&str>) -> Result<Self, PassSetError> {
         let agreed: PassSetRef = reference.parse()?;
         let Some(digest) = agreed.digest else { return Self::named(agreed.name.as_str()) };
-        let Some(text) = file else { return Err(PassSetError::FileNeeded(agreed)) };
+        let Some(text) = file else { return Err(PassSetError::FileNeeded(agreed.to_string())) };
+        let other = |given: &PassSetRef| Err(PassSetError::OtherFile { agreed: agreed.to_string(), given: given.to_string() });
         let found: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         if found != digest {
-            let given = PassSetRef { name: agreed.name.clone(), digest: Some(found) };
-            return Err(PassSetError::OtherFile { agreed, given });
+            return other(&PassSetRef { name: agreed.name.clone(), digest: Some(found) });
         }
         let (set, given) = Self::from_file(text)?;
-        if given == agreed { Ok(set) } else { Err(PassSetError::OtherFile { agreed, given }) }
+        if given == agreed { Ok(set) } else { other(&given) }
     }
 
     /// A file's set, and the reference by which an agreement names it: the set's name and the digest of the file's bytes.

@@ -78,15 +78,18 @@ fn an_agreement_names_an_embedded_set_or_the_very_bytes_of_a_file() {
 
     assert_eq!(PassSet::agreed("choisi", Some(CHOSEN)), Err(PassSetError::Unknown("choisi".to_owned())));
     assert_eq!(PassSet::agreed("choisi@", Some(CHOSEN)), Err(PassSetError::Reference(InvalidPassSetRef)));
-    assert_eq!(PassSet::agreed(&given.to_string(), None), Err(PassSetError::FileNeeded(given.clone())));
+    assert_eq!(PassSet::agreed(&given.to_string(), None), Err(PassSetError::FileNeeded(given.to_string())));
     // One character more, be it a blank, is another file.
     for other in [format!("{CHOSEN} "), CHOSEN.replace('\n', "\r\n"), "id = ".to_owned()] {
         let refused = PassSet::agreed(&given.to_string(), Some(&other));
-        assert!(matches!(&refused, Err(PassSetError::OtherFile { agreed, .. }) if *agreed == given), "{refused:?}");
+        assert!(matches!(&refused, Err(PassSetError::OtherFile { agreed, .. }) if *agreed == given.to_string()), "{refused:?}");
     }
     // The right bytes under another name.
     let misnamed: PassSetRef = format!("autre@{DIGEST}").parse().unwrap();
-    assert_eq!(PassSet::agreed(&misnamed.to_string(), Some(CHOSEN)), Err(PassSetError::OtherFile { agreed: misnamed, given }));
+    assert_eq!(
+        PassSet::agreed(&misnamed.to_string(), Some(CHOSEN)),
+        Err(PassSetError::OtherFile { agreed: misnamed.to_string(), given: given.to_string() })
+    );
 }
 
 #[test]
