@@ -41,9 +41,10 @@ const STRANGERS_BIRTHPLACE: f64 = 0.1;
 const MOST_RELATED: [f64; 2] = [0.2, 2.0];
 /// Largest share of doubles, in matches.
 const MOST_DOUBLES: f64 = 0.01;
-/// Twins for each match, before data, across parties and within one: births of twins are 1.6 % of births, and not all are in
-/// two lists; half of them in one, of which an entry in fifty is a duplicate.
-const PRIOR_TWINS: [f64; 2] = [0.005, 0.2];
+/// Twins for each match across parties, before data: births of twins are 1.6 % of births, and not all are in two lists.
+const PRIOR_TWINS: f64 = 0.005;
+/// Pairs of twins for each record of a list, before data: half of the twins are both in it.
+const PRIOR_TWINS_LISTED: f64 = 0.004;
 /// Namesakes for each match, before data: one father in fifty has a son of his own given name, and not all are in two
 /// lists.
 const PRIOR_NAMESAKES: f64 = 0.01;
@@ -211,9 +212,10 @@ pub fn classify(records: &Records<'_>, comparisons: &Comparisons, frequencies: &
         rounds: 0,
     };
     (model.across, model.within) = first_shares(records);
+    let listed: usize = (0..records.parties()).filter(|&p| !records.duplicate_free(p)).map(|p| records.of_party(p).len()).sum();
     while model.rounds < MAX_ROUNDS {
         let before = (model.across.matches, model.within.matches);
-        model.maximise(&patterns);
+        model.maximise(&patterns, listed as f64 * PRIOR_TWINS_LISTED);
         model.rounds += 1;
         let still = |old: f64, new: f64| (new - old).abs() <= 1e-7 * old;
         if still(before.0, model.across.matches) && still(before.1, model.within.matches) {
@@ -372,7 +374,8 @@ impl Model {
         l
     }
 
-    fn maximise(&mut self, patterns: &BTreeMap<(bool, ComparisonVector), u64>) {
+    /// One round of EM. `twins_listed` is how many pairs of twins the lists that may hold duplicates are expected to hold.
+    fn maximise(&mut self, patterns: &BTreeMap<(bool, ComparisonVector), u64>, twins_listed: f64) {
         let mut counts: Vec<Vec<f64>> = self.dimensions.iter().map(|d| vec![0.0; d.m.len()]).collect();
         let (mut across, mut within) = ([0.0; 4], [0.0; 4]);
         for (&(is_within, vector), &pairs) in patterns {
@@ -390,9 +393,11 @@ impl Model {
         }
         let has_sex = self.dimensions.iter().any(|d| d.kind == DimensionKind::Sex);
         let kinds = [(&mut self.across, across), (&mut self.within, within)];
+        let prior_twins = [PRIOR_TWINS, twins_listed / within[0].max(1.0)];
         for (((shares, [matched, twins, namesakes, doubles]), most), prior_twins) in
-            kinds.into_iter().zip(MOST_RELATED).zip(PRIOR_TWINS)
+            kinds.into_iter().zip(MOST_RELATED).zip(prior_twins)
         {
+            let prior_twins = prior_twins.min(most);
             if shares.pairs > 0.0 {
                 shares.matches = (matched / shares.pairs).clamp(1e-15, 0.5);
                 let bounded = |sum: f64, prior: f64, most: f64| {
