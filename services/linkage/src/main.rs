@@ -72,6 +72,9 @@ enum Command {
     /// Figures on linked persons.
     #[command(subcommand)]
     Cohort(commands::cohort::CohortCommand),
+    /// clkhash files of partners that can send nothing else.
+    #[command(subcommand)]
+    Clk(commands::clk::ClkCommand),
 }
 
 /// A check that found faults: exit code 3, the faults are printed already.
@@ -108,6 +111,7 @@ async fn main() -> ExitCode {
         Command::Analyst(command) => commands::serve::analyst(command).await,
         Command::Run(command) => commands::run::run(command).await,
         Command::Cohort(command) => commands::cohort::run(command),
+        Command::Clk(command) => commands::clk::run(&command),
     };
     match (done, cli::output_fault()) {
         (Err(error), _) if !error.is::<CheckFailed>() => failed(&error),

@@ -1,0 +1,125 @@
+//! Every kernel that this CPU can run gives the portable one's bits; the comparison is the plain double loop's.
+#![allow(clippy::unwrap_used)]
+
+use std::num::NonZeroUsize;
+
+use linkage_clk::{CompareError, Filters, Kernel, LANES, Options, Pair, ROWS, Threshold, Words, compare};
+use proptest::prelude::*;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+/// Filters of `words` words; from `seed`, sparse, dense, equal to an earlier one, empty and full among them.
+fn filters(count: usize, words: usize, seed: u64) -> Filters {
+    let mut draw = ChaCha8Rng::seed_from_u64(seed);
+    let mut made: Vec<Vec<u64>> = Vec::new();
+    for at in 0..count {
+        let row: Vec<u64> = match draw.next_u32() % 8 {
+            0 => vec![0; words],
+            1 => vec![u64::MAX; words],
+            2 if at > 0 => made[draw.next_u32() as usize % at].clone(),
+            3 => (0..words).map(|_| draw.next_u64() & draw.next_u64()).collect(),
+            4 if at > 0 => made[draw.next_u32() as usize % at].iter().map(|w| w ^ (1 << (draw.next_u32() % 64))).collect(),
+            _ => (0..words).map(|_| draw.next_u64()).collect(),
+        };
+        made.push(row);
+    }
+    let mut filters = Filters::new();
+    for row in &made {
+        filters.push(&row.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+    }
+    filters
+}
+
+fn options(kernel: Kernel, threads: usize) -> Options {
+    Options { threads: NonZeroUsize::new(threads).unwrap(), kernel, max_pairs: 1 << 24 }
+}
+
+/// What the kernels must add up to, from the definition of the Dice coefficient alone.
+fn plainly(a: &Filters, b: &Filters, threshold: f64) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for x in 0..a.len() {
+        for y in 0..b.len() {
+            let both: u32 = a.row(x).iter().zip(b.row(y)).map(|(v, w)| (v & w).count_ones()).sum();
+            let (p, q) = (a.counts()[x], b.counts()[y]);
+            let score = if p == 0 { 0.0 } else { f64::from(2 * both) / f64::from(p + q) };
+            if score >= threshold {
+                pairs.push(Pair { a: x as u32, b: y as u32, score });
+            }
+        }
+    }
+    pairs.sort_by(|x, y| y.score.total_cmp(&x.score));
+    pairs
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn kernels_agree(words in 1usize..=64, seed: u64, level in 0i64..4) {
+        let (rows, lanes) = (filters(ROWS, words, seed), filters(LANES, words, seed ^ 1));
+        let quad: Vec<[u64; ROWS]> = (0..words).map(|w| std::array::from_fn(|r| rows.row(r)[w])).collect();
+        let group: Vec<Words> = (0..words).map(|w| Words(std::array::from_fn(|l| lanes.row(l)[w]))).collect();
+        // Parts about the counts that occur, a few of them on the very edge.
+        let part = |count: u32| ((i64::from(count) * (level + 1)) << 20) / 8 - (level & 1);
+        let row_parts: [i64; ROWS] = std::array::from_fn(|r| part(rows.counts()[r]));
+        let lane_parts: [i64; LANES] = std::array::from_fn(|l| part(lanes.counts()[l]));
+        let expected = Kernel::portable().masks(&quad, &row_parts, &group, &lane_parts);
+        for kernel in Kernel::available() {
+            prop_assert_eq!(kernel.masks(&quad, &row_parts, &group, &lane_parts), expected, "{}", kernel.name());
+        }
+        for (r, mask) in expected.iter().enumerate() {
+            for (l, lane_part) in lane_parts.iter().enumerate() {
+                let both: u32 = rows.row(r).iter().zip(lanes.row(l)).map(|(v, w)| (v & w).count_ones()).sum();
+                prop_assert_eq!(mask >> l & 1 == 1, i64::from(both) << 20 >= row_parts[r] + lane_part);
+            }
+        }
+    }
+
+    #[test]
+    fn comparison_is_the_double_loop(
+        words in prop_oneof![1usize..=4, Just(16), Just(64)],
+        // About the edges of rows, lanes and tiles: 96 filters fill a tile at 16 words, 24 at 64.
+        a in prop_oneof![1usize..12, 60usize..70],
+        b in prop_oneof![1usize..40, 90usize..130],
+        seed: u64,
+        // Powers of two, where anonlink's bound on the popcounts has no rounding.
+        threshold in prop_oneof![Just(0.0), Just(0.25), Just(0.5), Just(1.0)],
+        threads in 1usize..4,
+    ) {
+        let (first, second) = (filters(a, words, seed), filters(b, words, seed ^ 1));
+        let expected = plainly(&first, &second, threshold);
+        for kernel in Kernel::available() {
+            let found = compare(&first, &second, Threshold::new(threshold).unwrap(), &options(kernel, threads), &|_, _| {});
+            prop_assert_eq!(found.unwrap(), expected.clone(), "{}", kernel.name());
+        }
+    }
+}
+
+#[test]
+fn kernels_are_found() {
+    let names: Vec<_> = Kernel::available().iter().map(|k| k.name()).collect();
+    assert_eq!(names.last(), Some(&"portable"));
+    assert_eq!(Kernel::best().name(), names[0]);
+    // A kernel that ignores its input would agree with nothing here.
+    let words = [Words([u64::MAX; LANES])];
+    for kernel in Kernel::available() {
+        let masks = kernel.masks(&[[u64::MAX, 1, 0, u64::MAX]], &[0; ROWS], &words, &[64 << 20; LANES]);
+        assert_eq!(masks, [u32::MAX, 0, 0, u32::MAX], "{}", kernel.name());
+    }
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused() {
+    let run = |a: &Filters, b: &Filters, max_pairs| {
+        let options = Options { max_pairs, ..options(Kernel::best(), 2) };
+        compare(a, b, Threshold::new(0.0).unwrap(), &options, &|_, _| {})
+    };
+    let (a, b) = (filters(20, 2, 1), filters(30, 2, 2));
+    assert_eq!(run(&a, &filters(3, 4, 1), 1000), Err(CompareError::Lengths { a: 128, b: 256 }));
+    assert_eq!(run(&a, &b, 599), Err(CompareError::TooManyPairs { limit: 599 }));
+    assert_eq!(run(&a, &b, 600).map(|pairs| pairs.len()), Ok(600));
+    assert_eq!(run(&a, &Filters::new(), 0), Ok(vec![]));
+    for wrong in [-0.1, 1.000_001, f64::NAN, f64::INFINITY] {
+        assert_eq!(Threshold::new(wrong), Err(CompareError::Threshold));
+    }
+}
