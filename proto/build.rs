@@ -1,6 +1,7 @@
 //! Compiles the .proto files with protox: no protoc is needed.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["agreement", "keys", "encoding", "run", "registry", "dispositions", "cohort"].map(|name| format!("linkage/v1/{name}.proto"));
+    let files = ["agreement", "keys", "encoding", "run", "registry", "dispositions", "cohort"]
+        .map(|name| format!("linkage/v1/{name}.proto"));
     for file in &files {
         println!("cargo:rerun-if-changed={file}");
     }

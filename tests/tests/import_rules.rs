@@ -195,10 +195,7 @@ fn each_rule_can_fail() {
         with(&[("linkage-linking", "linkage-hash-keys")])
             .contains(&"no names outside the node: linkage-broker -> linkage-linking -> linkage-hash-keys".to_owned())
     );
-    assert_eq!(
-        with(&[("linkage-synth", "linkage-attack")]),
-        ["only the command line attacks: linkage-synth -> linkage-attack"]
-    );
+    assert_eq!(with(&[("linkage-synth", "linkage-attack")]), ["only the command line attacks: linkage-synth -> linkage-attack"]);
     assert_eq!(
         with(&[("linkage-cohort", "linkage-linking")]),
         [

@@ -155,11 +155,9 @@ pub fn listed(kind: NameKind) -> Vec<(String, f32)> {
     let share_of = |origin: usize| tables.origins.get(origin).copied().unwrap_or(0.0);
     let entries = unpack(if kind == NameKind::Surname { SURNAMES } else { GIVEN_NAMES });
     let total: f32 = entries.iter().map(|(_, count)| count).sum();
-    let mut listed: Vec<(String, f32)> =
-        entries.into_iter().map(|(name, count)| (name, count / total * share_of(0))).collect();
-    listed.extend(
-        lists.into_iter().filter(|list| list.1 == kind).map(|(origin, _, name, share)| (name, share * share_of(origin))),
-    );
+    let mut listed: Vec<(String, f32)> = entries.into_iter().map(|(name, count)| (name, count / total * share_of(0))).collect();
+    listed
+        .extend(lists.into_iter().filter(|list| list.1 == kind).map(|(origin, _, name, share)| (name, share * share_of(origin))));
     listed.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     listed
 }
