@@ -125,7 +125,10 @@ fn pairs_of_records_that_do_not_exist_are_an_error() {
 const RECORDS: u32 = 12;
 
 /// Pairs by weight, confirmed and refuted pairs among twelve records, none both confirmed and refuted.
-fn cases() -> impl Strategy<Value = (Vec<(u32, u32, i32)>, Vec<Pair>, Vec<Pair>)> {
+/// Pairs with their bits, pairs confirmed, pairs refuted.
+type Case = (Vec<(u32, u32, i32)>, Vec<Pair>, Vec<Pair>);
+
+fn cases() -> impl Strategy<Value = Case> {
     let pair = (0..RECORDS, 0..RECORDS).prop_filter("two records", |(a, b)| a != b).prop_map(|(a, b)| (a.min(b), a.max(b)));
     let weights = proptest::collection::btree_map(pair.clone(), -12..16, 0..40);
     let settled = proptest::collection::btree_map(pair, any::<bool>(), 0..10);
