@@ -125,7 +125,6 @@ fn pairs_of_records_that_do_not_exist_are_an_error() {
 const RECORDS: u32 = 12;
 
 /// Pairs by weight, confirmed and refuted pairs among twelve records, none both confirmed and refuted.
-/// Pairs with their bits, pairs confirmed, pairs refuted.
 type Case = (Vec<(u32, u32, i32)>, Vec<Pair>, Vec<Pair>);
 
 fn cases() -> impl Strategy<Value = Case> {
