@@ -40,7 +40,7 @@ fn every_vector_agrees() {
 
 fn refused(name: &str, date: &str) -> Result<Vec<Remark>, SetAside> {
     let values = Values { birth_name: name, usage_name: "", given_names: "Marie", birth_date: date };
-    texts(values, GivenNames::All).map(|made| made.remarks.clone())
+    texts(values, GivenNames::All).map(|made| made.remarks)
 }
 
 #[test]

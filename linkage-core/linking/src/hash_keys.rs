@@ -88,7 +88,7 @@ pub fn link_keys(parties: &[Vec<KeyRecord>]) -> Result<KeyLinks, TooManyParties>
     let mut linking = Linking::new(parties);
     linking.primary(holders(parties, |record| record.primary));
     let pairs = linking.secondary(holders(parties, |record| record.secondary));
-    Ok(linking.finish(pairs))
+    Ok(linking.finish(&pairs))
 }
 
 /// A record: party and number.
@@ -195,7 +195,7 @@ impl Linking {
         pairs
     }
 
-    fn finish(mut self, pairs: Vec<(usize, usize)>) -> KeyLinks {
+    fn finish(mut self, pairs: &[(usize, usize)]) -> KeyLinks {
         let party_of: Vec<usize> = {
             let mut party = 0;
             (0..self.met.len())
@@ -208,7 +208,7 @@ impl Linking {
                 .collect()
         };
         let mut all = self.primary.clone();
-        for (a, b) in &pairs {
+        for (a, b) in pairs {
             all.join(*a, *b);
         }
         let mut parties_of_group: HashMap<usize, (u64, bool)> = HashMap::new();
@@ -219,7 +219,7 @@ impl Linking {
         }
         let by_primary: Vec<bool> = self.primary.shared();
         let mut groups = self.primary;
-        for (a, b) in &pairs {
+        for (a, b) in pairs {
             if parties_of_group.get(&all.root(*a)).is_some_and(|(_, twice)| *twice) {
                 self.counts.contradictory_pairs += 1;
             } else {

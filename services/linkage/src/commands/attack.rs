@@ -11,7 +11,7 @@ use linkage_attack::{Dictionary, Findings, Limits, Standing, Target, reverse};
 use linkage_hash_keys::{GivenNames, Hashing, Values, texts};
 use serde_json::json;
 
-use crate::cli::{print_json, say, table};
+use crate::cli::{note, print_json, say, table};
 use crate::key_files;
 use crate::page::labels::{count, percent};
 
@@ -65,7 +65,11 @@ fn attack(args: &DictionaryArgs, targets: &[Target], limits: Limits, set_aside: 
     let dictionary = Dictionary::public();
     let example = example(&dictionary, limits)?;
     let start = Instant::now();
-    let found = reverse(targets, &dictionary, limits, &|| start.elapsed(), &mut |_| {});
+    let found = reverse(targets, &dictionary, limits, &|| start.elapsed(), &mut |standing| {
+        if !args.json {
+            note(&progress(standing));
+        }
+    });
     let per_second = found.end.tried as f64 / found.end.seconds.max(1e-9);
     if args.json {
         return print_json(&json!({
@@ -105,6 +109,15 @@ fn attack(args: &DictionaryArgs, targets: &[Target], limits: Limits, set_aside: 
         );
     }
     Ok(())
+}
+
+fn progress(standing: &Standing) -> String {
+    format!(
+        "  {:5.1} s : {} noms avec mois et année, dont {} identités entières",
+        standing.seconds,
+        count(standing.secondary_reversed),
+        count(standing.primary_reversed)
+    )
 }
 
 fn name(path: &Path) -> String {
