@@ -82,7 +82,7 @@ fn broken_rules(graph: &Graph) -> Vec<String> {
     graph.forbid(
         "no names outside the node",
         &["linkage-broker", "linkage-custodian", "linkage-analyst"],
-        &["linkage-encoding", "linkage-hash-keys", "csv", "calamine"],
+        &["linkage-encoding", "linkage-hash-keys", "linkage-clk-encode", "csv", "calamine"],
         &mut broken,
     );
     // The broker links keys (linkage-linking); making them takes names, and reversing them is a demonstration.
@@ -134,7 +134,7 @@ fn the_workspace_keeps_the_rules() {
         }
     }
     assert!(graph.ways("linkage").contains_key("linkage-attack"));
-    for forbidden in ["csv", "calamine", "tokio", "tonic", "sqlx", "linkage-hash-keys", "linkage-attack"] {
+    for forbidden in ["csv", "calamine", "tokio", "tonic", "sqlx", "linkage-hash-keys", "linkage-attack", "linkage-clk-encode"] {
         assert!(graph.depends_on.contains_key(forbidden), "{forbidden} is no longer a dependency: drop it from the rules");
     }
     // Development dependencies are left out: the broker's linking crate reads CSV in its tests.
@@ -152,6 +152,8 @@ fn made_up() -> Graph {
         ("linkage-encoding", "linkage-core/encoding", &["linkage-agreement", "linkage-crypto"]),
         ("linkage-linking", "linkage-core/linking", &["linkage-agreement"]),
         ("linkage-cohort", "linkage-core/cohort", &["linkage-agreement"]),
+        ("linkage-clk", "linkage-core/clk", &[]),
+        ("linkage-clk-encode", "linkage-core/clk-encode", &[]),
         ("linkage-hash-keys", "linkage-core/hash-keys", &["linkage-crypto", "linkage-encoding"]),
         ("linkage-attack", "linkage-core/attack", &["linkage-encoding", "linkage-hash-keys"]),
         ("linkage-proto", "proto", &["tonic"]),
@@ -187,6 +189,14 @@ fn each_rule_can_fail() {
         broken_rules(&graph)
     };
     assert_eq!(with(&[("linkage-broker", "csv")]), ["no names outside the node: linkage-broker -> csv"]);
+    assert_eq!(
+        with(&[("linkage-broker", "linkage-clk"), ("linkage-clk", "linkage-clk-encode")]),
+        [
+            "no names outside the node: linkage-broker -> linkage-clk -> linkage-clk-encode",
+            "a role has its own crates only: linkage-broker -> linkage-clk",
+            "a role has its own crates only: linkage-broker -> linkage-clk -> linkage-clk-encode",
+        ]
+    );
     assert_eq!(
         with(&[("linkage-custodian", "tables"), ("tables", "calamine")]),
         ["no names outside the node: linkage-custodian -> tables -> calamine"]

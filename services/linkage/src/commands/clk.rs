@@ -6,9 +6,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use linkage_clk::{Filters, Kernel, Options, Pair, Threshold, compare, greedy, read_clks};
+use linkage_clk_encode::{Encoder, Schema};
 use linkage_common::fsx;
 use serde_json::json;
 
@@ -20,6 +23,25 @@ use crate::cli::{print_json, say};
 pub enum ClkCommand {
     /// Compare two files of filters, every one with every other; write the pairs that reach the threshold.
     Compare(CompareArgs),
+    /// Encode a CSV file by a linkage schema of version 3, bit for bit as clkhash 0.18.3.
+    Encode(EncodeArgs),
+}
+
+/// Arguments of `linkage clk encode`.
+#[derive(Debug, Args)]
+pub struct EncodeArgs {
+    /// Linkage schema (JSON, version 3).
+    #[arg(long)]
+    schema: PathBuf,
+    /// CSV file, UTF-8, comma, with a header that is the schema's identifiers in order.
+    #[arg(long)]
+    input: PathBuf,
+    /// File of the secret that the partners share, never the one who compares; mode 600. A line break at its end does not count.
+    #[arg(long)]
+    secret_file: PathBuf,
+    /// File of the filters, {"clks": ["base64", ...]}.
+    #[arg(long)]
+    out: PathBuf,
 }
 
 /// Arguments of `linkage clk compare`.
@@ -56,7 +78,47 @@ pub struct CompareArgs {
 pub fn run(command: &ClkCommand) -> anyhow::Result<()> {
     match command {
         ClkCommand::Compare(args) => compare_files(args),
+        ClkCommand::Encode(args) => encode_file(args),
     }
+}
+
+/// All rows or none: a row that is left out would shift the indices of the others.
+fn encode_file(args: &EncodeArgs) -> anyhow::Result<()> {
+    let schema = Schema::parse(&super::text(&args.schema)?).with_context(|| args.schema.display().to_string())?;
+    let secret = fsx::read_private(&args.secret_file, 1 << 16)?;
+    let secret = secret.strip_suffix(b"\n").unwrap_or(&secret);
+    let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+    if secret.is_empty() {
+        bail!("{} : secret vide", args.secret_file.display());
+    }
+    let encoder = Encoder::new(schema, secret)?;
+    let input = args.input.display();
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .from_path(&args.input)
+        .with_context(|| format!("{input} : lecture impossible"))?;
+    // What csv says of a fault could repeat a cell.
+    let header = reader.headers().map_err(|_| anyhow!("{input} : en-tête illisible ; enregistrez le fichier en CSV UTF-8"))?;
+    if !header.iter().eq(encoder.schema().columns()) {
+        let columns: Vec<_> = encoder.schema().columns().collect();
+        bail!("{input} : l'en-tête n'est pas celui du schéma ; attendu : {}", columns.join(","));
+    }
+    let mut out = b"{\"clks\": [".to_vec();
+    let (mut row, mut rows) = (csv::StringRecord::new(), 0usize);
+    while reader
+        .read_record(&mut row)
+        .map_err(|_| anyhow!("{input} : fiche {} illisible ; enregistrez le fichier en CSV UTF-8", rows + 1))?
+    {
+        rows += 1;
+        let cells: Vec<&str> = row.iter().collect();
+        let filter = encoder.encode(cells.into_iter()).with_context(|| format!("{input}, fiche {rows}"))?;
+        write!(out, "{}\"{}\"", if rows > 1 { ", " } else { "" }, STANDARD.encode(filter))?;
+    }
+    out.extend_from_slice(b"]}\n");
+    fsx::write_atomic(&args.out, &out).with_context(|| format!("{} : écriture impossible", args.out.display()))?;
+    say(&format!("{rows} fiches, filtres de {} bits : {}", encoder.schema().bits(), args.out.display()));
+    say("Ces filtres sont réidentifiables : transmettez-les comme des données nominatives (docs/clk.md).");
+    Ok(())
 }
 
 fn compare_files(args: &CompareArgs) -> anyhow::Result<()> {
