@@ -12,8 +12,8 @@ use crate::decide::{Decided, Outcome, Reason, Settings};
 use crate::{Clusters, Comparisons, Model, RecordIndex, Records};
 
 /// Share of twins that no list holds both of, before data, and its weight in pairs of groups.
-const PRIOR_APART: f64 = 0.5;
-const PRIOR_PAIRS: f64 = 10.0;
+const PRIOR_APART: f64 = 0.3;
+const PRIOR_PAIRS: f64 = 5.0;
 /// How often a list holds a person twice.
 const TWICE: f64 = 0.02;
 /// Pairs that say something of twins: these likely to be twins at least, and to be either one person or twins.

@@ -23,8 +23,10 @@ use crate::{LinkError, RecordIndex, Records};
 /// What a pair that did not meet counts for, in thousandths of a bit.
 const UNMET_MILLIBITS: i64 = -2_000;
 /// Mean weight, in millionths of a bit, that a join needs for every list in which the person would then stand twice: one
-/// list entry in sixteen is a duplicate at most, while twins and namesakes often stand side by side in one list.
+/// list entry in sixteen is a duplicate at most, while twins and namesakes often stand side by side in one list. More than
+/// two lists ask for no more: who comes back to several services under new numbers is in all of them twice.
 const TWICE_MICROBITS: i64 = 4_000_000;
+const MOST_TWICE: usize = 2;
 /// Largest batch of equal joins, in groups, of which every division in two is looked at: 511 of them.
 const MOST_DIVIDED: usize = 10;
 /// Probability of a join from which its members are certain.
@@ -113,10 +115,10 @@ impl Between {
     fn mean(&self, pairs: i64) -> i64 {
         (1000 * (self.sum + UNMET_MILLIBITS * (pairs - self.met))).div_euclid(pairs.max(1))
     }
-    /// That mean, when it is enough to join two groups that have records in `twice` lists both, and nothing forbids it.
+    /// That mean, when it is enough to join two groups, with records of `twice` lists in both, and nothing forbids it.
     fn suffice(&self, pairs: i64, twice: usize) -> Option<i64> {
         let mean = self.mean(pairs);
-        (mean > TWICE_MICROBITS * twice as i64 && self.is_borne_out() && !self.refuted).then_some(mean)
+        (mean > TWICE_MICROBITS * twice.min(MOST_TWICE) as i64 && self.is_borne_out() && !self.refuted).then_some(mean)
     }
 }
 

@@ -147,7 +147,7 @@ fn join(case: &Case, x: &BTreeSet<u32>, y: &BTreeSet<u32>) -> Option<(i64, i32)>
         }
     }
     let parties = |group: &BTreeSet<u32>| -> BTreeSet<usize> { group.iter().map(|&r| case.party(r)).collect() };
-    let twice = if case.parties.len() == 1 { 0 } else { parties(x).intersection(&parties(y)).count() as i64 };
+    let twice = if case.parties.len() == 1 { 0 } else { parties(x).intersection(&parties(y)).count().min(2) as i64 };
     let mean = (1000 * sum).div_euclid((x.len() * y.len()) as i64);
     (mean > 4_000_000 * twice && 2 * links >= met).then_some(())?;
     Some((mean, *heaviest?))
