@@ -201,17 +201,19 @@ fn place_slots(place: &Place) -> [(u8, Option<u64>); 3] {
     let mut out = [(0, None); 3];
     out[place_slot::COUNTRY] = (slot_domain::COUNTRY, value(&place.country));
     out[place_slot::DEPARTMENT] = (slot_domain::DEPARTMENT, value(if in_france { &place.department } else { &place.country }));
-    let town = if in_france { value(&place.commune) } else { place.commune.as_deref().map(|town| text_value(&sound_of(town))) };
+    let town = if in_france { value(&place.commune) } else { place.commune.as_deref().map(sounds_value) };
     out[place_slot::COMMUNE] = (slot_domain::COMMUNE, town);
     out
 }
 
-/// The sounds of the words of a town's name, in order.
-fn sound_of(town: &str) -> String {
+/// The value of the sounds of a town's words, in order.
+fn sounds_value(town: &str) -> u64 {
     let mut sounds: Vec<String> = town.split(' ').map(sound).collect();
-    let joined = sounds.join(" ");
+    let mut joined = sounds.join(" ");
+    let value = text_value(&joined);
     sounds.zeroize();
-    joined
+    joined.zeroize();
+    value
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ fn attack(args: &DictionaryArgs, targets: &[Target], limits: Limits, set_aside: 
     if args.json {
         return print_json(&json!({
             "lines": targets.len(), "set_aside": set_aside, "threads": threads, "findings": found,
-            "tried_per_second": per_second, "example_seconds": example,
+            "tried_per_second": per_second, "example_seconds": example.map(|(_, seconds)| seconds),
         }));
     }
     let (surnames, given) = dictionary.len();
@@ -96,8 +96,8 @@ fn attack(args: &DictionaryArgs, targets: &[Target], limits: Limits, set_aside: 
         if found.exhausted { " ; tables épuisées" } else { " ; arrêt au temps donné" }
     ));
     match example {
-        Some(seconds) => say(&format!(
-            "  Exemple, personne fictive : 3a42…b7ff ↔ D***** M**** **/**/2000, retrouvée en {seconds:.1} s par la même recherche"
+        Some((key, seconds)) => say(&format!(
+            "  Exemple, personne fictive : {key} ↔ D***** M**** **/**/2000, retrouvée en {seconds:.1} s par la même recherche"
         )),
         None => say("  Exemple, personne fictive : non retrouvée dans le temps et les années donnés"),
     }
@@ -139,8 +139,9 @@ fn steps(found: &Findings) -> String {
     table(&["après", "nom, mois, année", "part", "identité entière", "part"], &rows)
 }
 
-/// Seconds until the conventions' own example, a person who does not exist, is found by the same search.
-fn example(dictionary: &Dictionary, limits: Limits) -> anyhow::Result<Option<f64>> {
+/// The primary key, both ends of it, of the conventions' own example, a person who does not exist, and the seconds until
+/// the same search finds it.
+fn example(dictionary: &Dictionary, limits: Limits) -> anyhow::Result<Option<(String, f64)>> {
     let values = Values { birth_name: "DUPONT", usage_name: "", given_names: "MARIE", birth_date: "01/01/2000" };
     let keys = texts(values, GivenNames::All)?.keys(Hashing::Plain);
     let target = [Target { primary: keys.primary, secondary: Some(keys.secondary) }];
@@ -154,5 +155,6 @@ fn example(dictionary: &Dictionary, limits: Limits) -> anyhow::Result<Option<f64
             done.store(true, std::sync::atomic::Ordering::Relaxed);
         }
     });
-    Ok(seconds)
+    let ends = keys.primary.map_or_else(String::new, |[a, b, .., y, z]| format!("{a:02x}{b:02x}…{y:02x}{z:02x}"));
+    Ok(seconds.map(|seconds| (ends, seconds)))
 }
