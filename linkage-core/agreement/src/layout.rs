@@ -2,7 +2,7 @@
 //!
 //! The agreement's identity fields fix the layout, so that node and broker derive the same one and neither sends it.
 //! One *record* is `handle (16) | header (4, little-endian) | tokens_per_record x entry`; one *entry* is
-//! `token (16) | payload`. A *payload* holds, for every field in the agreement's order:
+//! `token (16) | payload`; an *annex* may follow the entries ([`RecordShape`]). A *payload* holds, for every field in the agreement's order:
 //!
 //! | kind | filter | keyed 16-bit slots (little-endian; 0 = missing) |
 //! |---|---|---|
@@ -136,6 +136,23 @@ pub struct Layout {
     pub payload_len: usize,
 }
 
+/// What each record of one party holds. A party of another profile than block-scoped sends no entries; where one takes
+/// part, every record carries an *annex* after its entries, by which it can be compared with that party's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordShape {
+    /// Entries of each record: the layout's, or none.
+    pub entries: usize,
+    /// Bytes after the last entry.
+    pub annex_len: usize,
+}
+
+impl RecordShape {
+    /// Bytes of one record of this shape.
+    pub fn record_len(self, layout: &Layout) -> usize {
+        Layout::PREFIX_LEN + self.entries * layout.entry_len() + self.annex_len
+    }
+}
+
 impl Layout {
     /// Bytes before the first entry: handle and header.
     pub const PREFIX_LEN: usize = 20;
@@ -166,9 +183,13 @@ impl Layout {
     pub fn entry_len(&self) -> usize {
         16 + self.payload_len
     }
-    /// Bytes of one record.
+    /// The shape of a block-scoped party's records when all parties are.
+    pub fn shape(&self) -> RecordShape {
+        RecordShape { entries: self.tokens_per_record, annex_len: 0 }
+    }
+    /// Bytes of one record of [`Layout::shape`].
     pub fn record_len(&self) -> usize {
-        Self::PREFIX_LEN + self.tokens_per_record * self.entry_len()
+        self.shape().record_len(self)
     }
     /// Number of 16-bit slots of a payload, all fields together.
     pub fn slot_count(&self) -> usize {
@@ -212,6 +233,7 @@ mod tests {
         assert_eq!(rarities, [Some(2), Some(5), Some(8), None, None, None, None]);
         assert_eq!((layout.payload_len, layout.slot_count(), layout.slots_start()), (82, 17, 48));
         assert_eq!((layout.entry_len(), layout.record_len()), (98, 20 + 20 * 98));
+        assert_eq!(RecordShape { entries: 0, annex_len: 128 }.record_len(&layout), 148);
     }
 
     #[test]

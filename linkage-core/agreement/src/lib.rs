@@ -29,7 +29,7 @@ pub use canonical::AgreementHash;
 pub use defaults::{Members, Term};
 pub use document::Fault;
 pub use ids::{Handle, InvalidId, PartyId, Period, PersonId, Pseudonym, RecordRef, RunId, Token};
-pub use layout::{DateQuality, FieldKind, FieldPlace, Layout};
+pub use layout::{DateQuality, FieldKind, FieldPlace, Layout, RecordShape};
 pub use model::Agreement;
 pub use parse::ParsedAgreement;
 pub use pass_set::{InvalidPassSetRef, PassSetRef};
