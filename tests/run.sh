@@ -76,6 +76,7 @@ cargo deny --locked --color never --log-level error check --hide-inclusion-graph
 step "vectors, recomputed by independent scripts"
 python3 tests/vectors/check.py --mutate
 python3 tests/vectors/agreement/check.py
+python3 tests/clk/diffusion.py --check
 
 step "lints"
 cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
