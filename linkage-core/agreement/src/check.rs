@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 
-use crate::document::{Faults, Node, element, join};
+use crate::document::{Faults, Kind, Node, element, join};
 use crate::ids::{PartyId, Period};
 use crate::layout::FieldKind;
 use crate::permit::{RoleId, certificate_identity};
-use crate::schema::{PLACEHOLDER, parse_date};
+use crate::schema::{MAX_DIFFUSION, PARTY_PROFILES, PLACEHOLDER, parse_date};
 
 /// Most name fields: the header keeps three bits for each (see `layout`).
 const MAX_NAMES: usize = 10;
@@ -39,6 +39,7 @@ pub(crate) fn check(root: &Node, faults: &mut Faults<'_>) {
     members(root, faults);
     identity(root, faults);
     attributes(root, faults);
+    other_profiles(root, faults);
 }
 
 fn terms(root: &Node, faults: &mut Faults<'_>) {
@@ -240,5 +241,56 @@ fn unminimised(root: &Node, name: &str, rule: Option<&str>) -> Option<&'static s
             matches!(rule, "code" | "count").then_some("employer une règle qui regroupe (commune, department…)")
         }
         _ => Some(REMOVE),
+    }
+}
+
+/// Parties that deliver no names, and the sections of [encoding] that say how they, and everyone for their sake, encode.
+fn other_profiles(root: &Node, faults: &mut Faults<'_>) {
+    const CLK_RISK: &str = "les filtres clkhash de toutes les personnes, celles des autres partenaires comprises, se ré-identifient \
+        (58 à 100 % des personnes mesurées, à partir de 20 connues)";
+    const KEYS_RISK: &str = "les clés de hachage de toutes les personnes, celles des autres partenaires comprises, se ré-identifient \
+        dès qu'un partenaire et l'opérateur s'entendent (nom, mois et année de naissance de 83 % d'un fichier en 10 secondes)";
+    let misspelt = |profile: &Node| !profile.text().is_some_and(|text| PARTY_PROFILES.contains(&text));
+    let parties = root.list_of("party");
+    if !parties.is_empty() && parties.iter().all(|p| p.get("profile").is_some()) {
+        let at = root.get("party").map_or(root.at, |p| p.elements().first().map_or(p.at, |first| first.at));
+        let message = "aucun partenaire ne livre de noms : il en faut un au moins sans profile, à qui comparer les autres";
+        faults.add(at, "party", message);
+    }
+    for (profile, section, risk) in [("clk", "clk", CLK_RISK), ("hash-keys", "hash_keys", KEYS_RISK)] {
+        let path = join("encoding", section);
+        let of_profile = parties.iter().enumerate().find(|(_, p)| p.text_of("profile") == Some(profile));
+        match (of_profile, root.get("encoding").and_then(|e| e.get(section))) {
+            (Some((i, party)), None) => {
+                let at = party.get("profile").map_or(party.at, |p| p.at);
+                let message = format!("profil {profile} sans la section [{path}] : l'ajouter, voir docs/agreement.md");
+                faults.add(at, &join(&element("party", i), "profile"), message);
+            }
+            // A profile that is misspelt may be the one that is missing here.
+            (None, Some(_)) if parties.iter().filter_map(|p| p.get("profile")).any(misspelt) => {}
+            (None, Some(node)) => {
+                let message = format!(
+                    "section inutile, car aucun partenaire n'a profile = \"{profile}\" : la retirer, elle exposerait tout le monde"
+                );
+                faults.add(node.at, &path, message);
+            }
+            (_, section) => {
+                if let Some(node) = section.and_then(|s| s.get("risk_accepted"))
+                    && node.kind == Kind::Boolean(false)
+                {
+                    let message = format!("risque non accepté : {risk} ; écrire true si tous les signataires l'acceptent");
+                    faults.add(node.at, &join(&path, "risk_accepted"), message);
+                }
+            }
+        }
+    }
+    let Some(clk) = root.get("encoding").and_then(|e| e.get("clk")) else { return };
+    let Some((node, t)) = clk.get("diffusion").and_then(|node| Some((node, node.integer()?))) else { return };
+    let most = clk.get("bits").and_then(Node::integer).map_or(MAX_DIFFUSION, |bits| bits / 2);
+    if (1..8).contains(&t) {
+        let message = "diffusion trop faible pour retenir une attaque : écrire 0 (aucune), ou 8 au moins";
+        faults.add(node.at, "encoding.clk.diffusion", message);
+    } else if t > most && t <= MAX_DIFFUSION {
+        faults.add(node.at, "encoding.clk.diffusion", format!("plus de la moitié des bits d'un filtre : {most} au plus"));
     }
 }

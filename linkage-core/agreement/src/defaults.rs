@@ -83,6 +83,8 @@ impl Default for Encoding {
             tokens_per_record: 20,
             decoys_percent: 5,
             block_cap: 12,
+            clk: None,
+            hash_keys: None,
         }
     }
 }

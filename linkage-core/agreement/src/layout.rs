@@ -18,6 +18,8 @@
 //! The *header* is in clear: bits 0-1 date quality, then 3 bits of rarity class for every name field in field order
 //! (at most 10 name fields).
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 /// What an identity field is, which decides how it is normalised, encoded and compared.
@@ -146,6 +148,31 @@ pub struct RecordShape {
     pub annex_len: usize,
 }
 
+/// Bytes of the two hash keys of an annex: primary, then secondary, 32 each.
+pub const HASH_KEYS_LEN: usize = 64;
+
+/// Where the parts of an annex lie within it: the filter, then the hash keys. A part that is zero all over is absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnexPlaces {
+    /// The filter, `bits / 8` bytes.
+    pub clk: Option<Range<usize>>,
+    /// The primary and the secondary key, [`HASH_KEYS_LEN`] bytes.
+    pub hash_keys: Option<Range<usize>>,
+    /// Bytes of all parts.
+    pub len: usize,
+}
+
+impl AnnexPlaces {
+    /// A filter of `clk_bits` bits, if any, and then hash keys, if any.
+    pub fn new(clk_bits: Option<usize>, hash_keys: bool) -> Self {
+        let clk = clk_bits.map(|bits| 0..bits / 8);
+        let at = clk.as_ref().map_or(0, |clk| clk.end);
+        let hash_keys = hash_keys.then_some(at..at + HASH_KEYS_LEN);
+        let len = hash_keys.as_ref().map_or(at, |keys| keys.end);
+        Self { clk, hash_keys, len }
+    }
+}
+
 impl RecordShape {
     /// Bytes of one record of this shape.
     pub fn record_len(self, layout: &Layout) -> usize {
@@ -234,6 +261,14 @@ mod tests {
         assert_eq!((layout.payload_len, layout.slot_count(), layout.slots_start()), (82, 17, 48));
         assert_eq!((layout.entry_len(), layout.record_len()), (98, 20 + 20 * 98));
         assert_eq!(RecordShape { entries: 0, annex_len: 128 }.record_len(&layout), 148);
+    }
+
+    #[test]
+    fn an_annex_is_a_filter_then_keys() {
+        assert_eq!(AnnexPlaces::new(None, false), AnnexPlaces { clk: None, hash_keys: None, len: 0 });
+        assert_eq!(AnnexPlaces::new(Some(1024), false), AnnexPlaces { clk: Some(0..128), hash_keys: None, len: 128 });
+        assert_eq!(AnnexPlaces::new(None, true), AnnexPlaces { clk: None, hash_keys: Some(0..64), len: 64 });
+        assert_eq!(AnnexPlaces::new(Some(64), true), AnnexPlaces { clk: Some(0..8), hash_keys: Some(8..72), len: 72 });
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{PartyId, Period};
-use crate::layout::{FieldKind, Layout};
+use crate::layout::{AnnexPlaces, FieldKind, Layout, RecordShape};
 
 /// One version of the agreement between the partners.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +86,20 @@ pub struct Party {
     pub duplicate_free: bool,
     /// Most records that the party may deliver for one period.
     pub max_records: u64,
+    /// What the party delivers when it is not names; absent for a party of the agreement's own profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<PartyProfile>,
+}
+
+/// What a party delivers that cannot deliver names. By either, all parties' records become comparable with one another
+/// outside blocks, hence re-identifiable; the agreement must say that its signatories accept it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartyProfile {
+    /// One clkhash filter for each record.
+    Clk,
+    /// Two hash keys for each record.
+    HashKeys,
 }
 
 /// The broker, or what custodian and analyst share with it.
@@ -204,6 +218,41 @@ pub struct Encoding {
     pub decoys_percent: u32,
     /// Blocks with more records than this are dropped and counted: 2 to 1,000.
     pub block_cap: u32,
+    /// Filters of records as a whole, where a party has nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clk: Option<ClkEncoding>,
+    /// Hash keys, where a party has nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash_keys: Option<HashKeyEncoding>,
+}
+
+/// How the filters of parties of profile `clk`, and for their sake everyone's, are made and compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClkEncoding {
+    /// SHA-256 of the clkhash schema's file, 64 lower-case hexadecimal digits.
+    pub schema_sha256: String,
+    /// Bits of a filter: 64 to 2,048, a multiple of 64.
+    pub bits: u32,
+    /// Dice coefficient from which two filters are a link, in thousandths.
+    pub threshold_permille: u32,
+    /// Lead over the runner-up that a link needs, in thousandths.
+    pub margin_permille: u32,
+    /// Bits that make each bit that leaves a node (diffusion; Armknecht, Heng, Schnell, PoPETs 2023); 0 for none, else 8
+    /// or more.
+    pub diffusion: u32,
+    /// That the signatories accept what such filters give away; `true` in every agreement that is in force.
+    pub risk_accepted: bool,
+}
+
+/// How the keys of parties of profile `hash-keys`, and for their sake everyone's, are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashKeyEncoding {
+    /// Whether the keys delivered are HMACs under a key that the partners share, instead of plain SHA-256.
+    pub keyed: bool,
+    /// That the signatories accept what such keys give away; `true` in every agreement that is in force.
+    pub risk_accepted: bool,
 }
 
 /// When two records are linked.
@@ -300,6 +349,22 @@ impl Agreement {
             self.encoding.hash_count as usize,
             self.encoding.tokens_per_record as usize,
         )
+    }
+    /// Where the parts of every record's annex lie.
+    pub fn annex(&self) -> AnnexPlaces {
+        AnnexPlaces::new(self.encoding.clk.as_ref().map(|clk| clk.bits as usize), self.encoding.hash_keys.is_some())
+    }
+    /// Bytes of every record's annex; 0 where all parties are block-scoped.
+    pub fn annex_len(&self) -> usize {
+        self.annex().len
+    }
+    /// The shape of the records of `party`; that of a block-scoped party for a stranger.
+    pub fn shape(&self, party: &PartyId) -> RecordShape {
+        let entries = match self.party(party).and_then(|p| p.profile) {
+            None => self.encoding.tokens_per_record as usize,
+            Some(PartyProfile::Clk | PartyProfile::HashKeys) => 0,
+        };
+        RecordShape { entries, annex_len: self.annex_len() }
     }
     /// Most records that `party` may bring to one run: those of a period, and as many again for every year of history,
     /// since records that left the list keep taking part. 0 for a stranger.

@@ -49,6 +49,8 @@ pub(crate) enum Shape {
     Signature,
     /// A whole number.
     Integer { min: i64, max: i64 },
+    /// A whole number that `of` divides.
+    Multiple { of: i64, min: i64, max: i64 },
     /// A power of two.
     PowerOfTwo { min: i64, max: i64 },
     /// true or false.
@@ -127,6 +129,8 @@ const TERMS: &[Key] = &[
     months("history_months", "mois d'historique d'une exécution"),
     key("coordinator", "partenaire coordonnateur", Shape::Slug),
 ];
+/// What a party may deliver instead of names, as the file spells it.
+pub(crate) const PARTY_PROFILES: &[&str] = &["clk", "hash-keys"];
 const PARTY: &[Key] = &[
     key("id", "identifiant du partenaire", Shape::Slug),
     NAME,
@@ -136,6 +140,7 @@ const PARTY: &[Key] = &[
     SEALING,
     key("duplicate_free", "liste sans doublon ou non", Shape::Boolean),
     key("max_records", "nombre maximal de lignes par mois", Shape::Integer { min: 1, max: 1_000_000_000 }),
+    optional("profile", "ce que livre un partenaire qui ne peut pas livrer de noms", Shape::Choice(PARTY_PROFILES)),
 ];
 const CUSTODIAN: &[Key] = &[NAME, DPO, CERTIFICATE, SIGNING, key("oprf_public_key", "clé publique de l'OPRF", Shape::OprfKey)];
 const ANALYST: &[Key] = &[
@@ -167,7 +172,22 @@ const ENCODING: &[Key] = &[
     key("tokens_per_record", "jetons par ligne", Shape::Integer { min: 4, max: 64 }),
     key("decoys_percent", "leurres, en pour cent", Shape::Integer { min: 0, max: 50 }),
     key("block_cap", "taille maximale d'un bloc", Shape::Integer { min: 2, max: 1_000 }),
+    optional("clk", "filtres clkhash, pour les partenaires qui n'ont rien d'autre", Shape::Table(CLK)),
+    optional("hash_keys", "clés de hachage, pour les partenaires qui n'ont rien d'autre", Shape::Table(HASH_KEYS)),
 ];
+/// Most bits that make one bit of a diffused filter.
+pub(crate) const MAX_DIFFUSION: i64 = 64;
+const RISK: Key = key("risk_accepted", "acceptation du risque de ré-identification : true", Shape::Boolean);
+const CLK: &[Key] = &[
+    key("schema_sha256", "empreinte SHA-256 du fichier de schéma clkhash", Shape::Hash),
+    key("bits", "taille d'un filtre clkhash, en bits", Shape::Multiple { of: 64, min: 64, max: 2_048 }),
+    key("threshold_permille", "seuil du coefficient de Dice, en millièmes", Shape::Integer { min: 300, max: 1_000 }),
+    key("margin_permille", "avance exigée sur le second candidat, en millièmes", Shape::Integer { min: 0, max: 1_000 }),
+    key("diffusion", "bits combinés par bit transmis ; 0 : aucune diffusion", Shape::Integer { min: 0, max: MAX_DIFFUSION }),
+    RISK,
+];
+const HASH_KEYS: &[Key] =
+    &[key("keyed", "clés de hachage déjà sous une clé que les partenaires partagent", Shape::Boolean), RISK];
 const DECISION: &[Key] = &[
     key("false_link_cost", "coût d'un faux lien", Shape::Integer { min: 1, max: 1_000 }),
     key("lead_margin_decibits", "avance exigée, en dixièmes de bit", Shape::Integer { min: 0, max: 1_000 }),
@@ -271,6 +291,11 @@ pub(crate) fn walk(node: &Node, shape: &Shape, path: &str, faults: &mut Faults<'
                 faults.add(node.at, path, format!("valeur hors bornes : écrire un nombre entier de {min} à {max}"));
             }
         }
+        (Shape::Multiple { of, min, max }, Kind::Integer(n)) => {
+            if !(min..=max).contains(&n) || n % of != 0 {
+                faults.add(node.at, path, format!("écrire un multiple de {of}, de {min} à {max}"));
+            }
+        }
         (Shape::PowerOfTwo { min, max }, Kind::Integer(n)) => {
             if !(min..=max).contains(&n) || n.count_ones() != 1 {
                 faults.add(node.at, path, format!("écrire une puissance de deux de {min} à {max} (64, 128, 256, 512)"));
@@ -311,6 +336,7 @@ fn expects_other(shape: &Shape) -> bool {
     matches!(
         shape,
         Shape::Integer { .. }
+            | Shape::Multiple { .. }
             | Shape::PowerOfTwo { .. }
             | Shape::Boolean
             | Shape::List { .. }
@@ -373,7 +399,7 @@ fn choice_fault<'w>(word: &str, known: impl Iterator<Item = &'w str> + Clone) ->
 
 fn expected(shape: &Shape) -> &'static str {
     match shape {
-        Shape::Integer { .. } | Shape::PowerOfTwo { .. } => "un nombre entier, sans guillemets",
+        Shape::Integer { .. } | Shape::Multiple { .. } | Shape::PowerOfTwo { .. } => "un nombre entier, sans guillemets",
         Shape::Boolean => "true ou false, sans guillemets",
         Shape::List { of: Shape::Table(_), .. } => "une ou plusieurs tables, écrites [[nom]]",
         Shape::List { .. } => "une liste entre crochets",

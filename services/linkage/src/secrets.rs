@@ -81,6 +81,7 @@ impl Secrets {
                     sealing_key: self.sealing(&format!("party/{id}")).public_key().to_base64(),
                     duplicate_free: false,
                     max_records: *max_records,
+                    profile: None,
                 })
                 .collect(),
             broker: Role {

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use super::{agreement, verification};
 use crate::{Fault, ParsedAgreement, keys, template_fr};
 
-fn faults(text: &str) -> Vec<Fault> {
+pub(super) fn faults(text: &str) -> Vec<Fault> {
     ParsedAgreement::parse(text, "convention.toml").err().unwrap_or_default()
 }
 
 /// Replaces the `nth` (from 0) occurrence of `from`; a `⟦` in `to` is where the fault must stand.
-fn edit(text: &str, nth: usize, from: &str, to: &str) -> (String, usize, usize) {
+pub(super) fn edit(text: &str, nth: usize, from: &str, to: &str) -> (String, usize, usize) {
     let (at, _) = text.match_indices(from).nth(nth).unwrap_or_else(|| panic!("{from} is not in the text"));
     let (before, after) = text.split_at(at);
     let edited = format!("{before}{to}{}", after.strip_prefix(from).unwrap());

@@ -2,6 +2,7 @@
 
 mod enforcement;
 mod faults;
+mod other_profiles;
 mod spellings;
 mod template;
 mod vectors;
@@ -42,6 +43,7 @@ fn party(name: &str, n: u8) -> Party {
         sealing_key: keys::encode(&[n; 32]),
         duplicate_free: n == 1,
         max_records: 5_000,
+        profile: None,
     }
 }
 

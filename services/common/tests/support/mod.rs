@@ -79,6 +79,7 @@ pub fn agreement() -> ParsedAgreement {
         sealing_key: sealing(8 + number),
         duplicate_free: true,
         max_records: 1000,
+        profile: None,
     };
     let role = |role: &RoleId, number: u8| Role {
         name: format!("Organisme {number}"),
