@@ -82,6 +82,11 @@ impl RunKey {
         mac.zeroize();
         (token, key)
     }
+    /// What the bits of clkhash filters are moved or mixed by in this run, one key for all of them:
+    /// HMAC-SHA256(K_run, label("clk")).
+    pub fn clk_key(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.mac(&[label!("clk")]))
+    }
     /// A keyed hash key of the profile `hash-keys`: HMAC-SHA256(K_run, "linkage/hash-keys/1/" ‖ kind ‖ 0x00 ‖ text).
     pub fn hash_key(&self, kind: HashKeyKind, text: &str) -> [u8; 32] {
         let kind: &[u8] = match kind {
