@@ -9,8 +9,9 @@
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::blocks::{Groups, Quads, SHIFT, order, split};
 use crate::filters::Filters;
-use crate::kernels::{Kernel, LANES, ROWS, SHIFT, Words};
+use crate::kernels::{Kernel, LANES, ROWS};
 
 /// Bytes of the second party's tile: with four rows of the first it stays in 32 KiB of level-1 cache.
 const TILE_BYTES: usize = 24 << 10;
@@ -59,7 +60,7 @@ impl Threshold {
 
     /// What a filter of this popcount adds to the count that its pairs need, in fixed point. Rounded down and one unit less, so
     /// that a pair whose double score is rounded up to the threshold is not lost.
-    fn part(self, popcount: u32) -> i64 {
+    pub(crate) fn part(self, popcount: u32) -> i64 {
         let half = f64::from(1u32 << (SHIFT - 1));
         // At most 2^15 * 2^19: the cast is exact after the floor.
         #[expect(clippy::cast_possible_truncation, reason = "below 2^35")]
@@ -120,7 +121,10 @@ pub fn compare(
     if a.bits() != b.bits() {
         return Err(CompareError::Lengths { a: a.bits(), b: b.bits() });
     }
-    let job = Job { a, b, threshold, options, groups: Groups::of(b, threshold) };
+    let (order_a, order_b) = (order(a), order(b));
+    let split = split((a, &order_a), (b, &order_b), threshold);
+    let groups = Groups::of(b, &order_b, threshold, split);
+    let job = Job { a, b, order_a, order_b, threshold, options, split, groups };
     let threads = options.threads.get();
     let chunk = CHUNK_ROWS.min(a.len().div_ceil(4 * threads)).next_multiple_of(ROWS);
     let chunks = a.len().div_ceil(chunk);
@@ -181,49 +185,29 @@ pub fn greedy(pairs: &[Pair]) -> Vec<Pair> {
     chosen
 }
 
-/// The second party's filters in groups of [`LANES`], words interleaved.
-struct Groups {
-    words: Vec<Words>,
-    parts: Vec<[i64; LANES]>,
-}
-
-impl Groups {
-    fn of(filters: &Filters, threshold: Threshold) -> Self {
-        let groups = filters.len().div_ceil(LANES);
-        let mut words = Vec::with_capacity(groups * filters.words());
-        let mut parts = Vec::with_capacity(groups);
-        for group in 0..groups {
-            let first = group * LANES;
-            let rows: [&[u64]; LANES] = std::array::from_fn(|lane| filters.row(first + lane));
-            words.extend(
-                (0..filters.words()).map(|word| Words(std::array::from_fn(|lane| rows[lane].get(word).copied().unwrap_or(0)))),
-            );
-            // Lanes beyond the last filter need more bits than there are.
-            parts.push(std::array::from_fn(|lane| filters.counts().get(first + lane).map_or(1 << 60, |c| threshold.part(*c))));
-        }
-        Self { words, parts }
-    }
-}
-
 struct Job<'f> {
     a: &'f Filters,
     b: &'f Filters,
+    order_a: Vec<u32>,
+    order_b: Vec<u32>,
     threshold: Threshold,
     options: &'f Options,
+    split: usize,
     groups: Groups,
 }
 
 impl Job<'_> {
-    /// Compares some rows of `a` with all of `b`, until there are more than `most` pairs.
+    /// Compares some places of `order_a` with all of `b`, until there are more than `most` pairs.
     fn rows(&self, rows: std::ops::Range<usize>, most: usize, pairs: &mut Vec<Pair>) {
         let words = self.a.words();
-        let quads = Quads::of(self.a, rows.clone(), self.threshold);
+        let quads = Quads::of(self.a, self.order_a.get(rows.clone()).unwrap_or_default(), self.threshold, self.split);
         let tile = (TILE_BYTES / (words * LANES * 8)).max(1);
         let mut first_group = 0;
-        for (group_words, group_parts) in self.groups.words.chunks(tile * words).zip(self.groups.parts.chunks(tile)) {
-            for (quad, (row_words, row_parts)) in quads.words.chunks_exact(words).zip(&quads.parts).enumerate() {
-                for (group, (lanes, lane_parts)) in group_words.chunks_exact(words).zip(group_parts).enumerate() {
-                    let masks = self.options.kernel.masks(row_words, row_parts, lanes, lane_parts);
+        for (group_words, group_bounds) in self.groups.words.chunks(tile * words).zip(self.groups.bounds.chunks(tile)) {
+            for (quad, (row_words, row_bounds)) in quads.words.chunks_exact(words).zip(&quads.bounds).enumerate() {
+                for (group, (lanes, lane_bounds)) in group_words.chunks_exact(words).zip(group_bounds).enumerate() {
+                    let Some(test) = row_bounds.test(*lane_bounds, self.split) else { continue };
+                    let masks = self.options.kernel.masks(row_words, lanes, test);
                     if masks != [0; ROWS] {
                         self.passed(rows.start + quad * ROWS, (first_group + group) * LANES, masks, pairs);
                     }
@@ -236,52 +220,33 @@ impl Job<'_> {
         }
     }
 
-    /// Decides on the pairs that passed the kernel, as anonlink does.
+    /// Decides on the pairs that passed the kernel, as anonlink does. Places are those in `order_a` and `order_b`.
     #[cold]
     fn passed(&self, first_a: usize, first_b: usize, masks: [u32; ROWS], pairs: &mut Vec<Pair>) {
         for (a, mut mask) in (first_a..).zip(masks) {
             while mask != 0 {
                 let b = first_b + mask.trailing_zeros() as usize;
                 mask &= mask - 1;
-                pairs.extend(self.pair(a, b));
+                // Empty rows and lanes beyond the last filter pass where nothing is needed.
+                if let (Some(a), Some(b)) = (self.order_a.get(a), self.order_b.get(b)) {
+                    pairs.extend(self.pair(*a, *b));
+                }
             }
         }
     }
 
-    fn pair(&self, a: usize, b: usize) -> Option<Pair> {
-        let (count_a, count_b) = (*self.a.counts().get(a)?, *self.b.counts().get(b)?);
-        let pair = |score| Some(Pair { a: u32::try_from(a).ok()?, b: u32::try_from(b).ok()?, score });
+    fn pair(&self, a: u32, b: u32) -> Option<Pair> {
+        let (row_a, row_b) = (a as usize, b as usize);
+        let (count_a, count_b) = (*self.a.counts().get(row_a)?, *self.b.counts().get(row_b)?);
+        let pair = |score| Some(Pair { a, b, score });
         if count_a == 0 {
             return if self.threshold.0 > 0.0 { None } else { pair(0.0) };
         }
         if count_a.abs_diff(count_b) > self.threshold.most_difference(count_a) {
             return None;
         }
-        let both: u32 = self.a.row(a).iter().zip(self.b.row(b)).map(|(x, y)| (x & y).count_ones()).sum();
+        let both: u32 = self.a.row(row_a).iter().zip(self.b.row(row_b)).map(|(x, y)| (x & y).count_ones()).sum();
         let score = f64::from(2 * both) / f64::from(count_a + count_b);
         if score >= self.threshold.0 { pair(score) } else { None }
-    }
-}
-
-/// Rows of the first party in fours, words interleaved. Rows beyond the last pass no test.
-struct Quads {
-    words: Vec<[u64; ROWS]>,
-    parts: Vec<[i64; ROWS]>,
-}
-
-impl Quads {
-    fn of(filters: &Filters, rows: std::ops::Range<usize>, threshold: Threshold) -> Self {
-        let quads = rows.len().div_ceil(ROWS);
-        let mut words = Vec::with_capacity(quads * filters.words());
-        let mut parts = Vec::with_capacity(quads);
-        for first in rows.clone().step_by(ROWS) {
-            let at = |row: usize| Some(first + row).filter(|at| rows.contains(at));
-            let quad: [&[u64]; ROWS] = std::array::from_fn(|row| at(row).map_or(&[][..], |at| filters.row(at)));
-            words.extend((0..filters.words()).map(|word| std::array::from_fn(|row| quad[row].get(word).copied().unwrap_or(0))));
-            parts.push(std::array::from_fn(|row| {
-                at(row).and_then(|at| filters.counts().get(at)).map_or(1 << 60, |count| threshold.part(*count))
-            }));
-        }
-        Self { words, parts }
     }
 }

@@ -8,6 +8,7 @@
 //! free partner ([`greedy`]), as anonlink's `greedy_solve` does.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod blocks;
 mod compare;
 mod diffusion;
 mod filters;
@@ -17,5 +18,5 @@ mod read;
 pub use compare::{CompareError, Options, Pair, Threshold, compare, greedy};
 pub use diffusion::{Diffusion, DiffusionError, LEAST_DIFFUSION};
 pub use filters::{FilterError, Filters, MAX_BYTES};
-pub use kernels::{Kernel, LANES, ROWS, Words};
+pub use kernels::{Kernel, LANES, ROWS, Test, Words};
 pub use read::{ReadError, read_clks};

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 
-use linkage_clk::{CompareError, Filters, Kernel, LANES, Options, Pair, ROWS, Threshold, Words, compare};
+use linkage_clk::{CompareError, Filters, Kernel, LANES, Options, Pair, ROWS, Test, Threshold, Words, compare};
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -55,22 +55,32 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn kernels_agree(words in 1usize..=64, seed: u64, level in 0i64..4) {
+    fn kernels_agree(words in 1usize..=64, split in 0usize..=70, seed: u64, need in 0.0f64..1.0, loose in 0u32..3) {
         let (rows, lanes) = (filters(ROWS, words, seed), filters(LANES, words, seed ^ 1));
         let quad: Vec<[u64; ROWS]> = (0..words).map(|w| std::array::from_fn(|r| rows.row(r)[w])).collect();
         let group: Vec<Words> = (0..words).map(|w| Words(std::array::from_fn(|l| lanes.row(l)[w]))).collect();
-        // Parts about the counts that occur, a few of them on the very edge.
-        let part = |count: u32| ((i64::from(count) * (level + 1)) << 20) / 8 - (level & 1);
-        let row_parts: [i64; ROWS] = std::array::from_fn(|r| part(rows.counts()[r]));
-        let lane_parts: [i64; LANES] = std::array::from_fn(|l| part(lanes.counts()[l]));
-        let expected = Kernel::portable().masks(&quad, &row_parts, &group, &lane_parts);
+        let both = |r: usize, l: usize, from: usize| -> u32 {
+            rows.row(r).iter().zip(lanes.row(l)).skip(from).map(|(v, w)| (v & w).count_ones()).sum()
+        };
+        let pairs = || (0..ROWS).flat_map(|r| (0..LANES).map(move |l| (r, l)));
+        // A count that occurs, so that pairs lie on the very edge; an early bound that loses none of them, tight or loose.
+        let mut counts: Vec<u32> = pairs().map(|(r, l)| both(r, l, 0)).collect();
+        counts.sort_unstable();
+        let need = counts[(need * counts.len() as f64) as usize];
+        let rest = pairs().map(|(r, l)| both(r, l, split)).max().unwrap();
+        let test = Test { need, split, early: need.saturating_sub(rest + loose) };
+        let expected: [u32; ROWS] =
+            std::array::from_fn(|r| (0..LANES).map(|l| u32::from(both(r, l, 0) >= need) << l).sum());
+        prop_assert!(expected != [0; ROWS]);
+        prop_assert_eq!(Kernel::portable().masks(&quad, &group, test), expected);
         for kernel in Kernel::available() {
-            prop_assert_eq!(kernel.masks(&quad, &row_parts, &group, &lane_parts), expected, "{}", kernel.name());
+            prop_assert_eq!(kernel.masks(&quad, &group, test), expected, "{}", kernel.name());
         }
-        for (r, mask) in expected.iter().enumerate() {
-            for (l, lane_part) in lane_parts.iter().enumerate() {
-                let both: u32 = rows.row(r).iter().zip(lanes.row(l)).map(|(v, w)| (v & w).count_ones()).sum();
-                prop_assert_eq!(mask >> l & 1 == 1, i64::from(both) << 20 >= row_parts[r] + lane_part);
+        // More than there are: nothing passes, wherever it is found out.
+        for early in [0, 1 << 16] {
+            let test = Test { need: 1 << 16, split, early };
+            for kernel in Kernel::available() {
+                prop_assert_eq!(kernel.masks(&quad, &group, test), [0; ROWS], "{}", kernel.name());
             }
         }
     }
@@ -95,6 +105,27 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Enough filters for a sample that tells kernels to leave blocks early.
+    #[test]
+    fn leaving_early_loses_no_pair(
+        words in prop_oneof![Just(1usize), Just(3), Just(16), Just(32)],
+        a in 64usize..90,
+        b in 512usize..600,
+        seed: u64,
+        threshold in prop_oneof![Just(0.5), Just(1.0)],
+    ) {
+        let (first, second) = (filters(a, words, seed), filters(b, words, seed ^ 1));
+        let expected = plainly(&first, &second, threshold);
+        for kernel in Kernel::available() {
+            let found = compare(&first, &second, Threshold::new(threshold).unwrap(), &options(kernel, 2), &|_, _| {});
+            prop_assert_eq!(found.unwrap(), expected.clone(), "{}", kernel.name());
+        }
+    }
+}
+
 #[test]
 fn kernels_are_found() {
     let names: Vec<_> = Kernel::available().iter().map(|k| k.name()).collect();
@@ -103,7 +134,7 @@ fn kernels_are_found() {
     // A kernel that ignores its input would agree with nothing here.
     let words = [Words([u64::MAX; LANES])];
     for kernel in Kernel::available() {
-        let masks = kernel.masks(&[[u64::MAX, 1, 0, u64::MAX]], &[0; ROWS], &words, &[64 << 20; LANES]);
+        let masks = kernel.masks(&[[u64::MAX, 1, 0, u64::MAX]], &words, Test { need: 64, split: 1, early: 64 });
         assert_eq!(masks, [u32::MAX, 0, 0, u32::MAX], "{}", kernel.name());
     }
 }
