@@ -13,7 +13,7 @@ use linkage_agreement::FieldKind;
 use serde::Serialize;
 
 use crate::identity::Identity;
-use crate::keys::{BlockKey, scored_keys};
+use crate::keys::{BlockKey, KeyMaker};
 use crate::passes::PassSet;
 use crate::phonetic::sound;
 
@@ -89,8 +89,9 @@ pub fn check_passes(identities: &[Identity], set: &PassSet, expected_records: u6
     let mut blocks: Vec<HashMap<BlockKey, Vec<usize>>> = vec![HashMap::new(); set.pass.len()];
     let mut predicted = vec![0.0f64; set.pass.len()];
     let (mut keys, mut without) = (0, 0);
+    let mut maker = KeyMaker::new(set, expected_records, max);
     for (index, identity) in identities.iter().enumerate() {
-        let scored = scored_keys(identity, set, expected_records, max);
+        let scored = maker.scored(identity);
         keys += scored.len();
         without += usize::from(scored.is_empty());
         for key in scored {

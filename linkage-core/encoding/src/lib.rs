@@ -18,20 +18,25 @@
 //! or a rule, never a value; identities and block keys are zeroised when dropped.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod candidates;
 pub mod check;
 pub mod date;
 pub mod fields;
+mod further;
 pub mod identity;
 mod keys;
 pub mod passes;
 pub mod phonetic;
 pub mod place;
+mod plan;
 mod pool;
 pub mod records;
 pub mod search;
 pub mod tables;
 pub mod text;
+mod words;
 
 pub use date::{BirthDate, DateFormat};
 pub use identity::{Identity, Normaliser, Remark, SetAside};
+pub use keys::{BlockInputs, KeyMaker};
 pub use passes::{BlockKey, PassSet, block_keys};

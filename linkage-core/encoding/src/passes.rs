@@ -11,7 +11,6 @@
 //! (module `keys`).
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use linkage_agreement::{DateQuality, InvalidPassSetRef, PartyId, PassSetRef};
 use serde::de::IgnoredAny;
@@ -71,30 +70,49 @@ impl DatePart {
         }
     }
 
-    /// The part as text; `None` when the date does not have it.
-    pub(crate) fn of(self, date: Option<BirthDate>) -> Option<String> {
+    /// Every part.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::None,
+        Self::Full,
+        Self::Swapped,
+        Self::YearMonth,
+        Self::YearDay,
+        Self::MonthDay,
+        Self::Year,
+        Self::FourYears,
+        Self::FourYearsShifted,
+    ];
+
+    /// Writes the part as text; `false`, and nothing written, when the date does not have it.
+    pub(crate) fn write(self, date: Option<BirthDate>, out: &mut String) -> bool {
         if self == Self::None {
-            return Some(String::new());
+            return true;
         }
-        let date = date.filter(BirthDate::year_known)?;
-        let y = date.year;
-        Some(match self {
-            Self::None => String::new(),
-            Self::Year => y.to_string(),
-            Self::FourYears => (y / 4).to_string(),
-            Self::FourYearsShifted => ((y + 2) / 4).to_string(),
-            Self::YearMonth if date.quality == DateQuality::Partial => format!("{y}-{}", date.month?),
-            _ => {
-                let (m, d) = date.trusted_month_day()?;
-                match self {
-                    Self::Full => format!("{y}-{m}-{d}"),
-                    Self::Swapped => format!("{y}-{}-{}", m.min(d), m.max(d)),
-                    Self::YearMonth => format!("{y}-{m}"),
-                    Self::YearDay => format!("{y}-{d}"),
-                    _ => format!("{m}-{d}"),
-                }
+        let Some(date) = date.filter(BirthDate::year_known) else { return false };
+        let y = u32::from(date.year);
+        let numbers: &[u32] = match (self, date.trusted_month_day().map(|(m, d)| (u32::from(m), u32::from(d)))) {
+            (Self::None, _) => &[],
+            (Self::Year, _) => &[y],
+            (Self::FourYears, _) => &[y / 4],
+            (Self::FourYearsShifted, _) => &[(y + 2) / 4],
+            (Self::YearMonth, _) if date.quality == DateQuality::Partial => match date.month {
+                Some(month) => &[y, u32::from(month)],
+                None => return false,
+            },
+            (_, None) => return false,
+            (Self::Full, Some((m, d))) => &[y, m, d],
+            (Self::Swapped, Some((m, d))) => &[y, m.min(d), m.max(d)],
+            (Self::YearMonth, Some((m, _))) => &[y, m],
+            (Self::YearDay, Some((_, d))) => &[y, d],
+            (Self::MonthDay, Some((m, d))) => &[m, d],
+        };
+        for (at, number) in numbers.iter().enumerate() {
+            if at > 0 {
+                out.push('-');
             }
-        })
+            push_number(out, *number);
+        }
+        true
     }
 
     /// Whether a date with this part always has month and day that stand for themselves.
@@ -114,6 +132,14 @@ impl DatePart {
                 None => false,
             }
     }
+}
+
+/// A number in decimal: a record has a dozen, and the formatter takes longer than all else that is done with them.
+fn push_number(out: &mut String, number: u32) {
+    if number >= 10 {
+        push_number(out, number / 10);
+    }
+    out.push(char::from(b'0' + (number % 10) as u8));
 }
 
 /// A further part of a key.
@@ -178,7 +204,7 @@ impl Pass {
     }
 
     /// Whether sharing this pass's date and further part means sharing the other's, for whoever has them.
-    fn may_imply(&self, loose: &Self) -> bool {
+    pub(crate) fn may_imply(&self, loose: &Self) -> bool {
         let same_dates = loose.when == When::Any || self.when == loose.when;
         // A partial date has a year and a month only when the day alone is unknown.
         let has_month = loose.date != DatePart::YearMonth || self.date.is_trusted() || self.date == DatePart::YearMonth;
@@ -207,15 +233,6 @@ pub struct PassSet {
     pub rank_weight: f32,
     /// The passes, the most useful first.
     pub pass: Vec<Pass>,
-    /// The names of the passes, shared by their keys.
-    #[serde(skip)]
-    pub(crate) ids: Vec<Arc<str>>,
-    /// For every pass, the passes that its date and further part imply, names apart.
-    #[serde(skip)]
-    pub(crate) implies: Vec<Vec<usize>>,
-    /// The views that some pass takes.
-    #[serde(skip)]
-    pub(crate) views: Vec<View>,
 }
 
 /// Where things stand in a pass set's file.
@@ -324,7 +341,7 @@ impl PassSet {
             line: line_of(e.span().map_or(0, |span| span.start)),
             message: e.message().trim_end().replace('\n', " "),
         };
-        let mut set: Self = toml::from_str(text).map_err(refused)?;
+        let set: Self = toml::from_str(text).map_err(refused)?;
         let places: Places = toml::from_str(text).map_err(refused)?;
         let broken = |at: usize, pass: &str, rule| Err(PassSetError::Rule { line: line_of(at), pass: pass.to_owned(), rule });
         let is_slug = |id: &str| {
@@ -353,20 +370,7 @@ impl PassSet {
                 return broken(at, &pass.id, "marges et plafonds entre 0 et 64 bits");
             }
         }
-        set.index();
         Ok(set)
-    }
-
-    /// Prepares what keys are made with; after every change of the passes.
-    pub(crate) fn index(&mut self) {
-        self.ids = self.pass.iter().map(|p| p.id.as_str().into()).collect();
-        let looser = |tight: &Pass| -> Vec<usize> {
-            (0..self.pass.len()).filter(|&i| self.pass.get(i).is_some_and(|loose| tight.may_imply(loose))).collect()
-        };
-        self.implies = self.pass.iter().map(looser).collect();
-        self.views = self.pass.iter().flat_map(|p| p.names.iter().copied()).collect();
-        self.views.sort_unstable();
-        self.views.dedup();
     }
 
     /// The set as TOML, which [`Self::from_toml`] reads back; what a pass leaves at its default is not written.

@@ -3,7 +3,7 @@ use linkage_agreement::FieldKind;
 use super::*;
 use crate::date;
 use crate::identity::{FieldValue, Identity};
-use crate::keys::scored_keys;
+use crate::keys::{KeyMaker, ScoredKey};
 
 fn identity(surnames: &[&str], given: &[&str], birth: &str) -> Identity {
     let words = |list: &[&str]| FieldValue::Name(list.iter().map(|w| (*w).to_owned()).collect());
@@ -12,6 +12,9 @@ fn identity(surnames: &[&str], given: &[&str], birth: &str) -> Identity {
         (FieldKind::GivenNames, words(given)),
         (FieldKind::BirthDate, FieldValue::Date(date::parse(birth, None).unwrap())),
     ])
+}
+fn scored_keys(identity: &Identity, set: &PassSet, records: u64, max: usize) -> Vec<ScoredKey> {
+    KeyMaker::new(set, records, max).scored(identity)
 }
 fn meet(a: &Identity, b: &Identity, records: u64) -> bool {
     let set = PassSet::named("fr-1").unwrap();

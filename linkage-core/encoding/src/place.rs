@@ -61,16 +61,14 @@ impl Place {
     }
 }
 
-/// Bits that sharing a commune tells two people of its département: -log2 of its share of the inhabitants, at most `most`.
-/// A commune that is not among the 13,000 largest is small.
-pub(crate) fn commune_bits(department: &str, commune: &str, most: f32) -> f32 {
+/// Bits that sharing a commune tells two people of its département: -log2 of its share of the inhabitants. `None` for one
+/// that is not among the 13,000 largest, which is small.
+pub(crate) fn commune_bits(department: &str, commune: &str) -> Option<f32> {
     let table = communes();
     let in_department = |(_, code): &&(u32, Box<str>)| department_of(code).is_some_and(|d| d == department);
-    let here = table.by_name.get(commune).and_then(|list| list.iter().find(in_department));
-    match (here, table.inhabitants.get(department)) {
-        (Some((here, _)), Some(all)) if *here > 0 => (*all as f32 / *here as f32).log2().clamp(0.0, most),
-        _ => most,
-    }
+    let (here, _) = table.by_name.get(commune)?.iter().find(in_department)?;
+    let all = table.inhabitants.get(department)?;
+    (*here > 0).then(|| (*all as f32 / *here as f32).log2())
 }
 
 struct Communes {
@@ -99,7 +97,7 @@ fn communes() -> &'static Communes {
             let population = population.parse().unwrap_or(0);
             table.names.insert((*code).into(), folded.clone());
             if let Some(department) = department_of(code) {
-                *table.inhabitants.entry(department).or_default() += population;
+                *table.inhabitants.entry(department.to_owned()).or_default() += population;
             }
             table.by_name.entry(folded).or_default().push((population, (*code).into()));
             table.by_postcode.entry((*postcode).into()).or_default().push((population, (*code).into()));
@@ -134,7 +132,7 @@ impl Communes {
         };
         let in_france = |code: &str, commune: Option<String>| Place {
             country: Some(FRANCE.to_owned()),
-            department: department_of(code),
+            department: department_of(code).map(str::to_owned),
             commune,
         };
         if let Some(name) = self.names.get(code.as_str()) {
@@ -178,7 +176,7 @@ impl Communes {
         let insee = known.and_then(|list| alone(list)).filter(|_| in_bracket.is_none());
         Some(Place {
             country: in_bracket.or_else(|| insee.map(|_| FRANCE.to_owned())),
-            department: department.or_else(|| insee.and_then(department_of)),
+            department: department.or_else(|| insee.and_then(department_of).map(str::to_owned)),
             commune: Some(name),
         })
     }
@@ -193,9 +191,9 @@ fn alone(list: &[(u32, Box<str>)]) -> Option<&str> {
     }
 }
 
-fn department_of(code: &str) -> Option<String> {
+fn department_of(code: &str) -> Option<&str> {
     let length = if code.starts_with("97") || code.starts_with("98") { 3 } else { 2 };
-    code.get(..length).map(str::to_owned)
+    code.get(..length)
 }
 
 /// A commune's folded name: words joined, SAINT written out, arrondissement and CEDEX dropped.
@@ -380,10 +378,10 @@ mod tests {
 
     #[test]
     fn a_large_commune_tells_little() {
-        assert!((1.5..2.5).contains(&commune_bits("34", "MONTPELLIER", 6.0)));
-        assert!((3.0..5.0).contains(&commune_bits("34", "BEZIERS", 6.0)));
-        assert_eq!(commune_bits("34", "34999", 6.0), 6.0);
-        assert_eq!(commune_bits("75", "PARIS", 6.0), 0.0);
+        assert!((1.5..2.5).contains(&commune_bits("34", "MONTPELLIER").unwrap()));
+        assert!((3.0..5.0).contains(&commune_bits("34", "BEZIERS").unwrap()));
+        assert_eq!(commune_bits("34", "34999"), None);
+        assert_eq!(commune_bits("75", "PARIS"), Some(0.0));
     }
     use proptest::prelude::*;
 

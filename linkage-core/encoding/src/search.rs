@@ -14,7 +14,7 @@ use linkage_agreement::DateQuality;
 use serde::Serialize;
 
 use crate::identity::Identity;
-use crate::keys::{BlockKey, all_keys, scored_keys};
+use crate::keys::{BlockKey, KeyMaker};
 use crate::passes::{Pass, PassSet, When};
 use crate::pool::pool;
 
@@ -196,8 +196,9 @@ impl<'r> Sample<'r> {
     fn measure(&self, set: &PassSet, aims: &Aims) -> (Figures, HashSet<Pair>) {
         let mut blocks: HashMap<BlockKey, Vec<u32>> = HashMap::new();
         let mut keys = 0;
+        let mut maker = KeyMaker::new(set, aims.expected_records, aims.tokens);
         for (i, record) in (0u32..).zip(&self.records) {
-            for scored in scored_keys(&record.identity, set, aims.expected_records, aims.tokens) {
+            for scored in maker.scored(&record.identity) {
                 keys += 1;
                 blocks.entry(scored.key).or_default().push(i);
             }
@@ -273,14 +274,12 @@ impl<'s, 'r> Searcher<'s, 'r> {
         }
         let mut set = start.clone();
         set.pass.clear();
-        set.index();
         let (figures, met) = sample.measure(&set, &aims);
         let all_weight = sample.matches.iter().map(|p| sample.weight(*p)).sum();
         Self { sample, aims, all_weight, choices, best: State { set, figures, met, worth: 0.0 }, progress }
     }
 
-    fn state(&self, mut set: PassSet) -> State {
-        set.index();
+    fn state(&self, set: PassSet) -> State {
         let (figures, met) = self.sample.measure(&set, &self.aims);
         let found: f64 = self.sample.matches.iter().filter(|p| met.contains(p)).map(|p| self.sample.weight(*p)).sum();
         let meetings = figures.meetings_per_record / self.aims.meetings;
@@ -418,10 +417,10 @@ fn choices_of(sample: &Sample, start: &PassSet, passes: &[Pass], aims: &Aims) ->
     for pass in &mut set.pass {
         pass.margin_bits = margins(pass).first().copied();
     }
-    set.index();
     let mut keys: Vec<HashMap<BlockKey, (f32, Vec<u32>)>> = vec![HashMap::new(); passes.len()];
+    let mut maker = KeyMaker::new(&set, aims.expected_records, 0);
     for (i, record) in (0u32..).zip(&sample.records) {
-        for scored in all_keys(&record.identity, &set, aims.expected_records) {
+        for scored in maker.all(&record.identity) {
             let Some(blocks) = keys.get_mut(scored.pass) else { continue };
             let (bits, members) = blocks.entry(scored.key).or_insert((scored.bits, Vec::new()));
             *bits = bits.min(scored.bits);

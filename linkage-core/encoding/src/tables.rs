@@ -15,6 +15,7 @@ use std::io::Read;
 use std::sync::OnceLock;
 
 use flate2::read::GzDecoder;
+use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
 use crate::phonetic::sound;
@@ -25,7 +26,7 @@ static GIVEN_NAMES: &[u8] = include_bytes!("../data/given_names.bin.gz");
 static ORIGINS: &str = include_str!("../data/origins.txt");
 
 /// The most origins that the tables hold; the first is France.
-const MOST_ORIGINS: usize = 9;
+pub(crate) const MOST_ORIGINS: usize = 9;
 /// Share of an origin's people who bear a listed name, and one that is marked as very common.
 const LISTED: f32 = 0.004;
 const VERY_COMMON: f32 = 0.015;
@@ -47,6 +48,10 @@ impl Frequencies {
         let mut both = self.0;
         both.iter_mut().zip(other.0).for_each(|(a, b)| *a *= b);
         Self(both)
+    }
+    /// By origin, in the order of [`NameTables::origins`].
+    pub(crate) fn by_origin(&self) -> &[f32; MOST_ORIGINS] {
+        &self.0
     }
     fn add(&mut self, origin: usize, share: f32) {
         if let Some(f) = self.0.get_mut(origin) {
@@ -121,6 +126,9 @@ fn letter_set(word: &str) -> String {
     std::iter::once(first).filter(|b| *b != 0).chain(letters.into_iter().take(4)).map(char::from).collect()
 }
 
+/// A table of public words. Its keys are fixed with the software, so that no input makes it slow.
+type Table<V> = HashMap<Box<str>, V, FixedState>;
+
 /// A word of the tables.
 #[derive(Debug, Clone, Copy, Default)]
 struct Word {
@@ -133,12 +141,14 @@ struct Word {
 
 /// The decoded tables.
 pub struct NameTables {
-    words: HashMap<Box<str>, Word>,
-    views: [OnceLock<HashMap<Box<str>, Frequencies>>; View::COUNT],
+    /// In the order of the public tables, so that sums over them are the same everywhere to the last bit.
+    words: Vec<(Box<str>, Word)>,
+    places: Table<u32>,
+    views: [OnceLock<Table<Frequencies>>; View::COUNT],
     /// Share of each origin among the people served.
     origins: [f32; MOST_ORIGINS],
     /// Given names written in one word that are mostly written in two (JEANPIERRE).
-    compounds: HashMap<Box<str>, (Box<str>, Box<str>)>,
+    compounds: Table<(Box<str>, Box<str>)>,
 }
 
 /// The tables, decoded on first use.
@@ -165,10 +175,11 @@ pub fn listed(kind: NameKind) -> Vec<(String, f32)> {
 impl NameTables {
     fn empty(words: usize) -> Self {
         Self {
-            words: HashMap::with_capacity(words),
+            words: Vec::with_capacity(words),
+            places: Table::with_capacity_and_hasher(words, FixedState::default()),
             views: [const { OnceLock::new() }; View::COUNT],
             origins: [0.0; MOST_ORIGINS],
-            compounds: HashMap::new(),
+            compounds: Table::default(),
         }
     }
 
@@ -192,7 +203,7 @@ impl NameTables {
             tables.add(kind, word, origin, share);
         }
         let more_frequent =
-            |joined: &str, share: f32| tables.words.get(joined).is_none_or(|own| own.given < share && own.surname < share);
+            |joined: &str, share: f32| tables.word(joined).is_none_or(|own| own.given < share && own.surname < share);
         tables.compounds = compounds
             .into_iter()
             .filter(|(joined, _, _, share)| more_frequent(joined, *share))
@@ -203,7 +214,12 @@ impl NameTables {
 
     fn add(&mut self, kind: NameKind, word: String, origin: usize, share: f32) {
         let of_people = share * self.origins.get(origin).copied().unwrap_or(0.0);
-        let word = self.words.entry(word.into()).or_default();
+        let word: Box<str> = word.into();
+        let place = *self.places.entry(word.clone()).or_insert(self.words.len() as u32) as usize;
+        if place == self.words.len() {
+            self.words.push((word, Word::default()));
+        }
+        let Some((_, word)) = self.words.get_mut(place) else { return };
         match kind {
             NameKind::Surname => word.surname += of_people,
             NameKind::Given => word.given += of_people,
@@ -237,21 +253,29 @@ impl NameTables {
         lists
     }
 
+    fn word(&self, word: &str) -> Option<&Word> {
+        self.words.get(*self.places.get(word)? as usize).map(|(_, found)| found)
+    }
+
     /// How frequent a view of a name word is, whether surname or given name, by origin; zero where never seen.
     pub fn frequencies(&self, view: View, part: &str) -> Frequencies {
         self.view(view).get(part).copied().unwrap_or_default()
     }
 
+    /// Share of each origin among the people served.
+    pub(crate) fn origins(&self) -> &[f32; MOST_ORIGINS] {
+        &self.origins
+    }
+
     /// Surprisal in bits: -log2 of the share of the people served; infinite for what was never seen.
     pub fn surprisal(&self, frequencies: Frequencies) -> f32 {
-        let share: f32 = self.origins.iter().zip(frequencies.0).map(|(origin, f)| origin * f).sum();
-        -share.min(1.0).log2()
+        surprisal_of(self.origins.iter().zip(frequencies.0).map(|(origin, f)| origin * f).sum())
     }
 
     /// Rarity class of a surname or given name: 1 very common (more than 1 in 500 people) to 5 rare (less than 1 in
     /// 50,000, or never seen). A misspelt name looks rare: two names that agree have the class of the commoner.
     pub fn rarity(&self, kind: NameKind, word: &str) -> u8 {
-        let found = self.words.get(word).copied().unwrap_or_default();
+        let found = self.word(word).copied().unwrap_or_default();
         let share = if kind == NameKind::Surname { found.surname } else { found.given };
         match share {
             s if s > 2e-3 => 1,
@@ -275,9 +299,9 @@ impl NameTables {
         self.compounds.get(word).map(|(first, second)| (first.as_ref(), second.as_ref()))
     }
 
-    fn view(&self, view: View) -> &HashMap<Box<str>, Frequencies> {
+    fn view(&self, view: View) -> &Table<Frequencies> {
         self.views[view as usize].get_or_init(|| {
-            let mut parts: HashMap<Box<str>, Frequencies> = HashMap::new();
+            let mut parts: Table<Frequencies> = Table::default();
             for (word, found) in &self.words {
                 let part = parts.entry(view.of(word).into()).or_default();
                 part.0.iter_mut().zip(found.by_origin.0).for_each(|(sum, f)| *sum += f);
@@ -285,6 +309,11 @@ impl NameTables {
             parts
         })
     }
+}
+
+/// Surprisal in bits of a share of the people served.
+pub(crate) fn surprisal_of(share: f32) -> f32 {
+    -share.min(1.0).log2()
 }
 
 /// The entries of a table: name and count.
