@@ -62,9 +62,14 @@ def cases():
         yield {"key": key.hex(), "bits": bits, "t": t, "filter": filter.hex(), "diffused": diffuse(key, t, filter).hex()}
 
 
-if sys.argv[1:] == ["--check"]:
-    held = json.loads(pathlib.Path(__file__).with_name("diffusion.json").read_text())
-    if held != list(cases()):
-        sys.exit("diffusion.json does not follow the definition")
-else:
-    print(json.dumps(list(cases()), indent=1))
+def main():
+    if sys.argv[1:] == ["--check"]:
+        held = json.loads(pathlib.Path(__file__).with_name("diffusion.json").read_text())
+        if held != list(cases()):
+            sys.exit("diffusion.json does not follow the definition")
+    else:
+        print(json.dumps(list(cases()), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -42,6 +42,9 @@ from primitives import (  # noqa: E402
 )
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "clk"))
+
+from diffusion import diffuse  # noqa: E402
 
 
 def label(name):
@@ -401,6 +404,32 @@ def check_hash_keys(document):
     same(example["secondary_text"], "DUPONT012000", "the conventions' own example")
 
 
+# --- annexes: filters and hash keys of parties of other profiles ---------------------------------------------------------
+
+
+def annex_case(case):
+    """A case with its results, from its inputs."""
+    run_key, annex, bits, t = unhex(case["run_key"]), unhex(case["annex"]), case["bits"], case["diffusion"]
+    assert len(run_key) == 32 and bits % 64 == 0 and len(annex) == bits // 8 + 64 and (t == 0 or t >= 8)
+    clk_key = hmac256(run_key, label("clk"))
+    filter, keys = annex[: bits // 8], [annex[-64:-32], annex[-32:]]
+    if t:
+        sent = diffuse(clk_key, t, filter)
+    else:
+        order = sorted(range(bits), key=lambda bit: aes(clk_key[:16], (b"\5" + bit.to_bytes(2, "little")).ljust(16, b"\0")))
+        value = int.from_bytes(filter, "little")
+        sent = sum((value >> bit & 1) << rank for rank, bit in enumerate(order)).to_bytes(bits // 8, "little")
+    for kind, key in zip((b"primary", b"secondary"), keys):
+        sent += hmac256(run_key, b"linkage/hash-keys/1/" + kind + b"\0" + key.hex().encode()) if any(key) else bytes(32)
+    return case | {"clk_key": clk_key.hex(), "sent": sent.hex()}
+
+
+def check_annexes(document):
+    assert set(document) == {"cases"}
+    for case in document["cases"]:
+        same(annex_case(case), case, "annex")
+
+
 def main():
     project = json.loads((HERE / "linkage-block-scoped-1.json").read_text("utf-8"))
     suites = json.loads((HERE / "rfc9497" / "ristretto255-sha512.json").read_text("utf-8"))["suites"]
@@ -410,6 +439,7 @@ def main():
 
     checks = [(f"project {name}", PROJECT[name], project[name]) for name in project]
     checks += [(f"RFC 9497 mode {suite['mode']}", rfc9497_suite, suite) for suite in suites]
+    checks.append(("annexes", check_annexes, json.loads((HERE / "annex.json").read_text("utf-8"))))
     # Not every input of a hash key matters (a usage name beside a birth name): these are not altered below.
     unaltered = [
         ("hash keys", check_hash_keys, json.loads((HERE / "hash-keys.json").read_text("utf-8"))),

@@ -22,11 +22,25 @@ pub struct NodeConfig {
     /// Attributes that this party sends, of those that the agreement lists; all of them when absent.
     #[serde(default)]
     pub attributes: Option<Vec<String>>,
-    /// The column mapping that the operator confirmed.
+    /// The column mapping that the operator confirmed; a party that delivers filters or keys has none.
+    #[serde(default)]
     pub mapping: PathBuf,
     /// The pass set's file, where the agreement names one by its digest (`pass_set = "NAME@…"`).
     #[serde(default)]
     pub pass_set: Option<PathBuf>,
+    /// The clkhash schema's file, where the agreement has `[encoding.clk]` and this party delivers names.
+    #[serde(default)]
+    pub clk_schema: Option<PathBuf>,
+    /// The file of the clkhash secret, for the same; mode 0600.
+    #[serde(default)]
+    pub clk_secret: Option<PathBuf>,
+    /// The key of keyed hash keys that the partners share (32 bytes, base64), where the agreement says `keyed = true` and
+    /// this party delivers names.
+    #[serde(default)]
+    pub hash_keys_key: Option<SecretSource>,
+    /// For a party that delivers filters or keys: whether each delivery has its line file `NAME-lignes.csv` beside it.
+    #[serde(default)]
+    pub line_file: bool,
     /// The broker's address, `https://host:port`.
     pub broker_url: String,
     /// The custodian's address, `https://host:port`.

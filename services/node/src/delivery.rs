@@ -57,6 +57,8 @@ pub struct DeliverySummary {
 pub struct Delivery {
     /// Rows, in the file's order.
     pub rows: Vec<Row>,
+    /// Canonical columns of each row's `delivered`.
+    pub identity_columns: Vec<String>,
     /// Counts.
     pub summary: DeliverySummary,
 }
@@ -143,7 +145,8 @@ pub fn read_delivery(
         attributes_left_out: left_out,
         digest: hex::encode(counted.digest),
     };
-    Ok(Delivery { rows, summary })
+    let identity_columns = identity_columns.into_iter().filter_map(|at| columns.get(at).cloned()).collect();
+    Ok(Delivery { rows, identity_columns, summary })
 }
 
 fn wipe(mut record: RawRecord) {

@@ -1,6 +1,6 @@
 //! A node: its agreement, its encrypted state, and what it can be asked to do without the network.
 //!
-//! State files, all sealed: `refs` (keyed digest of a local id -> record reference), `archive/*`, `deliveries/AAAA-MM`
+//! State files, all sealed: `refs` (keyed digest of a local id -> record reference), `archive/*`, `annex/*`, `deliveries/AAAA-MM`
 //! (who was delivered, with minimised attributes), `names/AAAA-MM` (the file as delivered, until `delete_names`),
 //! `cache` (evaluations under keyed digests, until `delete_names`), `runs/RUN` (seed of an upload), `keys/*`,
 //! `dispositions` (pairs settled with other parties, by record reference).
@@ -21,9 +21,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::annex::Annexes;
+use crate::annex::named::NamedAnnexes;
 use crate::archive::Index;
 use crate::config::NodeConfig;
-use crate::delivery::{DeliverySummary, read_delivery};
+use crate::delivery::{DeliverySummary, Row, read_delivery};
 use crate::error::NodeError;
 use crate::intake::{IntakeError, Mapping, SetAsideReport};
 use crate::oprf::Evaluator;
@@ -106,11 +108,16 @@ impl Node {
 
     /// The confirmed mapping.
     pub fn mapping(&self) -> Result<Mapping, NodeError> {
+        if self.config.mapping.as_os_str().is_empty() {
+            return Err(NodeError::Configuration(
+                "il manque la clé « mapping » (correspondance des colonnes) dans la configuration du nœud".to_owned(),
+            ));
+        }
         Ok(Mapping::load(&self.config.mapping)?)
     }
 
     /// The attributes of a record that this party chose to send; the others are as if missing.
-    fn sent(&self, values: &[Option<String>]) -> Vec<Option<String>> {
+    pub(crate) fn sent(&self, values: &[Option<String>]) -> Vec<Option<String>> {
         let names = self.gate.agreement().attribute.iter().map(|a| &a.name);
         let chosen = |name: &String| self.config.attributes.as_ref().is_none_or(|chosen| chosen.contains(name));
         names.zip(values).map(|(name, value)| value.clone().filter(|_| chosen(name))).collect()
@@ -144,6 +151,10 @@ impl Node {
         progress: &Progress,
     ) -> Result<DeliverySummary, NodeError> {
         self.gate.period(period)?;
+        if let Some(profile) = self.profile() {
+            return self.ingest_encoded(profile, path, period, progress);
+        }
+        let annexes = NamedAnnexes::load(self)?;
         let mapping = self.mapping()?;
         let reports = self.report_path(period);
         if let Some(parent) = reports.parent() {
@@ -154,16 +165,10 @@ impl Node {
         let delivery = read_delivery(agreement, &mapping, path, period, &mut report)?;
         report.finish()?;
         progress.step("read").at(delivery.summary.lines, delivery.summary.lines);
-        if self.delivery(period)?.is_some_and(|known| known.summary.digest == delivery.summary.digest) {
+        if self.known_delivery(&delivery.summary)? {
             return Ok(delivery.summary);
         }
-        let limit = agreement.party(self.party()).map_or(0, |p| p.max_records);
-        if delivery.summary.records > limit {
-            return Err(NodeError::Refused(format!(
-                "la livraison compte {} fiches, la convention en prévoit {limit} au plus par mois : un avenant peut relever ce nombre",
-                delivery.summary.records
-            )));
-        }
+        self.within_limit(&delivery.summary)?;
         let passes = passes::agreed(&agreement.encoding, self.config.pass_set.as_deref())?;
         let all: Vec<Identity> = delivery.rows.iter().map(|row| row.identity.clone()).collect();
         passes::fine_enough(&agreement.encoding, &passes, &all)?;
@@ -182,7 +187,8 @@ impl Node {
         let mut contents: HashMap<RecordRef, [u8; 16]> = HashMap::new();
         for row in &delivery.rows {
             let reference = refs.of(&self.vault, &row.local_id);
-            let delivered: Vec<&[u8]> = row.delivered.iter().map(String::as_bytes).collect();
+            let mut delivered: Vec<&[u8]> = row.delivered.iter().map(String::as_bytes).collect();
+            delivered.extend(annexes.iter().flat_map(NamedAnnexes::content));
             let content = self.vault.digest("content", &delivered);
             if index.records.get(&reference).is_none_or(|known| known.content != content) {
                 contents.insert(reference, content);
@@ -210,15 +216,46 @@ impl Node {
         index.append(&self.vault, period, &encoded.records, |r| {
             (contents.get(r).copied().unwrap_or_default(), decoys.contains(r))
         })?;
+        let mut summary = delivery.summary;
+        if let Some(annexes) = &annexes {
+            let rows: HashMap<RecordRef, &Row> =
+                delivery.rows.iter().filter_map(|row| Some((refs.known(&self.vault, &row.local_id)?, row))).collect();
+            let appended = encoded.records.iter().map(|record| record.reference);
+            let remarks = annexes.write(&self.vault, &index, appended, &decoys, &rows, &delivery.identity_columns)?;
+            summary.remarks.extend(remarks);
+        }
         index.save(&self.vault)?;
         index.drop_unnamed(&self.vault)?;
+        Annexes::drop_unnamed(&self.vault, &index)?;
         let level_frequencies =
             serde_json::to_value(&levels).map_err(|_| NodeError::Configuration("fréquences de niveaux".to_owned()))?;
-        let state = DeliveryState { summary: delivery.summary.clone(), records, level_frequencies };
-        let bytes = serde_json::to_vec(&state).map_err(|_| NodeError::Configuration("livraison".to_owned()))?;
-        self.vault.put(&delivery_name(period), &bytes)?;
-        tracing::info!(period = %period, records = delivery.summary.records, set_aside = delivery.summary.set_aside, encoded = changed.len(), "delivery taken in");
-        Ok(delivery.summary)
+        let state = DeliveryState { summary: summary.clone(), records, level_frequencies };
+        self.keep_delivery(&state)?;
+        tracing::info!(period = %period, records = summary.records, set_aside = summary.set_aside, encoded = changed.len(), "delivery taken in");
+        Ok(summary)
+    }
+
+    /// Whether the delivery is the one taken in for its month.
+    pub(crate) fn known_delivery(&self, summary: &DeliverySummary) -> Result<bool, NodeError> {
+        Ok(self.delivery(summary.period)?.is_some_and(|known| known.summary.digest == summary.digest))
+    }
+
+    /// Refuses a delivery of more records than the agreement provides for.
+    pub(crate) fn within_limit(&self, summary: &DeliverySummary) -> Result<(), NodeError> {
+        let limit = self.gate.agreement().party(self.party()).map_or(0, |p| p.max_records);
+        if summary.records <= limit {
+            return Ok(());
+        }
+        Err(NodeError::Refused(format!(
+            "la livraison compte {} fiches, la convention en prévoit {limit} au plus par mois : un avenant peut relever ce nombre",
+            summary.records
+        )))
+    }
+
+    /// Keeps what is kept of a delivery: from then on it is taken in.
+    pub(crate) fn keep_delivery(&self, state: &DeliveryState) -> Result<(), NodeError> {
+        let bytes = serde_json::to_vec(state).map_err(|_| NodeError::Configuration("livraison".to_owned()))?;
+        self.vault.put(&delivery_name(state.summary.period), &bytes)
     }
 
     /// Deletes all that holds or could give back a name: deliveries as received, evaluations under keyed digests of
@@ -256,18 +293,18 @@ impl Node {
     /// Gives the reference of a local id that a delivery has named.
     pub(crate) fn reference_lookup(&self) -> Result<impl Fn(&str) -> Option<RecordRef> + '_, NodeError> {
         let refs = Refs::load(&self.vault)?;
-        Ok(move |id: &str| refs.by_digest.get(&self.vault.digest("local-id", &[id.as_bytes()])).copied())
+        Ok(move |id: &str| refs.known(&self.vault, id))
     }
 }
 
 /// Record references by keyed digest of the local id.
-struct Refs {
+pub(crate) struct Refs {
     by_digest: HashMap<[u8; 16], RecordRef>,
     new: bool,
 }
 
 impl Refs {
-    fn load(vault: &Vault) -> Result<Self, NodeError> {
+    pub(crate) fn load(vault: &Vault) -> Result<Self, NodeError> {
         let mut refs = Self { by_digest: HashMap::new(), new: false };
         for (digest, reference) in pairs::<16>(vault, REFS)? {
             refs.by_digest.insert(digest, RecordRef(reference));
@@ -275,7 +312,7 @@ impl Refs {
         Ok(refs)
     }
 
-    fn of(&mut self, vault: &Vault, local_id: &str) -> RecordRef {
+    pub(crate) fn of(&mut self, vault: &Vault, local_id: &str) -> RecordRef {
         let new = &mut self.new;
         *self.by_digest.entry(vault.digest("local-id", &[local_id.as_bytes()])).or_insert_with(|| {
             *new = true;
@@ -283,7 +320,11 @@ impl Refs {
         })
     }
 
-    fn save(&self, vault: &Vault) -> Result<(), NodeError> {
+    fn known(&self, vault: &Vault, local_id: &str) -> Option<RecordRef> {
+        self.by_digest.get(&vault.digest("local-id", &[local_id.as_bytes()])).copied()
+    }
+
+    pub(crate) fn save(&self, vault: &Vault) -> Result<(), NodeError> {
         if !self.new {
             return Ok(());
         }

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +14,12 @@ use linkage_agreement::Period;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use linkage_proto::v1::{self, runs_client::RunsClient};
-use sha2::{Digest, Sha256};
 use tonic::transport::Channel;
-use zeroize::Zeroizing;
 
 use crate::config::NodeConfig;
+use crate::encoded;
 use crate::error::NodeError;
+use crate::line_file;
 use crate::node::Node;
 use crate::oprf::Evaluator;
 use crate::progress::Progress;
@@ -59,6 +58,7 @@ impl Node {
 /// What is wrong with configuration, keys or agreement, before any work is done.
 pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
     let node = Arc::new(Node::open(config)?);
+    node.check_files()?;
     let peers = node.peers()?;
     let status = StatusFile::new(node.vault.folder().join("status.json"));
     let progress = status.progress();
@@ -141,7 +141,7 @@ async fn take_in(
         match node.ingest(&file, period, &mut evaluator, progress).await {
             Ok(summary) => {
                 // Archived, and kept sealed until names are deleted: the clear copy goes.
-                remove_taken_in(&file, &summary.digest)?;
+                remove_taken_in(&file, node.line_file(&file).as_deref(), &summary.digest)?;
                 reported.remove(&period.to_string());
             }
             Err(error @ (NodeError::Peer { .. } | NodeError::DiskFull)) => return Err(error),
@@ -155,19 +155,15 @@ async fn take_in(
     Ok(())
 }
 
-/// Removes a delivery from the inbox, if it is still the file of this digest: one that replaced it meanwhile stays, and is
-/// taken in at the next look.
-fn remove_taken_in(file: &Path, digest: &str) -> Result<(), NodeError> {
-    let mut hash = Sha256::new();
-    let mut reader = fs::File::open(file)?;
-    let mut buffer = Zeroizing::new(vec![0; 64 << 10]);
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => break,
-            read => hash.update(buffer.get(..read).unwrap_or_default()),
-        }
+/// Removes a delivery from the inbox, and its line file, if it is still of this digest: one that replaced it meanwhile stays,
+/// and is taken in at the next look.
+fn remove_taken_in(file: &Path, lines: Option<&Path>, digest: &str) -> Result<(), NodeError> {
+    if encoded::digest_of(file, lines)? != digest {
+        return Ok(());
     }
-    if hex::encode(hash.finalize()) == digest { Ok(fs::remove_file(file)?) } else { Ok(()) }
+    // The delivery first: a line file left alone is no delivery.
+    fs::remove_file(file)?;
+    lines.map_or(Ok(()), fs::remove_file).map_err(Into::into)
 }
 
 /// The error's text, unless it was the last one reported of the same thing.
@@ -179,10 +175,11 @@ fn news(reported: &mut HashMap<String, String>, of: &str, error: &NodeError) -> 
 /// Files in the inbox: one a period, in a folder named for it.
 fn inbox(node: &Node) -> Result<Vec<(Period, PathBuf)>, NodeError> {
     let Some(folder) = &node.config.inbox_dir else { return Ok(Vec::new()) };
+    let beside = |path: &Path| node.profile().is_some() && line_file::is_one(path);
     let mut found = Vec::new();
     for entry in entries(folder)? {
         let Some(period) = entry.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<Period>().ok()) else { continue };
-        let files: Vec<PathBuf> = entries(&entry)?.into_iter().filter(|p| p.is_file() && !hidden(p)).collect();
+        let files: Vec<PathBuf> = entries(&entry)?.into_iter().filter(|p| p.is_file() && !hidden(p) && !beside(p)).collect();
         match files.as_slice() {
             [] => {}
             [file] => found.push((period, file.clone())),
@@ -229,6 +226,7 @@ impl StatusFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest, Sha256};
 
     #[test]
     fn a_file_that_replaced_the_one_taken_in_stays() {
@@ -236,10 +234,10 @@ mod tests {
         let file = dir.path().join("delivery.csv");
         let taken_in = hex::encode(Sha256::digest(b"first"));
         fsx::write_atomic(&file, b"corrected").unwrap();
-        remove_taken_in(&file, &taken_in).unwrap();
+        remove_taken_in(&file, None, &taken_in).unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"corrected");
         fsx::write_atomic(&file, b"first").unwrap();
-        remove_taken_in(&file, &taken_in).unwrap();
+        remove_taken_in(&file, None, &taken_in).unwrap();
         assert!(!file.try_exists().unwrap());
     }
 }

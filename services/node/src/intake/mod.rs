@@ -33,6 +33,7 @@ mod workbook;
 pub(crate) use headers::squash;
 pub(crate) use lines::{Row, RowRead, RowReader};
 pub(crate) use reference::commune_code;
+pub(crate) use source::{ByteSource, FileGuard};
 pub(crate) use values::{amount, five_characters, is_insee, iso_date, year_month};
 
 pub use charset::{Charset, CharsetGuess};
@@ -54,7 +55,7 @@ use sha2::{Digest, Sha256};
 
 use charset::CharsetCheck;
 use plan::{Plan, column_names};
-use source::{ByteSource, FileGuard, Fingerprint};
+use source::Fingerprint;
 
 /// One record under the canonical columns of [`Intake::columns`]. Holds a person's identity: `Debug` shows the line only.
 #[derive(Clone, PartialEq, Eq)]
