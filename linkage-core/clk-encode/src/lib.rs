@@ -9,10 +9,11 @@
 
 mod bits;
 mod format;
+mod memo;
 mod schema;
 mod tokens;
 
-pub use bits::Encoder;
+pub use bits::{Encoder, Worker};
 pub use schema::{Schema, SchemaError};
 
 /// Why a row was refused. Names the column, never the value.

@@ -1,6 +1,8 @@
 //! A cell's text to tokens (clkhash's `comparators.py`): n-grams, the whole text, or a number's neighbourhood (Vatsalan and
 //! Christen, Privacy-preserving matching of similar patients, J. Biomed. Inform. 2016).
 
+use std::fmt::Write as _;
+
 use serde::Deserialize;
 
 use crate::CellFault;
@@ -41,18 +43,29 @@ impl Comparison {
         }
     }
 
-    /// The tokens of a text; none for an empty one.
-    pub(crate) fn tokens(&self, text: &str) -> Result<Vec<String>, CellFault> {
+    /// Sets `tokens` to those of a text; none for an empty one.
+    pub(crate) fn tokens(&self, text: &str, tokens: &mut Tokens) -> Result<(), CellFault> {
+        tokens.clear();
         if text.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        Ok(match *self {
-            Self::Exact {} => vec![text.to_owned()],
+        match *self {
+            Self::Exact {} => tokens.push(|token| token.push_str(text)),
             Self::Ngram { n, positional } => {
+                let mut letters = std::mem::take(&mut tokens.letters);
+                letters.clear();
                 let pad = || std::iter::repeat_n(' ', n - 1);
-                let letters: Vec<char> = pad().chain(text.chars()).chain(pad()).collect();
-                let grams = letters.windows(n).map(|gram| gram.iter().collect::<String>());
-                if positional { grams.zip(1..).map(|(gram, at)| format!("{at} {gram}")).collect() } else { grams.collect() }
+                letters.extend(pad().chain(text.chars()).chain(pad()));
+                for (gram, at) in letters.windows(n).zip(1..) {
+                    tokens.push(|token| {
+                        if positional {
+                            // Writing to a string does not fail.
+                            let _ = write!(token, "{at} ");
+                        }
+                        token.extend(gram);
+                    });
+                }
+                tokens.letters = letters;
             }
             Self::Numeric { threshold_distance, resolution, fractional_precision } => {
                 let interval = interval(threshold_distance, fractional_precision).ok_or(CellFault::Number)?;
@@ -60,9 +73,43 @@ impl Comparison {
                 let value = scaled(text, fractional_precision).ok_or(CellFault::Number)? * 2 * resolution;
                 let residue = value.rem_euclid(interval);
                 let middle = if residue * 2 < interval { value - residue } else { value + (interval - residue) };
-                (-resolution..=resolution).map(|step| (middle + step * interval).to_string()).collect()
+                for step in -resolution..=resolution {
+                    tokens.push(|token| {
+                        let _ = write!(token, "{}", middle + step * interval);
+                    });
+                }
             }
-        })
+        }
+        Ok(())
+    }
+}
+
+/// The tokens of one cell, in one text that is used again for the next.
+#[derive(Default)]
+pub(crate) struct Tokens {
+    text: String,
+    ends: Vec<usize>,
+    letters: Vec<char>,
+}
+
+impl Tokens {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    fn push(&mut self, write: impl FnOnce(&mut String)) {
+        write(&mut self.text);
+        self.ends.push(self.text.len());
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| self.text.get(start..*end).unwrap_or_default())
     }
 }
 
