@@ -66,9 +66,10 @@ impl Graph {
 }
 
 /// What each role works with, beside `linkage-common`, `linkage-proto`, `linkage-agreement` and `linkage-crypto`. A node takes from
-/// `linkage-linking` the level tables that it sends in aggregate (docs/adr/0004).
+/// `linkage-linking` the level tables that it sends in aggregate (docs/adr/0004), and makes the filters and keys of other
+/// profiles (docs/adr/0018).
 const OWN: [(&str, &[&str]); 4] = [
-    ("linkage-node", &["linkage-encoding", "linkage-linking"]),
+    ("linkage-node", &["linkage-encoding", "linkage-linking", "linkage-clk", "linkage-clk-encode", "linkage-hash-keys"]),
     ("linkage-broker", &["linkage-linking"]),
     ("linkage-custodian", &[]),
     ("linkage-analyst", &["linkage-cohort"]),

@@ -91,12 +91,15 @@ impl Broker {
     async fn store_batch(&self, layout: &Layout, party: &PartyId, batch: &v1::Batch) -> Result<(), ServiceError> {
         let run = run_id(&batch.run_id)?;
         check_size(&batch.records)?;
-        if batch.records.is_empty() || !batch.records.len().is_multiple_of(layout.record_len()) {
+        // By party: one that delivers filters or hash keys sends no entries (RecordShape).
+        let shape = self.gate.agreement().shape(party);
+        let record_len = shape.record_len(layout);
+        if batch.records.is_empty() || !batch.records.len().is_multiple_of(record_len) {
             return Err(ServiceError::invalid(format!(
-                "un lot compte des fiches entières de {} octets ({} jetons, filtres de {} bits) ; celui-ci en a {} : comparez les empreintes de la convention (linkage agreement show)",
-                layout.record_len(),
-                layout.tokens_per_record,
+                "un lot compte des fiches entières de {record_len} octets ({} jetons, filtres de {} bits, annexe de {} octets) ; celui-ci en a {} : comparez les empreintes de la convention (linkage agreement show)",
+                shape.entries,
                 layout.filter_bits,
+                shape.annex_len,
                 batch.records.len()
             )));
         }
@@ -104,7 +107,7 @@ impl Broker {
         let open = self.collecting(&run, party).await?;
         let held = HeldBatch {
             sequence: batch.sequence,
-            records: (batch.records.len() / layout.record_len()) as u64,
+            records: (batch.records.len() / record_len) as u64,
             digest: batch.digest.to_vec(),
         };
         let limit = self.record_limit(party);
