@@ -5,9 +5,9 @@
 //! most often) would tell names by itself. The correspondence of numbers to the partner's own records is a file apart that
 //! stays with the partner. Both are written for their owner only: a key file is re-identifiable (docs/hash-keys.md).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -16,15 +16,11 @@ use linkage_common::fsx;
 use linkage_hash_keys::{GivenNames, HashKeys, Hashing, Values, texts};
 use linkage_linking::KeyRecord;
 use linkage_node::intake::{Intake, IntakeLine, Mapping, SetAsideReport};
+use linkage_node::key_file::{COLUMNS, KeyLines};
 use serde::Serialize;
 use zeroize::Zeroize as _;
 
 use crate::page::PartyCounts;
-
-/// Columns of a key file.
-const COLUMNS: [&str; 3] = ["numero_ligne", "cle_primaire", "cle_secondaire"];
-/// Longest line that is read as one of a key file.
-const MAX_LINE: usize = 4096;
 
 /// One record's keys.
 pub struct Row {
@@ -144,31 +140,20 @@ pub struct KeyFile {
 
 /// Reads a key file; a line that is not one of keys is set aside with its reason.
 pub fn read(party: &str, path: &Path, mut report: Option<&mut SetAsideReport>) -> anyhow::Result<KeyFile> {
-    let context = || format!("{} : lecture impossible", path.display());
-    let mut reader = BufReader::new(File::open(path).with_context(context)?);
-    let (mut line, mut number) = (Vec::new(), 0);
-    let mut next = |line: &mut Vec<u8>| -> anyhow::Result<Option<u64>> {
-        number += 1;
-        Ok(next_line(&mut reader, line).with_context(context)?.then_some(number))
-    };
-    if next(&mut line)?.is_none() {
-        bail!("{} : fichier vide", path.display());
-    }
-    let header = Header::read(line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line)).with_context(|| {
-        format!("{} : la première ligne doit nommer les colonnes {}, séparées par « ; »", path.display(), COLUMNS.join(", "))
-    })?;
+    let context = || path.display().to_string();
+    let source = File::open(path).with_context(|| format!("{} : lecture impossible", path.display()))?;
     let mut file = KeyFile {
         numbers: Vec::new(),
         records: Vec::new(),
         counts: PartyCounts { party: party.to_owned(), lines: 0, records: 0, set_aside: 0, reasons: BTreeMap::new() },
     };
-    let mut seen = HashSet::new();
-    while let Some(number) = next(&mut line)? {
+    for line in KeyLines::new(source).with_context(context)? {
+        let (number, keys) = line.with_context(context)?;
         file.counts.lines += 1;
-        match header.record(&line, &mut seen) {
-            Ok((own, record)) => {
-                file.numbers.push(own);
-                file.records.push(record);
+        match keys {
+            Ok(keys) => {
+                file.numbers.push(keys.number);
+                file.records.push(KeyRecord { primary: keys.primary, secondary: keys.secondary });
                 file.counts.records += 1;
             }
             Err(reason) => {
@@ -183,82 +168,11 @@ pub fn read(party: &str, path: &Path, mut report: Option<&mut SetAsideReport>) -
     Ok(file)
 }
 
-/// The next line without its end, at most one byte more than [`MAX_LINE`] of it; false at the end of the file.
-fn next_line(reader: &mut impl std::io::BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
-    line.clear();
-    let mut read = reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', line)?;
-    let found = read > 0;
-    if line.last() == Some(&b'\n') {
-        line.pop();
-        line.pop_if(|last| *last == b'\r');
-        return Ok(true);
-    }
-    // The rest of a line that is too long is passed over in pieces.
-    let mut rest = Vec::new();
-    while read > MAX_LINE && rest.last() != Some(&b'\n') {
-        rest.clear();
-        read = reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut rest)?;
-    }
-    Ok(found)
-}
-
-/// Where a key file has its columns.
-struct Header {
-    separator: char,
-    columns: [usize; 3],
-}
-
-impl Header {
-    fn read(line: &[u8]) -> Option<Self> {
-        let line = std::str::from_utf8(line).ok()?;
-        let separator = [';', ',', '\t'].into_iter().find(|s| line.contains(*s))?;
-        let names: Vec<String> = line.split(separator).map(|name| bare(name).to_lowercase()).collect();
-        let [number, primary, secondary] = COLUMNS.map(|column| names.iter().position(|name| name == column));
-        Some(Self { separator, columns: [number?, primary?, secondary?] })
-    }
-
-    fn record(&self, line: &[u8], seen: &mut HashSet<String>) -> Result<(String, KeyRecord), &'static str> {
-        if line.len() > MAX_LINE {
-            return Err("ligne trop longue");
-        }
-        let line = std::str::from_utf8(line).map_err(|_| "ligne qui n'est pas en UTF-8")?;
-        let cells: Vec<&str> = line.split(self.separator).map(bare).collect();
-        let [number, primary, secondary] = self.columns.map(|at| cells.get(at).copied());
-        let (Some(number), Some(primary), Some(secondary)) = (number, primary, secondary) else {
-            return Err("colonnes manquantes");
-        };
-        if number.is_empty() {
-            return Err("numéro de ligne absent");
-        }
-        let record = KeyRecord { primary: key(primary)?, secondary: key(secondary)? };
-        if record == KeyRecord::default() {
-            return Err("aucune clé");
-        }
-        if !seen.insert(number.to_owned()) {
-            return Err("numéro de ligne déjà lu plus haut");
-        }
-        Ok((number.to_owned(), record))
-    }
-}
-
-fn bare(cell: &str) -> &str {
-    let cell = cell.trim();
-    cell.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(cell)
-}
-
-fn key(cell: &str) -> Result<Option<[u8; 32]>, &'static str> {
-    if cell.is_empty() {
-        return Ok(None);
-    }
-    let mut key = [0; 32];
-    hex::decode_to_slice(cell, &mut key).map_err(|_| "clé qui n'est pas de 64 chiffres hexadécimaux")?;
-    Ok(Some(key))
-}
-
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
+    use linkage_node::key_file::MAX_LINE;
 
     #[test]
     fn every_line_of_a_received_file_is_accounted_for() {

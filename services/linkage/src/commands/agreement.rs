@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use linkage_agreement::signature::SigningKey;
-use linkage_agreement::{Fault, ParsedAgreement, PartyId, Signatures, SignedAgreement, Termination, sign, template_fr};
+use linkage_agreement::{
+    Agreement, Fault, ParsedAgreement, PartyId, PartyProfile, RecordShape, Signatures, SignedAgreement, Termination, sign, template_fr,
+};
 use linkage_common::clock::{Clock, SystemClock};
 use linkage_common::config::SecretSource;
 use linkage_common::fsx;
@@ -104,6 +106,7 @@ pub fn run(command: AgreementCommand) -> anyhow::Result<()> {
         AgreementCommand::Check { file, signatures } => {
             let parsed = parse(&file)?;
             say(&format!("{} : aucune faute ; empreinte {}", file.display(), parsed.hash()));
+            other_profiles(parsed.agreement()).iter().for_each(|line| say(line));
             let Some(path) = signatures else { return Ok(()) };
             let held = read_signatures(&path)?;
             match SignedAgreement::verify(parsed, &held) {
@@ -148,16 +151,22 @@ fn read_signatures(path: &Path) -> anyhow::Result<Signatures> {
 fn show(parsed: &ParsedAgreement, json: bool) -> anyhow::Result<()> {
     let a = parsed.agreement();
     let layout = a.layout();
+    let record_bytes = RecordShape { annex_len: a.annex_len(), ..layout.shape() }.record_len(&layout);
     if json {
-        return print_json(&json!({ "hash": parsed.hash().to_string(), "agreement": a, "record_bytes": layout.record_len() }));
+        return print_json(&json!({ "hash": parsed.hash().to_string(), "agreement": a, "record_bytes": record_bytes }));
     }
     say(&format!("{} (version {}), empreinte {}", a.agreement.title, a.agreement.version, parsed.hash()));
     say(&format!("Finalité : {}\nBase légale : {}", a.agreement.purpose, a.agreement.legal_basis));
     say(&format!("En vigueur du {} au {} ; coordonnateur : {}", a.agreement.start, a.agreement.end, a.agreement.coordinator));
     for party in &a.party {
+        let delivers = match party.profile {
+            None => "",
+            Some(PartyProfile::Clk) => "livre des filtres clkhash, ",
+            Some(PartyProfile::HashKeys) => "livre des clés de hachage, ",
+        };
         let duplicates = if party.duplicate_free { "sans doublon" } else { "doublons possibles" };
         say(&format!(
-            "  partenaire {} : {} ({duplicates}, {} fiches au plus par mois) ; DPO {}",
+            "  partenaire {} : {} ({delivers}{duplicates}, {} fiches au plus par mois) ; DPO {}",
             party.id, party.name, party.max_records, party.dpo_contact
         ));
     }
@@ -177,7 +186,42 @@ fn show(parsed: &ParsedAgreement, json: bool) -> anyhow::Result<()> {
         a.encoding.pass_set,
         layout.tokens_per_record,
         layout.filter_bits,
-        layout.record_len()
+        record_bytes
     ));
+    other_profiles(a).iter().for_each(|line| say(line));
     Ok(())
+}
+
+/// What an agreement with parties that deliver filters or keys accepts, in plain words; nothing for any other.
+fn other_profiles(a: &Agreement) -> Vec<String> {
+    let mut lines = Vec::new();
+    let delivering = |profile: PartyProfile| {
+        let ids: Vec<&str> = a.party.iter().filter(|p| p.profile == Some(profile)).map(|p| p.id.as_str()).collect();
+        ids.join(", ")
+    };
+    if let Some(clk) = &a.encoding.clk {
+        let layer = match clk.diffusion {
+            0 => "sans diffusion".to_owned(),
+            t => format!("diffusion de {t} bits"),
+        };
+        lines.push(format!(
+            "Filtres clkhash ({}) : {} bits, {layer}, lien à partir de {} millièmes de Dice, avance de {} ; schéma {}",
+            delivering(PartyProfile::Clk),
+            clk.bits,
+            clk.threshold_permille,
+            clk.margin_permille,
+            clk.schema_sha256
+        ));
+        lines.push(
+            "  risque accepté par les signataires, pour les personnes de tous les partenaires : qui reçoit les filtres et connaît 20 personnes en ré-identifie 58 à 100 % des autres".to_owned(),
+        );
+    }
+    if let Some(keys) = &a.encoding.hash_keys {
+        let form = if keys.keyed { "sous une clé que les partenaires partagent" } else { "SHA-256 simple" };
+        lines.push(format!("Clés de hachage ({}) : {form}", delivering(PartyProfile::HashKeys)));
+        lines.push(
+            "  risque accepté par les signataires, pour les personnes de tous les partenaires : qui tient des clés simples, ou les clés d'une exécution et la clé des partenaires, retrouve nom, mois et année de naissance de 83 % des lignes en 10 secondes".to_owned(),
+        );
+    }
+    lines
 }
