@@ -123,19 +123,17 @@ fn main() {
 
     let start = Instant::now();
     let duplicate_free = is("duplicates", "free");
-    let input: Vec<PartyInput<'_>> = packed.iter().map(|p| PartyInput { duplicate_free, batches: vec![p] }).collect();
+    let input: Vec<PartyInput<'_>> = packed.iter().map(|p| PartyInput::block_scoped(&layout, duplicate_free, vec![p])).collect();
     let settings = Settings {
         block_cap: number("cap", 16) as u32,
         false_link_cost: number("cost", 20) as u32,
         lead_margin_decibits: number("margin", 30) as u32,
         abstain_floor_permille: 500,
     };
-    let records = Records::new(&layout, &input).unwrap();
-    let meetings = join(&records, settings.block_cap, Partition::WHOLE).unwrap();
-    let comparisons = compare_meetings(&records, &meetings).unwrap();
+    let Met { records, blocks, comparisons } = meet_in_memory(&layout, &input, settings.block_cap).unwrap();
     let model = classify(&records, &comparisons, &frequencies).unwrap();
     let (decided, clusters) = settle(&records, &comparisons, &model, &settings, &Dispositions::default()).unwrap();
-    let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters, &ReportTerms::new(settings));
+    let report = report(&records, &blocks, &comparisons, &model, &decided, &clusters, &ReportTerms::new(settings));
     println!("linked in {:.1?}", start.elapsed());
 
     let who: Vec<(&str, usize, &str)> =

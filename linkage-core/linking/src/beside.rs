@@ -23,7 +23,7 @@ const ROUNDS: usize = 30;
 
 /// The pairs of `decided`, those left open as twins weighed again with the lists of the clusters that they would join.
 pub(crate) fn reconsider(
-    records: &Records<'_>,
+    records: &Records,
     comparisons: &Comparisons,
     model: &Model,
     decided: &[Decided],
@@ -87,13 +87,13 @@ fn share_apart(either: &mut [Either]) -> f64 {
 
 /// The parties of every record's cluster.
 struct Lists<'r> {
-    records: &'r Records<'r>,
+    records: &'r Records,
     /// By record: the first record of its cluster, and the cluster's parties.
     of: BTreeMap<RecordIndex, (RecordIndex, std::rc::Rc<BTreeSet<usize>>)>,
 }
 
 impl<'r> Lists<'r> {
-    fn new(records: &'r Records<'r>, clusters: &Clusters) -> Self {
+    fn new(records: &'r Records, clusters: &Clusters) -> Self {
         let mut of = BTreeMap::new();
         for cluster in &clusters.clusters {
             let parties = std::rc::Rc::new(cluster.members.iter().map(|m| records.party(m.record)).collect());

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use crate::levels::date_level::{DEFAULT_SAME_YEAR, DIFFERENT, EQUAL_DEFAULT, MONTH_OFF, SAME_YEAR, YEAR_OFF};
 use crate::levels::{Dimension, DimensionKind, code_level, name_level};
 use crate::pack::{Reader, Writer};
-use crate::{ComparisonVector, Dimensions, LevelFrequencies, LinkError, Meeting, Meetings, Records, compare::Comparer, prior};
+use crate::{ComparisonVector, Dimensions, LevelFrequencies, LinkError, Records, prior};
 
 /// Weight of the shipped chance agreements, in pairs.
 const PRIOR_CHANCE_PAIRS: f64 = 2_000.0;
@@ -77,29 +77,6 @@ pub struct Comparison {
 pub struct Comparisons {
     /// One row per pair.
     pub rows: Vec<Comparison>,
-}
-
-/// Compares every pair that met. Pure over a slice of the meetings: the broker may compare parts of
-/// `Meetings::pairs` apart and put the rows together in order.
-pub fn compare_meetings(records: &Records<'_>, meetings: &Meetings) -> Result<Comparisons, LinkError> {
-    let comparer = Comparer::new(records.layout())?;
-    let rows = meetings.pairs().map(|pair| compare_pair(records, &comparer, pair));
-    Ok(Comparisons { rows: rows.collect::<Result<_, _>>()? })
-}
-
-fn compare_pair(records: &Records<'_>, comparer: &Comparer<'_>, pair: &[Meeting]) -> Result<Comparison, LinkError> {
-    let Some(&Meeting { a, b, .. }) = pair.first() else { return Err(LinkError::Packed("a pair without a meeting")) };
-    let mut blocks = Vec::with_capacity(pair.len());
-    for meeting in pair {
-        blocks.push((records.payload(a, meeting.entry_a)?, records.payload(b, meeting.entry_b)?));
-    }
-    Ok(Comparison {
-        a,
-        b,
-        within: records.party(a) == records.party(b),
-        met: u8::try_from(pair.len()).unwrap_or(u8::MAX),
-        vector: comparer.compare(records.header(a)?, records.header(b)?, blocks)?,
-    })
 }
 
 impl Comparisons {
@@ -187,7 +164,7 @@ pub struct Model {
 
 /// Learns the classifier from the pairs that met and the nodes' level frequencies. Deterministic: sums run over
 /// distinct vectors in their order, not over records.
-pub fn classify(records: &Records<'_>, comparisons: &Comparisons, frequencies: &LevelFrequencies) -> Result<Model, LinkError> {
+pub fn classify(records: &Records, comparisons: &Comparisons, frequencies: &LevelFrequencies) -> Result<Model, LinkError> {
     frequencies.check(records.layout())?;
     let dimensions = Dimensions::of(records.layout());
     let mut patterns: BTreeMap<(bool, ComparisonVector), u64> = BTreeMap::new();
@@ -226,7 +203,7 @@ pub fn classify(records: &Records<'_>, comparisons: &Comparisons, frequencies: &
 }
 
 /// Where EM starts: three tenths of the smaller list of every two, one in fifty records twice in a list.
-fn first_shares(records: &Records<'_>) -> (Shares, Shares) {
+fn first_shares(records: &Records) -> (Shares, Shares) {
     let sizes: Vec<(f64, bool)> =
         (0..records.parties()).map(|p| (records.of_party(p).len() as f64, records.duplicate_free(p))).collect();
     // Summed in order of size, so that the order of parties leaves no trace in the last bit.

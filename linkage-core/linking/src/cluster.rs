@@ -125,7 +125,7 @@ impl Between {
 /// Groups records by the decided pairs and by what their owners have settled.
 ///
 /// Errors: a settled pair names a record that is not in `records`.
-pub fn cluster(records: &Records<'_>, decided: &[Decided], dispositions: &Dispositions) -> Result<Clusters, LinkError> {
+pub fn cluster(records: &Records, decided: &[Decided], dispositions: &Dispositions) -> Result<Clusters, LinkError> {
     dispositions.check(records.len())?;
     let mut groups = Groups::new(records, decided, dispositions);
     let (must_link, refused) = dispositions.must_link();
@@ -221,7 +221,7 @@ struct Groups {
 type Join = (i64, i32, Reverse<(usize, u32, usize, u32)>);
 
 impl Groups {
-    fn new(records: &Records<'_>, decided: &[Decided], dispositions: &Dispositions) -> Self {
+    fn new(records: &Records, decided: &[Decided], dispositions: &Dispositions) -> Self {
         let linked = decided.iter().filter(|p| p.outcome == Outcome::Link).map(|p| (p.a, p.b));
         let linked: BTreeSet<RecordIndex> = linked.chain(dispositions.confirmed()).flat_map(|(a, b)| [a, b]).collect();
         // Where duplicates of one list are all there is to find, a second entry is no surprise.

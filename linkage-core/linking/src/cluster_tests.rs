@@ -12,7 +12,7 @@ type Open = (u32, u32, Reason);
 fn clusters(duplicate_free: bool, parties: usize, pairs: &[(u32, u32, i32)]) -> (Vec<Vec<u32>>, Vec<Open>) {
     let layout = Layout::new(&[FieldKind::BirthName, FieldKind::BirthDate], 64, 2, 4);
     let bytes = vec![0; 2 * layout.record_len()];
-    let input: Vec<_> = (0..parties).map(|_| PartyInput { duplicate_free, batches: vec![&bytes[..]] }).collect();
+    let input: Vec<_> = (0..parties).map(|_| PartyInput::block_scoped(&layout, duplicate_free, vec![&bytes[..]])).collect();
     let records = Records::new(&layout, &input).unwrap();
     let decided: Vec<Decided> = pairs
         .iter()

@@ -15,7 +15,7 @@ use crate::LinkError;
 use crate::filters::{ONE, Overlap, SizeTable, ones};
 pub use crate::levels::{ComparisonVector, Dimensions};
 use crate::levels::{DimensionKind, code_level, date_level, name_level, place_level, text_level};
-use crate::view::check_layout;
+use crate::records::check_layout;
 
 /// Most name fields that a header can describe.
 const MAX_NAMES: usize = 10;

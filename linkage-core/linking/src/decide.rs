@@ -70,11 +70,17 @@ pub enum Reason {
     Tie = 6,
     /// The link would join two records that their owners have told apart.
     Refuted = 7,
+    /// Outside the blocks: filters or keys alike, but too many other persons' are as well.
+    OutsideUncertain = 8,
+    /// Outside the blocks: another record's filter fits almost as well, or better.
+    OutsideRival = 9,
+    /// Outside the blocks: several records of one party hold the key.
+    KeyShared = 10,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Uncertain,
         Self::Twins,
         Self::Namesakes,
@@ -83,6 +89,9 @@ impl Reason {
         Self::Contradicted,
         Self::Tie,
         Self::Refuted,
+        Self::OutsideUncertain,
+        Self::OutsideRival,
+        Self::KeyShared,
     ];
     pub(crate) fn from_code(code: u8) -> Result<Self, LinkError> {
         Self::ALL.get(usize::from(code)).copied().ok_or(LinkError::Packed("an unknown reason"))
@@ -120,7 +129,7 @@ pub fn probability(millibits: i32) -> f64 {
 
 /// Decides on every pair, in the order of `comparisons`. A pair that its owners have refuted is nobody's rival.
 pub fn decide(
-    records: &Records<'_>,
+    records: &Records,
     comparisons: &Comparisons,
     model: &Model,
     settings: &Settings,
@@ -171,7 +180,7 @@ fn reason(model: &Model, row: &Comparison) -> Reason {
 struct Rivals(BTreeMap<(RecordIndex, usize), [i32; 2]>);
 
 impl Rivals {
-    fn of(records: &Records<'_>, decided: &[Decided], dispositions: &Dispositions) -> Self {
+    fn of(records: &Records, decided: &[Decided], dispositions: &Dispositions) -> Self {
         let mut best: BTreeMap<(RecordIndex, usize), [i32; 2]> = BTreeMap::new();
         for pair in decided.iter().filter(|pair| !dispositions.is_refuted(pair.a, pair.b)) {
             for (record, other) in [(pair.a, pair.b), (pair.b, pair.a)] {
@@ -191,7 +200,7 @@ impl Rivals {
     }
 
     /// Whether the pair leads every other of its two records towards the same party by `margin`.
-    fn leads(&self, records: &Records<'_>, pair: &Decided, margin: i32) -> bool {
+    fn leads(&self, records: &Records, pair: &Decided, margin: i32) -> bool {
         [(pair.a, pair.b), (pair.b, pair.a)].into_iter().all(|(record, other)| {
             let Some(&[first, second]) = self.0.get(&(record, records.party(other))) else { return true };
             let runner_up = if pair.millibits == first { second } else { first };

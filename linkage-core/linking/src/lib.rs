@@ -3,11 +3,11 @@
 //! Everything here is a pure function of the bytes that parties sent, the agreement's layout and decision rule, and the
 //! nodes' level frequencies. There is no name, no key and no clock; nothing depends on handles or on the order in
 //! which records, batches or parties arrive. Each step's output can be packed (`to_bytes`) and the next one started
-//! from it, so that a broker resumes where it was stopped; [`link`] runs them all.
+//! from it, so that a broker resumes where it was stopped; [`link`] runs them all, in memory.
 //!
 //! ```text
-//! PartyInput -> Records -> join -> Meetings -> compare_meetings -> Comparisons -> classify -> Model
-//!                                                      '-> decide -> cluster -> Clusters -> report
+//! Source -> meet -> Records, Comparisons -> classify -> Model
+//!                               '-> decide -> cluster -> Clusters -> report
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -23,12 +23,17 @@ pub mod frequencies;
 pub mod hash_keys;
 pub mod join;
 pub mod levels;
+pub mod meet;
+pub mod outside;
 mod pack;
+pub mod payloads;
 mod prior;
+pub mod records;
 pub mod report;
-pub mod view;
+pub mod spill;
+pub mod tokens;
 
-pub use classify::{Comparison, Comparisons, Model, classify, compare_meetings};
+pub use classify::{Comparison, Comparisons, Model, classify};
 pub use cluster::{Abstained, Cluster, Clusters, MatchClass, Member, cluster};
 pub use compare::{Comparer, compare_payloads};
 pub use decide::{Decided, Outcome, Reason, Settings, decide};
@@ -36,10 +41,13 @@ pub use dispositions::{Applied, Dispositions, Verdict};
 pub use drift::{Drift, Snapshot, drift};
 pub use frequencies::LevelFrequencies;
 pub use hash_keys::{KeyLinks, KeyRecord, link_keys};
-pub use join::{Meeting, Meetings, Partition, join};
+pub use join::{Meeting, Meetings, join};
 pub use levels::{ComparisonVector, Dimension, DimensionKind, Dimensions, MAX_DIMENSIONS};
+pub use meet::{MeetTerms, Met, meet};
+pub use outside::{OutsideCounts, OutsideParty, OutsideTerms, outside_counts, outside_decided, outside_parties};
+pub use records::{BatchAt, InMemory, PartyInput, PartyTerms, RecordIndex, Records, Source};
 pub use report::{Report, ReportTerms, report};
-pub use view::{PartyInput, RecordIndex, Records};
+pub use spill::{Held, Place, Spill};
 
 use linkage_agreement::Layout;
 
@@ -80,9 +88,12 @@ pub enum LinkError {
         /// The entry.
         entry: u8,
     },
-    /// A partition that does not exist.
-    #[error("a partition's number must be below the count, and the count 1 to 65,536")]
-    Partition,
+    /// The budget of memory cannot hold what has to be there.
+    #[error("this linkage takes {} MiB of memory at least", least.div_ceil(1 << 20))]
+    Memory {
+        /// Bytes that it takes at least.
+        least: u64,
+    },
     /// Level frequencies that cannot be used.
     #[error("level frequencies: {0}")]
     Frequencies(&'static str),
@@ -105,6 +116,11 @@ pub struct Linkage {
     pub report: Report,
 }
 
+/// Finds and compares the pairs of uploads that are all in memory.
+pub fn meet_in_memory(layout: &Layout, parties: &[PartyInput<'_>], block_cap: u32) -> Result<Met, LinkError> {
+    meet(&InMemory::new(layout, parties)?, &Held::default(), &MeetTerms { block_cap, memory_bytes: u64::MAX })
+}
+
 /// Runs every step in one go.
 pub fn link(
     layout: &Layout,
@@ -113,20 +129,18 @@ pub fn link(
     settings: &Settings,
     dispositions: &Dispositions,
 ) -> Result<Linkage, LinkError> {
-    let records = Records::new(layout, parties)?;
-    let meetings = join(&records, settings.block_cap, Partition::WHOLE)?;
-    let comparisons = compare_meetings(&records, &meetings)?;
+    let Met { records, blocks, comparisons } = meet_in_memory(layout, parties, settings.block_cap)?;
     let model = classify(&records, &comparisons, frequencies)?;
     let (decided, clusters) = settle(&records, &comparisons, &model, settings, dispositions)?;
     let terms = ReportTerms::new(*settings);
-    let report = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters, &terms);
+    let report = report(&records, &blocks, &comparisons, &model, &decided, &clusters, &terms);
     Ok(Linkage { clusters, model, report })
 }
 
 /// Decides on every pair and clusters: once by the pairs alone, and once more with what the clusters tell of the pairs that
 /// were left open as twins.
 pub fn settle(
-    records: &Records<'_>,
+    records: &Records,
     comparisons: &Comparisons,
     model: &Model,
     settings: &Settings,

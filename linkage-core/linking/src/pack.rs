@@ -78,6 +78,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn array16(&mut self) -> Result<[u8; 16], LinkError> {
         self.take()
     }
+    /// The next `len` bytes.
+    pub(crate) fn slice(&mut self, len: usize) -> Result<&'a [u8], LinkError> {
+        let (head, rest) = self.0.split_at_checked(len).ok_or(LinkError::Packed("truncated"))?;
+        self.0 = rest;
+        Ok(head)
+    }
     /// A count of rows that each take at least `row_len` bytes: refused when the rest cannot hold them.
     pub(crate) fn count(&mut self, row_len: usize) -> Result<usize, LinkError> {
         let count = usize::try_from(self.u64()?).map_err(|_| LinkError::Packed("a count too large"))?;

@@ -194,7 +194,7 @@ const FEW_PAIRS: f64 = 0.1;
 
 /// Makes the report from the outputs of all steps.
 pub fn report(
-    records: &Records<'_>,
+    records: &Records,
     blocks: &BlockCounts,
     comparisons: &Comparisons,
     model: &Model,
@@ -325,7 +325,7 @@ fn never_met(model: &Model, comparisons: &Comparisons, alone: bool) -> f64 {
 }
 
 /// By party, the records that compete with another one of the party for a third.
-fn rivals(records: &Records<'_>, clusters: &Clusters) -> Vec<u64> {
+fn rivals(records: &Records, clusters: &Clusters) -> Vec<u64> {
     // Of a pair abstained from for a rival, the side that has one is the record of which a third has two.
     let mut partners: BTreeMap<(RecordIndex, usize), BTreeSet<RecordIndex>> = BTreeMap::new();
     for pair in clusters.abstained.iter().filter(|p| p.reason == Reason::Rival) {

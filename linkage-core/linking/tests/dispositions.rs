@@ -23,7 +23,7 @@ fn clusters(
 ) -> Result<Clusters, LinkError> {
     let layout = Layout::new(&[FieldKind::BirthName, FieldKind::BirthDate], 64, 2, 4);
     let bytes: Vec<Vec<u8>> = sizes.iter().map(|n| vec![0; n * layout.record_len()]).collect();
-    let input: Vec<_> = bytes.iter().map(|b| PartyInput { duplicate_free, batches: vec![b] }).collect();
+    let input: Vec<_> = bytes.iter().map(|b| PartyInput::block_scoped(&layout, duplicate_free, vec![b])).collect();
     let records = Records::new(&layout, &input).unwrap();
     let decide = |&(a, b, bits): &(u32, u32, i32)| {
         let outcome = match bits {

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use linkage_agreement::Layout;
 use linkage_linking::{
-    Clusters, Comparisons, Dispositions, LevelFrequencies, Linkage, MatchClass, Meetings, Model, Partition, PartyInput, Reason,
-    Records, ReportTerms, Settings, classify, cluster, compare_meetings, decide, join, link, report,
+    Clusters, Comparisons, Dispositions, InMemory, LevelFrequencies, Linkage, MatchClass, Met, Model, PartyInput, Reason,
+    Records, ReportTerms, Settings, Source, classify, cluster, decide, link, meet_in_memory, report,
 };
 use support::{Person, block_keys, layout, mix, record};
 
@@ -76,7 +76,7 @@ fn link_cases(duplicate_free: bool, cases: &[Vec<Entry>]) -> Linkage {
             packed(&layout, party, &entries).concat()
         })
         .collect();
-    let input: Vec<PartyInput<'_>> = parties.iter().map(|p| PartyInput { duplicate_free, batches: vec![p] }).collect();
+    let input: Vec<PartyInput<'_>> = parties.iter().map(|p| PartyInput::block_scoped(&layout, duplicate_free, vec![p])).collect();
     link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap()
 }
 
@@ -190,7 +190,7 @@ fn duplicates_within_a_party_are_found() {
     let mut entries = plain(people.clone());
     entries.extend(plain(people.iter().take(60).zip(0..).map(|(p, seed)| retyped(p, seed))));
     let bytes = packed(&layout, 0, &entries).concat();
-    let input = [PartyInput { duplicate_free: false, batches: vec![&bytes] }];
+    let input = [PartyInput::block_scoped(&layout, false, vec![&bytes])];
     let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
     let right = (0..60).filter(|&n| are_linked(&out.clusters, n, 300 + n)).count();
     assert!(right >= 59, "{right}");
@@ -207,7 +207,7 @@ fn nothing_in_nothing_out() {
     let strangers = crowd(200);
     let halves: Vec<Vec<u8>> =
         strangers.chunks(100).zip(0..).map(|(half, n)| packed(&layout, n, &plain(half.to_vec())).concat()).collect();
-    let input: Vec<_> = halves.iter().map(|h| PartyInput { duplicate_free: true, batches: vec![h] }).collect();
+    let input: Vec<_> = halves.iter().map(|h| PartyInput::block_scoped(&layout, true, vec![h])).collect();
     let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
     assert_eq!(out.clusters.clusters, []);
     assert!(serde_json::to_string(&out.report).is_ok_and(|text| !text.contains("null")), "no figure is undefined");
@@ -220,10 +220,11 @@ fn every_step_survives_packing() {
     let sides: Vec<Vec<u8>> = (0..2)
         .map(|party| packed(&layout, party, &plain(people.iter().zip(500 * party..).map(|(p, seed)| retyped(p, seed)))).concat())
         .collect();
-    let input: Vec<_> = sides.iter().map(|s| PartyInput { duplicate_free: true, batches: vec![s] }).collect();
-    let records = Records::new(&layout, &input).unwrap();
-    let meetings = Meetings::from_bytes(&join(&records, 16, Partition::WHOLE).unwrap().to_bytes()).unwrap();
-    let comparisons = Comparisons::from_bytes(&compare_meetings(&records, &meetings).unwrap().to_bytes()).unwrap();
+    let input: Vec<_> = sides.iter().map(|s| PartyInput::block_scoped(&layout, true, vec![s])).collect();
+    let Met { records, blocks, comparisons } = meet_in_memory(&layout, &input, 16).unwrap();
+    let terms = InMemory::new(&layout, &input).unwrap().parties();
+    let records = Records::from_bytes(&layout, terms, &records.to_bytes()).unwrap();
+    let comparisons = Comparisons::from_bytes(&comparisons.to_bytes()).unwrap();
     let model = classify(&records, &comparisons, &LevelFrequencies::new(&layout)).unwrap();
     let dimensions = linkage_linking::Dimensions::of(&layout);
     let read = Model::from_bytes(&dimensions, &model.to_bytes()).unwrap();
@@ -233,10 +234,7 @@ fn every_step_survives_packing() {
     let clusters = Clusters::from_bytes(&cluster(&records, &decided, &Dispositions::default()).unwrap().to_bytes()).unwrap();
     let whole = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
     assert_eq!(clusters, whole.clusters);
-    assert_eq!(
-        report(&records, &meetings.blocks, &comparisons, &read, &decided, &clusters, &ReportTerms::new(SETTINGS)),
-        whole.report
-    );
+    assert_eq!(report(&records, &blocks, &comparisons, &read, &decided, &clusters, &ReportTerms::new(SETTINGS)), whole.report);
 }
 
 /// A record by party and position, wherever it stands in the input.
@@ -292,7 +290,7 @@ proptest::proptest! {
             }
             let input: Vec<_> = batches
                 .iter()
-                .map(|b| PartyInput { duplicate_free, batches: b.iter().map(Vec::as_slice).collect() })
+                .map(|b| PartyInput::block_scoped(&layout, duplicate_free, b.iter().map(Vec::as_slice).collect()))
                 .collect();
             let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
             let name = |record: u32| names[record as usize];

@@ -5,10 +5,11 @@ mod support;
 
 use linkage_agreement::Layout;
 use linkage_linking::classify::Shares;
+use linkage_linking::join::BlockCounts;
 use linkage_linking::report::{Example, GroupReport, ReportTerms};
 use linkage_linking::{
-    Clusters, Comparison, Comparisons, Decided, Dispositions, LevelFrequencies, Model, Partition, PartyInput, Records, Report,
-    Settings, classify, cluster, compare_meetings, decide, join, report,
+    Clusters, Comparison, Comparisons, Decided, Dispositions, LevelFrequencies, Met, Model, PartyInput, Records, Report,
+    Settings, classify, cluster, decide, meet_in_memory, report,
 };
 use support::{Person, block_keys, layout, mix, record};
 
@@ -58,16 +59,14 @@ impl Run {
         Self { layout, parties }
     }
 
-    fn with<T>(&self, look: impl FnOnce(&Records<'_>, &Comparisons, &Model, &[Decided], &Clusters, Report) -> T) -> T {
-        let input: Vec<_> = self.parties.iter().map(|p| PartyInput { duplicate_free: true, batches: vec![p] }).collect();
-        let records = Records::new(&self.layout, &input).unwrap();
-        let meetings = join(&records, 16, Partition::WHOLE).unwrap();
-        let comparisons = compare_meetings(&records, &meetings).unwrap();
+    fn with<T>(&self, look: impl FnOnce(&Records, &Comparisons, &Model, &[Decided], &Clusters, Report) -> T) -> T {
+        let input: Vec<_> = self.parties.iter().map(|p| PartyInput::block_scoped(&self.layout, true, vec![p])).collect();
+        let Met { records, blocks, comparisons } = meet_in_memory(&self.layout, &input, 16).unwrap();
         let model = classify(&records, &comparisons, &LevelFrequencies::new(&self.layout)).unwrap();
         let decided = decide(&records, &comparisons, &model, &SETTINGS, &Dispositions::default());
         let clusters = cluster(&records, &decided, &Dispositions::default()).unwrap();
         let terms = ReportTerms::new(SETTINGS);
-        let made = report(&records, &meetings.blocks, &comparisons, &model, &decided, &clusters, &terms);
+        let made = report(&records, &blocks, &comparisons, &model, &decided, &clusters, &terms);
         look(&records, &comparisons, &model, &decided, &clusters, made)
     }
 }
@@ -113,7 +112,7 @@ fn without_relatives_the_weights_of_fields_are_the_whole_weight() {
         plain.across = Shares { pairs: model.across.pairs, matches: model.across.matches, ..Shares::default() };
         let decided = decide(records, comparisons, &plain, &SETTINGS, &Dispositions::default());
         let clusters = cluster(records, &decided, &Dispositions::default()).unwrap();
-        let blocks = join(records, 16, Partition::WHOLE).unwrap().blocks;
+        let blocks = BlockCounts::default();
         let made = report(records, &blocks, comparisons, &plain, &decided, &clusters, &ReportTerms::new(SETTINGS));
         let most = made.patterns.iter().find(|w| w.example == Example::MostLinked).unwrap();
         assert!(most.related_millibits.abs() <= 8, "only rounding is left: {most:?}");
@@ -170,7 +169,7 @@ fn shipped_tables_weigh_as_much_as_the_report_says() {
     };
     let made = |persons: u64| {
         let sides = [side(0, 0..persons), side(1, 0..persons)];
-        let input: Vec<_> = sides.iter().map(|s| PartyInput { duplicate_free: true, batches: vec![s] }).collect();
+        let input: Vec<_> = sides.iter().map(|s| PartyInput::block_scoped(&layout, true, vec![s])).collect();
         linkage_linking::link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default())
             .unwrap()
             .report

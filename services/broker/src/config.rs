@@ -28,6 +28,14 @@ pub struct BrokerConfig {
     /// Limits on connections and requests; each has a default.
     #[serde(default)]
     pub limits: Limits,
+    /// Memory that one linkage may take, in MiB; what exceeds it goes to files under `data_dir`.
+    #[serde(default = "memory_mib")]
+    pub memory_mib: u64,
     /// Ed25519 key that signs deletion records (32 bytes, base64).
     pub signing_key: SecretSource,
+}
+
+/// Two lists of a million records without a file.
+fn memory_mib() -> u64 {
+    4096
 }

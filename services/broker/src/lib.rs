@@ -10,6 +10,7 @@ pub mod pipeline;
 mod serve;
 pub mod service;
 pub mod snapshots;
+pub mod spill;
 pub mod store;
 pub mod worker;
 

@@ -1,30 +1,97 @@
-//! The broker's work as functions of bytes: uploads and settled pairs in, packed step outputs between, clusters of handles out.
+//! The broker's work as functions: uploads and settled pairs in, packed step outputs between, clusters of handles out.
 //!
 //! The worker stores each step's output before it starts the next; `linkage trial` calls the same functions in one
-//! process. Nothing here does input or output.
+//! process. Uploads are read batch by batch through [`Uploads`], as often as a step needs; nothing else here does input or
+//! output.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use linkage_agreement::{Agreement, Handle, PartyId};
+use linkage_agreement::{Agreement, Handle, Layout, PartyId};
 use linkage_common::error::ServiceError;
 use linkage_linking::{
-    Applied, Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, Partition, PartyInput, Records, Report,
-    ReportTerms, Settings, classify, compare_meetings, join, report, settle,
+    Applied, BatchAt, Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, MeetTerms, Met, PartyTerms, Records,
+    Report, ReportTerms, Settings, Source, Spill, classify, meet, report, settle,
 };
 use serde::Serialize;
 
 use crate::snapshots::RunDrift;
 
-/// One party's upload: its batches in order of sequence, and its level frequencies (JSON).
-#[derive(Debug, Clone)]
-pub struct PartyUpload {
-    /// The party.
-    pub party: PartyId,
-    /// Whole records, in the agreement's layout.
-    pub batches: Vec<Bytes>,
-    /// Level frequencies as committed.
-    pub level_frequencies: Vec<u8>,
+/// The committed uploads of a run: what each batch is, and how it is read.
+pub struct Uploads<R> {
+    layout: Layout,
+    parties: Vec<PartyTerms>,
+    batches: Vec<BatchAt>,
+    read: R,
+}
+
+impl<R: Fn(usize) -> Result<Bytes, ServiceError> + Sync> Uploads<R> {
+    /// Uploads of `parties`, each with the numbers of records of its batches, in order; `read` gives batch number n, counted
+    /// over all parties.
+    pub fn new(agreement: &Agreement, parties: &[(PartyId, Vec<u32>)], read: R) -> Self {
+        let batches = parties
+            .iter()
+            .enumerate()
+            .flat_map(|(party, (_, batches))| batches.iter().map(move |&records| BatchAt { party, records }));
+        let batches = batches.collect();
+        Self { layout: agreement.layout(), parties: terms(agreement, parties.iter().map(|p| &p.0)), batches, read }
+    }
+}
+
+impl<R: Fn(usize) -> Result<Bytes, ServiceError> + Sync> Source for Uploads<R> {
+    type Error = Fault;
+    type Batch<'s>
+        = Bytes
+    where
+        Self: 's;
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn parties(&self) -> Vec<PartyTerms> {
+        self.parties.clone()
+    }
+    fn batches(&self) -> Vec<BatchAt> {
+        self.batches.clone()
+    }
+    fn read(&self, number: usize) -> Result<Bytes, Fault> {
+        (self.read)(number).map_err(Fault)
+    }
+}
+
+fn terms<'p>(agreement: &Agreement, parties: impl Iterator<Item = &'p PartyId>) -> Vec<PartyTerms> {
+    let of = |party: &PartyId| PartyTerms {
+        duplicate_free: agreement.party(party).is_some_and(|p| p.duplicate_free),
+        shape: agreement.shape(party),
+    };
+    parties.map(of).collect()
+}
+
+/// Why a step ends early, in this role's terms.
+#[derive(Debug)]
+pub struct Fault(pub ServiceError);
+
+impl From<LinkError> for Fault {
+    fn from(error: LinkError) -> Self {
+        Self(fault(&error))
+    }
+}
+
+impl From<ServiceError> for Fault {
+    fn from(error: ServiceError) -> Self {
+        Self(error)
+    }
+}
+
+/// What the first step leaves, packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// Records without their encodings.
+    pub records: Vec<u8>,
+    /// The pairs that met.
+    pub comparisons: Vec<u8>,
+    /// What became of the blocks, JSON.
+    pub blocks: Vec<u8>,
 }
 
 /// One member of a cluster on its way to the custodian.
@@ -77,7 +144,7 @@ pub fn check_settled(packed: &[u8]) -> Result<(), ServiceError> {
 }
 
 /// The settled pairs among `records`. A handle that no party uploaded names a record without encodings: passed over.
-fn dispositions(records: &Records<'_>, packed: &[u8]) -> Result<Dispositions, ServiceError> {
+fn dispositions(records: &Records, packed: &[u8]) -> Result<Dispositions, ServiceError> {
     check_settled(packed)?;
     if packed.is_empty() {
         return Ok(Dispositions::default());
@@ -99,6 +166,12 @@ fn dispositions(records: &Records<'_>, packed: &[u8]) -> Result<Dispositions, Se
 }
 
 fn fault(error: &LinkError) -> ServiceError {
+    if let LinkError::Memory { least } = error {
+        let mib = least.div_ceil(1 << 20);
+        return ServiceError::exhausted(format!(
+            "ce rapprochement demande au moins {mib} Mio de mémoire ; relevez « memory_mib » du courtier et redémarrez-le, l'étape est reprise"
+        ));
+    }
     ServiceError::invalid(format!("l'envoi d'un partenaire ne peut être rapproché ({error}) ; ouvrez un nouveau traitement"))
 }
 
@@ -116,35 +189,28 @@ pub fn check_level_frequencies(agreement: &Agreement, bytes: &[u8]) -> Result<()
     })
 }
 
-fn with_records<T>(
+/// Step one: which records meet, and how similar they are in the blocks where they do, in `memory_bytes` of memory and with
+/// the room of `spill`.
+///
+/// # Errors
+/// An upload that cannot be linked; `Exhausted` when the memory cannot hold the run, with what can.
+pub fn compare(
     agreement: &Agreement,
-    uploads: &[PartyUpload],
-    run: impl FnOnce(&Records<'_>) -> Result<T, ServiceError>,
-) -> Result<T, ServiceError> {
-    let layout = agreement.layout();
-    let parties: Vec<PartyInput<'_>> = uploads
-        .iter()
-        .map(|u| PartyInput {
-            duplicate_free: agreement.party(&u.party).is_some_and(|p| p.duplicate_free),
-            batches: u.batches.iter().map(Bytes::as_ref).collect(),
-        })
-        .collect();
-    run(&Records::new(&layout, &parties).map_err(|e| fault(&e))?)
-}
-
-/// Step one: which records meet, and how similar they are in the blocks where they do. Returns packed comparisons and the
-/// block counts (JSON).
-pub fn compare(agreement: &Agreement, uploads: &[PartyUpload]) -> Result<(Vec<u8>, Vec<u8>), ServiceError> {
-    with_records(agreement, uploads, |records| {
-        refuse_double_handles(records)?;
-        let meetings = join(records, agreement.encoding.block_cap, Partition::WHOLE).map_err(|e| fault(&e))?;
-        let comparisons = compare_meetings(records, &meetings).map_err(|e| fault(&e))?;
-        let blocks = serde_json::to_vec(&meetings.blocks).map_err(ServiceError::internal)?;
-        Ok((comparisons.to_bytes(), blocks))
+    uploads: &impl Source<Error = Fault>,
+    spill: &dyn Spill<Fault>,
+    memory_bytes: u64,
+) -> Result<Compared, ServiceError> {
+    let terms = MeetTerms { block_cap: agreement.encoding.block_cap, memory_bytes };
+    let Met { records, blocks, comparisons } = meet(uploads, spill, &terms).map_err(|fault| fault.0)?;
+    refuse_double_handles(&records)?;
+    Ok(Compared {
+        records: records.to_bytes(),
+        comparisons: comparisons.to_bytes(),
+        blocks: serde_json::to_vec(&blocks).map_err(ServiceError::internal)?,
     })
 }
 
-fn refuse_double_handles(records: &Records<'_>) -> Result<(), ServiceError> {
+fn refuse_double_handles(records: &Records) -> Result<(), ServiceError> {
     let mut handles = Vec::with_capacity(records.len());
     for record in 0..records.len() {
         handles.push(records.handle(record as u32).map_err(|e| fault(&e))?);
@@ -158,47 +224,47 @@ fn refuse_double_handles(records: &Records<'_>) -> Result<(), ServiceError> {
     Ok(())
 }
 
-/// Step two: weighs the pairs, decides, clusters. `settled` holds the pairs that their owners have settled, packed as in
-/// `SettledPairs.pairs`.
+/// Step two: weighs the pairs, decides, clusters. `parties` are those of the uploads with their level frequencies (JSON), in
+/// order; `settled` holds the pairs that their owners have settled, packed as in `SettledPairs.pairs`.
 pub fn cluster_run(
     agreement: &Agreement,
-    uploads: &[PartyUpload],
-    comparisons: &[u8],
-    blocks: &[u8],
+    parties: &[(PartyId, Vec<u8>)],
+    compared: &Compared,
     settled: &[u8],
 ) -> Result<Linked, ServiceError> {
-    with_records(agreement, uploads, |records| {
-        let comparisons = Comparisons::from_bytes(comparisons).map_err(|e| fault(&e))?;
-        let blocks = serde_json::from_slice(blocks).map_err(ServiceError::internal)?;
-        let mut merged = LevelFrequencies::new(records.layout());
-        for upload in uploads {
-            merged.merge(&frequencies(&upload.level_frequencies)?).map_err(|e| fault(&e))?;
+    let layout = agreement.layout();
+    let records = Records::from_bytes(&layout, terms(agreement, parties.iter().map(|p| &p.0)), &compared.records);
+    let records = &records.map_err(|e| fault(&e))?;
+    let comparisons = Comparisons::from_bytes(&compared.comparisons).map_err(|e| fault(&e))?;
+    let blocks = serde_json::from_slice(&compared.blocks).map_err(ServiceError::internal)?;
+    let mut merged = LevelFrequencies::new(&layout);
+    for (_, table) in parties {
+        merged.merge(&frequencies(table)?).map_err(|e| fault(&e))?;
+    }
+    let model = classify(records, &comparisons, &merged).map_err(|e| fault(&e))?;
+    let settled = dispositions(records, settled)?;
+    let settings = Settings::of(agreement);
+    let (decided, clusters) = settle(records, &comparisons, &model, &settings, &settled).map_err(|e| fault(&e))?;
+    let made = report(records, &blocks, &comparisons, &model, &decided, &clusters, &ReportTerms::of(agreement));
+    let mut out = Vec::with_capacity(clusters.clusters.len());
+    for cluster in &clusters.clusters {
+        let mut members = Vec::with_capacity(cluster.members.len());
+        for member in &cluster.members {
+            members.push(Member {
+                handle: records.handle(member.record).map_err(|e| fault(&e))?,
+                match_class: match member.class {
+                    MatchClass::Certain => 1,
+                    MatchClass::Probable => 2,
+                },
+                probability: (member.probability * 10_000.0).round().clamp(0.0, 10_000.0) as u16,
+            });
         }
-        let model = classify(records, &comparisons, &merged).map_err(|e| fault(&e))?;
-        let settled = dispositions(records, settled)?;
-        let settings = Settings::of(agreement);
-        let (decided, clusters) = settle(records, &comparisons, &model, &settings, &settled).map_err(|e| fault(&e))?;
-        let made = report(records, &blocks, &comparisons, &model, &decided, &clusters, &ReportTerms::of(agreement));
-        let mut out = Vec::with_capacity(clusters.clusters.len());
-        for cluster in &clusters.clusters {
-            let mut members = Vec::with_capacity(cluster.members.len());
-            for member in &cluster.members {
-                members.push(Member {
-                    handle: records.handle(member.record).map_err(|e| fault(&e))?,
-                    match_class: match member.class {
-                        MatchClass::Certain => 1,
-                        MatchClass::Probable => 2,
-                    },
-                    probability: (member.probability * 10_000.0).round().clamp(0.0, 10_000.0) as u16,
-                });
-            }
-            // By handle, which is random: the order in which records came tells nothing further on.
-            members.sort_by_key(|m| m.handle);
-            out.push(members);
-        }
-        out.sort_by_key(|c| c.first().map(|m| m.handle));
-        Ok(Linked { clusters: out, report: made, dispositions: clusters.dispositions })
-    })
+        // By handle, which is random: the order in which records came tells nothing further on.
+        members.sort_by_key(|m| m.handle);
+        out.push(members);
+    }
+    out.sort_by_key(|c| c.first().map(|m| m.handle));
+    Ok(Linked { clusters: out, report: made, dispositions: clusters.dispositions })
 }
 
 /// Packs clusters for the wire, in batches of at most `limit` bytes; at least one batch, which may be empty.
@@ -222,8 +288,9 @@ pub fn pack_clusters(clusters: &[Vec<Member>], limit: usize) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use linkage_agreement::{FieldKind, Layout};
+    use linkage_agreement::FieldKind;
     use linkage_common::error::ErrorKind;
+    use linkage_linking::PartyInput;
 
     use super::*;
 
@@ -235,7 +302,7 @@ mod tests {
     fn settled_pairs_name_records_of_the_run_and_others_are_passed_over() {
         let layout = Layout::new(&[FieldKind::BirthName, FieldKind::BirthDate], 64, 2, 4);
         let bytes: Vec<u8> = [7, 5, 9].iter().flat_map(|&handle| vec![handle; layout.record_len()]).collect();
-        let records = Records::new(&layout, &[PartyInput { duplicate_free: true, batches: vec![&bytes] }]).unwrap();
+        let records = Records::new(&layout, &[PartyInput::block_scoped(&layout, true, vec![&bytes])]).unwrap();
         let read = |packed: &[u8]| dispositions(&records, packed);
         assert_eq!(read(&[]), Ok(Dispositions::default()));
         let packed = [pair(5, 9, 1), pair(5, 7, 2), pair(5, 8, 1), pair(1, 2, 2)].concat();

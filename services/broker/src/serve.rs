@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::config::BrokerConfig;
 use crate::service::Broker;
+use crate::spill::SpillFolder;
 use crate::store::Store;
 use crate::worker::Worker;
 
@@ -40,11 +41,16 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     let channel =
         linkage_common::tls::connect_lazy(&config.custodian_url, &config.tls, &gate.agreement().custodian.certificate_identity)
             .map_err(ServiceError::configuration)?;
+    let spill = config.data_dir.join("spill");
+    // What a process that was killed may have left.
+    drop(SpillFolder::new(&spill)?);
     let broker = Broker { gate, store, blobs, work: Arc::new(Notify::new()) };
     let owner = format!("{:016x}", linkage_common::rng().next_u64());
     let worker = Worker {
         broker: broker.clone(),
         outputs,
+        spill,
+        memory_bytes: config.memory_mib.saturating_mul(1 << 20),
         custodian: RegistryClient::new(channel.clone()),
         dispositions: DispositionsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES),
         signing,

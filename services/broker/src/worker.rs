@@ -3,10 +3,12 @@
 //! A step reads what earlier steps stored and writes its own output whole, so that a worker killed anywhere leaves a
 //! run that the next one takes up at the step that was not finished. A step done twice gives the same.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use linkage_agreement::{PartyId, RunId};
+use linkage_common::batches::HeldBatch;
 use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_crypto::signing::SigningKey;
@@ -17,8 +19,9 @@ use sha2::{Digest, Sha256};
 use tonic::transport::Channel;
 
 use crate::jobs::Step;
-use crate::pipeline::{self, PartyUpload, RunReport};
+use crate::pipeline::{self, Compared, RunReport, Uploads};
 use crate::service::Broker;
+use crate::spill::SpillFolder;
 use crate::store::{Run, State};
 
 /// How long a worker owns a run before another may take it over; prolonged while it works.
@@ -39,6 +42,10 @@ pub struct Worker {
     pub broker: Broker,
     /// Outputs of steps, apart from the uploads.
     pub outputs: BlobStore,
+    /// Folder of what a linkage cannot hold in memory; removed after it.
+    pub spill: PathBuf,
+    /// Memory that a linkage may take, in bytes.
+    pub memory_bytes: u64,
     /// The custodian.
     pub custodian: RegistryClient<Channel>,
     /// The custodian, for pairs that their owners have settled.
@@ -52,6 +59,7 @@ pub struct Worker {
 /// What a step's output is called.
 #[derive(Clone, Copy)]
 enum Output {
+    Records,
     Comparisons,
     Blocks,
     Settled,
@@ -119,10 +127,10 @@ impl Worker {
     async fn step(&mut self, run: &Run, step: Step) -> Result<(), ServiceError> {
         let next = match step {
             Step::Compare => {
-                let (agreement, uploads) = (self.broker.gate.agreement().clone(), self.uploads(run).await?);
-                let (comparisons, blocks) = blocking(move || pipeline::compare(&agreement, &uploads)).await?;
-                self.put(&run.id, Output::Comparisons, comparisons).await?;
-                self.put(&run.id, Output::Blocks, blocks).await?;
+                let compared = self.compare(run).await?;
+                self.put(&run.id, Output::Records, compared.records).await?;
+                self.put(&run.id, Output::Comparisons, compared.comparisons).await?;
+                self.put(&run.id, Output::Blocks, compared.blocks).await?;
                 Step::Settle
             }
             Step::Settle => {
@@ -131,12 +139,16 @@ impl Worker {
                 Step::Cluster
             }
             Step::Cluster => {
-                let (agreement, uploads) = (self.broker.gate.agreement().clone(), self.uploads(run).await?);
-                let (comparisons, blocks) =
-                    (self.get(&run.id, Output::Comparisons).await?, self.get(&run.id, Output::Blocks).await?);
+                let agreement = self.broker.gate.agreement().clone();
+                let committed = self.broker.store.committed(&run.id).await?;
+                let parties: Vec<_> = committed.into_iter().map(|u| (u.party, u.level_frequencies)).collect();
+                let compared = Compared {
+                    records: self.get(&run.id, Output::Records).await?.into(),
+                    comparisons: self.get(&run.id, Output::Comparisons).await?.into(),
+                    blocks: self.get(&run.id, Output::Blocks).await?.into(),
+                };
                 let settled = self.get(&run.id, Output::Settled).await?;
-                let linked =
-                    blocking(move || pipeline::cluster_run(&agreement, &uploads, &comparisons, &blocks, &settled)).await?;
+                let linked = blocking(move || pipeline::cluster_run(&agreement, &parties, &compared, &settled)).await?;
                 let hash = self.broker.gate.agreement_hash();
                 let snapshot = Snapshot::of(&linked.report, &run.parties);
                 let report = RunReport {
@@ -162,27 +174,38 @@ impl Worker {
         self.broker.store.advance(&run.id, &self.owner, step, next).await
     }
 
-    async fn uploads(&self, run: &Run) -> Result<Vec<PartyUpload>, ServiceError> {
-        let mut uploads = Vec::new();
+    async fn compare(&self, run: &Run) -> Result<Compared, ServiceError> {
+        let agreement = self.broker.gate.agreement().clone();
+        let (mut parties, mut held) = (Vec::new(), Vec::new());
         for upload in self.broker.store.committed(&run.id).await? {
-            let mut batches = Vec::with_capacity(upload.batches as usize);
-            for held in self.broker.store.batches(&run.id, &upload.party).await? {
-                let batch = self.broker.blobs.get(&BlobName::new(&run.id, &upload.party, u64::from(held.sequence))).await?;
-                if Sha256::digest(&batch).as_slice() != held.digest {
-                    return Err(ServiceError::invalid(format!(
-                        "le lot {} du partenaire {} n'est plus celui qui a été reçu (disque, ou deux envois à la fois) ; ouvrez un nouveau traitement",
-                        held.sequence, upload.party
-                    )));
-                }
-                batches.push(batch);
-            }
-            uploads.push(PartyUpload { party: upload.party, batches, level_frequencies: upload.level_frequencies });
+            let batches = self.broker.store.batches(&run.id, &upload.party).await?;
+            let records = |batch: &HeldBatch| u32::try_from(batch.records).map_err(ServiceError::internal);
+            parties.push((upload.party.clone(), batches.iter().map(records).collect::<Result<Vec<_>, _>>()?));
+            held.extend(batches.into_iter().map(|batch| (upload.party.clone(), batch)));
         }
-        Ok(uploads)
+        let (blobs, run, runtime) = (self.broker.blobs.clone(), run.id.clone(), tokio::runtime::Handle::current());
+        let read = move |number: usize| {
+            let (party, batch) = held.get(number).ok_or_else(|| ServiceError::internal("no such batch"))?;
+            let bytes = runtime.block_on(blobs.get(&BlobName::new(&run, party, u64::from(batch.sequence))))?;
+            if Sha256::digest(&bytes).as_slice() != batch.digest {
+                return Err(ServiceError::invalid(format!(
+                    "le lot {} du partenaire {party} n'est plus celui qui a été reçu (disque, ou deux envois à la fois) ; ouvrez un nouveau traitement",
+                    batch.sequence
+                )));
+            }
+            Ok(bytes)
+        };
+        let (spill, memory) = (self.spill.clone(), self.memory_bytes);
+        blocking(move || {
+            let uploads = Uploads::new(&agreement, &parties, read);
+            pipeline::compare(&agreement, &uploads, &SpillFolder::new(&spill)?, memory)
+        })
+        .await
     }
 
     fn name(run: &RunId, output: Output) -> Result<BlobName, ServiceError> {
         let (place, number) = match output {
+            Output::Records => ("records", 0),
             Output::Comparisons => ("comparisons", 0),
             Output::Blocks => ("blocks", 0),
             Output::Settled => ("settled", 0),

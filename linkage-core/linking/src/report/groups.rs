@@ -78,8 +78,8 @@ pub(super) const RARITY: Division = Division {
 pub(super) const WHOLE: Division = Division { names: &["all"], group_of: |_, _| 0, unmet: true };
 
 /// What the groups are counted from.
-pub(super) struct Sources<'s, 'r> {
-    pub records: &'s Records<'r>,
+pub(super) struct Sources<'s> {
+    pub records: &'s Records,
     pub comparisons: &'s Comparisons,
     pub decided: &'s [Decided],
     pub outcomes: &'s Outcomes,
@@ -97,7 +97,7 @@ struct Pairs {
     rows: Vec<Comparison>,
 }
 
-impl Sources<'_, '_> {
+impl Sources<'_> {
     /// Counts by party and group, and by group over all parties, without suppression.
     pub(super) fn counts(&self, division: &Division) -> (Vec<Vec<GroupCounts>>, Vec<GroupCounts>) {
         let layout = self.records.layout();

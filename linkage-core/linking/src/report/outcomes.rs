@@ -30,7 +30,7 @@ pub(super) struct Outcomes {
 }
 
 impl Outcomes {
-    pub(super) fn of(records: &Records<'_>, comparisons: &Comparisons, clusters: &Clusters) -> Self {
+    pub(super) fn of(records: &Records, comparisons: &Comparisons, clusters: &Clusters) -> Self {
         let cluster_of: BTreeMap<RecordIndex, usize> = clusters
             .clusters
             .iter()

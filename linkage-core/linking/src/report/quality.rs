@@ -27,7 +27,7 @@ pub(super) struct Linked {
 }
 
 /// Sums up the pairs of all clusters.
-pub(super) fn linked_pairs(records: &Records<'_>, decided: &[Decided], clusters: &Clusters) -> Linked {
+pub(super) fn linked_pairs(records: &Records, decided: &[Decided], clusters: &Clusters) -> Linked {
     let cluster_of: BTreeMap<RecordIndex, (usize, usize)> = (0..)
         .zip(&clusters.clusters)
         .flat_map(|(number, cluster)| (0..).zip(&cluster.members).map(move |(at, m)| (m.record, (number, at))))

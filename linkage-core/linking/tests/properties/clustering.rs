@@ -71,7 +71,7 @@ impl Case {
         let input: Vec<_> = bytes
             .iter()
             .zip(&self.parties)
-            .map(|(b, &(_, duplicate_free))| PartyInput { duplicate_free, batches: vec![b] })
+            .map(|(b, &(_, duplicate_free))| PartyInput::block_scoped(&layout, duplicate_free, vec![b]))
             .collect();
         let records = Records::new(&layout, &input).unwrap();
         let decide = |(&(a, b), &millibits): (&Pair, &i32)| {

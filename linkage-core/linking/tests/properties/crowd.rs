@@ -281,7 +281,7 @@ impl Run {
 
     pub(crate) fn with_input<T>(&self, then: impl FnOnce(&[PartyInput<'_>], &LevelFrequencies) -> T) -> T {
         let bytes: Vec<Vec<u8>> = (0..self.parties.len()).map(|party| self.packed(party)).collect();
-        let input: Vec<_> = bytes.iter().map(|b| PartyInput { duplicate_free: self.duplicate_free, batches: vec![b] }).collect();
+        let input: Vec<_> = bytes.iter().map(|b| PartyInput::block_scoped(&self.layout, self.duplicate_free, vec![b])).collect();
         then(&input, &self.frequencies())
     }
 

@@ -3,7 +3,7 @@
 //! `crowd` has homonyms, brothers and sisters, default dates, a community of few names, and an error or a change in three
 //! records of ten. Figures are of pairs of two parties.
 
-use linkage_linking::{Partition, Records, classify, compare_meetings, join};
+use linkage_linking::{Met, classify, meet_in_memory};
 
 use crate::SETTINGS;
 use crate::crowd::{Figures, Run};
@@ -74,9 +74,7 @@ fn probabilities_are_shares() {
         let run = Run::of_crowd(seed, 3_000, 60.0);
         let names = run.names();
         run.with_input(|input, frequencies| {
-            let records = Records::new(&run.layout, input).unwrap();
-            let meetings = join(&records, SETTINGS.block_cap, Partition::WHOLE).unwrap();
-            let comparisons = compare_meetings(&records, &meetings).unwrap();
+            let Met { records, comparisons, .. } = meet_in_memory(&run.layout, input, SETTINGS.block_cap).unwrap();
             let model = classify(&records, &comparisons, frequencies).unwrap();
             for row in &comparisons.rows {
                 let bits = f64::from(model.weight_millibits(row.within, &row.vector)) / 1000.0;

@@ -32,10 +32,10 @@ fn learn<T>(
     layout: &Layout,
     duplicate_free: bool,
     rows: Vec<Comparison>,
-    then: impl FnOnce(&Records<'_>, &Comparisons, &Model) -> T,
+    then: impl FnOnce(&Records, &Comparisons, &Model) -> T,
 ) -> T {
     let bytes = vec![0; SIZE as usize * layout.record_len()];
-    let input: Vec<_> = (0..3).map(|_| PartyInput { duplicate_free, batches: vec![&bytes[..]] }).collect();
+    let input: Vec<_> = (0..3).map(|_| PartyInput::block_scoped(layout, duplicate_free, vec![&bytes[..]])).collect();
     let records = Records::new(layout, &input).unwrap();
     let comparisons = Comparisons { rows };
     let model = classify(&records, &comparisons, &LevelFrequencies::new(layout)).unwrap();

@@ -103,9 +103,9 @@ impl Case {
         let input: Vec<_> = party_order
             .iter()
             .zip(&batches)
-            .map(|(&party, batches)| PartyInput {
-                duplicate_free: self.parties[party].duplicate_free,
-                batches: batches.iter().map(Vec::as_slice).collect(),
+            .map(|(&party, batches)| {
+                let batches = batches.iter().map(Vec::as_slice).collect();
+                PartyInput::block_scoped(&layout, self.parties[party].duplicate_free, batches)
             })
             .collect();
         let number = |name: Name| names.iter().position(|n| *n == name).unwrap() as u32;
@@ -193,7 +193,7 @@ fn nothing_found_is_zero() {
     let one = |seed: u64| record(&layout, &person(&mut chance), &[format!("block {seed}")], seed);
     let records: Vec<Vec<u8>> = (0..40).map(one).collect();
     for parties in [vec![], vec![records[..20].concat()], vec![records[..20].concat(), records[20..].concat()]] {
-        let input: Vec<_> = parties.iter().map(|p| PartyInput { duplicate_free: true, batches: vec![p] }).collect();
+        let input: Vec<_> = parties.iter().map(|p| PartyInput::block_scoped(&layout, true, vec![p])).collect();
         let out = link(&layout, &input, &LevelFrequencies::new(&layout), &SETTINGS, &Dispositions::default()).unwrap();
         assert_eq!(out.clusters.clusters, []);
         let report = serde_json::to_string(&out.report).unwrap();

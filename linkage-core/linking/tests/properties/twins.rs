@@ -1,6 +1,6 @@
 //! Twins who stand side by side in every list that knows them, and persons who go by two given names.
 
-use linkage_linking::{Clusters, Dispositions, Partition, Records, classify, cluster, compare_meetings, decide, join, settle};
+use linkage_linking::{Clusters, Dispositions, Met, classify, cluster, decide, meet_in_memory, settle};
 
 use crate::SETTINGS;
 use crate::crowd::{Chance, Held, Run, full_layout, given_name, layout_without_sex, person, retyped};
@@ -82,9 +82,7 @@ fn count(run: &Run, kinds: &Kinds, clusters: &Clusters) -> Counts {
 /// Counts by the pairs alone, and with the second look.
 fn both(run: &Run, kinds: &Kinds) -> [Counts; 2] {
     run.with_input(|input, frequencies| {
-        let records = Records::new(&run.layout, input).unwrap();
-        let meetings = join(&records, SETTINGS.block_cap, Partition::WHOLE).unwrap();
-        let comparisons = compare_meetings(&records, &meetings).unwrap();
+        let Met { records, comparisons, .. } = meet_in_memory(&run.layout, input, SETTINGS.block_cap).unwrap();
         let model = classify(&records, &comparisons, frequencies).unwrap();
         let decided = decide(&records, &comparisons, &model, &SETTINGS, &Dispositions::default());
         let alone = cluster(&records, &decided, &Dispositions::default()).unwrap();

@@ -2,16 +2,17 @@
 
 mod hash_keys;
 pub mod infer;
+mod uploads;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use linkage_agreement::{Handle, ParsedAgreement, PartyId, Period, PersonId, RecordRef, RunId};
-use linkage_broker::pipeline::{self, PartyUpload};
+use linkage_broker::pipeline;
+use linkage_broker::spill::SpillFolder;
 use linkage_common::fsx;
 use linkage_crypto::derive::SharedKey;
 use linkage_crypto::group::{Contribution, GroupKey};
@@ -34,6 +35,7 @@ use crate::links::{Link, write_links};
 use crate::page::{self, Found, PartyCounts, RunFindings};
 use crate::secrets::Secrets;
 pub use hash_keys::HashKeysFindings;
+use uploads::Kept;
 
 /// Encoding profiles of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,6 +86,9 @@ pub struct TrialArgs {
     /// Draw all keys from this seed: the same seed gives the same bytes.
     #[arg(long)]
     seed: Option<u64>,
+    /// Memory that the linkage itself may take, in MiB; what exceeds it goes to files in OUT while it lasts.
+    #[arg(long, default_value_t = 4096)]
+    memory_mib: u64,
     /// Folder of the results.
     #[arg(long)]
     out: PathBuf,
@@ -134,9 +139,11 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
         view::write(folder, agreement.agreement(), &uploads, &owners)?;
     }
     progress.step("appariement").at(0, 1);
-    let (comparisons, blocks) = pipeline::compare(agreement.agreement(), &uploads)?;
+    let spill = SpillFolder::new(&args.out.join("debordement"))?;
+    let memory = args.memory_mib.saturating_mul(1 << 20);
+    let compared = pipeline::compare(agreement.agreement(), &uploads.source(agreement.agreement()), &spill, memory)?;
     let pipeline::Linked { clusters, report: linkage, .. } =
-        pipeline::cluster_run(agreement.agreement(), &uploads, &comparisons, &blocks, &[])?;
+        pipeline::cluster_run(agreement.agreement(), &uploads.parties(), &compared, &[])?;
     progress.step("appariement").at(1, 1);
 
     let mut links = persons(&clusters, &owners);
@@ -161,7 +168,7 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
         found: Found::of(&links, period, &args.run, minimum)?,
         evaluation,
         linkage: serde_json::to_value(&linkage)?,
-        linkage_parties: uploads.iter().map(|u| u.party.to_string()).collect(),
+        linkage_parties: uploads.parties().iter().map(|(party, _)| party.to_string()).collect(),
         fields: agreement.agreement().identity.field.iter().map(|f| f.column.clone()).collect(),
         drift: None,
         dispositions: None,
@@ -258,7 +265,7 @@ async fn encode(
     trialists: &[Trialist],
     period: Period,
     progress: &Progress,
-) -> anyhow::Result<(Vec<PartyUpload>, HashMap<Handle, (PartyId, String)>)> {
+) -> anyhow::Result<(Kept, HashMap<Handle, (PartyId, String)>)> {
     let terms = agreement.agreement();
     let layout = terms.layout();
     let hash = *agreement.hash().as_bytes();
@@ -269,7 +276,7 @@ async fn encode(
         .collect();
     let named: Vec<(&str, &Contribution)> = contributions.iter().map(|(id, c)| (id.as_str(), c)).collect();
     let run_key = GroupKey::combine(&hash, &named)?.run_key(&hash, args.run.as_str());
-    let mut uploads = Vec::new();
+    let mut uploads = Kept::new(&args.out)?;
     let mut owners = HashMap::new();
     let mut rng = linkage_common::rng();
     for trialist in trialists {
@@ -292,7 +299,7 @@ async fn encode(
         let levels = stage_one::level_frequencies(&layout, &all, &seed)?;
 
         let per_batch = linkage_node::stage_two::records_per_batch(&layout, linkage_proto::MAX_BATCH_BYTES);
-        let mut batches = Vec::new();
+        uploads.begin(trialist.party.clone(), serde_json::to_vec(&levels)?);
         for chunk in encoded.records.chunks(per_batch) {
             let mut batch = Vec::with_capacity(chunk.len() * layout.record_len());
             for record in chunk {
@@ -303,9 +310,8 @@ async fn encode(
                     owners.insert(handle, (trialist.party.clone(), (*local_id).to_owned()));
                 }
             }
-            batches.push(Bytes::from(batch));
+            uploads.push(&batch, u32::try_from(chunk.len())?)?;
         }
-        uploads.push(PartyUpload { party: trialist.party.clone(), batches, level_frequencies: serde_json::to_vec(&levels)? });
     }
     Ok((uploads, owners))
 }

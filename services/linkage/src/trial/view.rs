@@ -11,14 +11,15 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray, UInt16Array, UInt32Array};
 use arrow_schema::{DataType, Field, Schema};
 use linkage_agreement::{Agreement, Handle, Layout, PartyId};
-use linkage_broker::pipeline::PartyUpload;
 use parquet::arrow::ArrowWriter;
+
+use super::uploads::Kept;
 
 /// Writes the view of `uploads` to `folder`.
 pub fn write(
     folder: &Path,
     agreement: &Agreement,
-    uploads: &[PartyUpload],
+    uploads: &Kept,
     owners: &HashMap<Handle, (PartyId, String)>,
 ) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
@@ -32,10 +33,9 @@ pub fn write(
         Field::new("payload", DataType::FixedSizeBinary(layout.payload_len as i32), false),
     ]));
     let mut writer = ArrowWriter::try_new(File::create(folder.join("broker.parquet"))?, schema.clone(), None)?;
-    for upload in uploads {
-        for batch in &upload.batches {
-            writer.write(&RecordBatch::try_new(schema.clone(), columns(&layout, upload.party.as_str(), batch)?)?)?;
-        }
+    for batch in uploads.batches() {
+        let (party, batch) = batch?;
+        writer.write(&RecordBatch::try_new(schema.clone(), columns(&layout, party.as_str(), &batch)?)?)?;
     }
     writer.close()?;
 
