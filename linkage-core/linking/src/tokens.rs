@@ -83,7 +83,6 @@ impl TokenRows {
 }
 
 /// What Arrow refuses is a batch that another program wrote.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn arrow(_: ArrowError) -> LinkError {
     LinkError::Packed("an Arrow batch of another form")
 }
