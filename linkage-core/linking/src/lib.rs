@@ -146,7 +146,20 @@ pub fn settle(
     settings: &Settings,
     dispositions: &Dispositions,
 ) -> Result<(Vec<Decided>, Clusters), LinkError> {
-    let decided = decide(records, comparisons, model, settings, dispositions);
+    settle_with(records, comparisons, model, settings, dispositions, &[])
+}
+
+/// As [`settle`], with the pairs that were decided on outside the blocks ([`outside_decided`]); they stand last in the rows.
+pub fn settle_with(
+    records: &Records,
+    comparisons: &Comparisons,
+    model: &Model,
+    settings: &Settings,
+    dispositions: &Dispositions,
+    outside: &[Decided],
+) -> Result<(Vec<Decided>, Clusters), LinkError> {
+    let mut decided = decide(records, comparisons, model, settings, dispositions);
+    decided.extend_from_slice(outside);
     let clusters = cluster(records, &decided, dispositions)?;
     let decided = beside::reconsider(records, comparisons, model, &decided, &clusters, settings);
     let clusters = cluster(records, &decided, dispositions)?;

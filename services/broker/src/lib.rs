@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod jobs;
+pub mod outside;
 pub mod pipeline;
 mod serve;
 pub mod service;

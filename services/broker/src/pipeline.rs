@@ -11,10 +11,11 @@ use linkage_agreement::{Agreement, Handle, Layout, PartyId};
 use linkage_common::error::ServiceError;
 use linkage_linking::{
     Applied, BatchAt, Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, MeetTerms, Met, PartyTerms, Records,
-    Report, ReportTerms, Settings, Source, Spill, classify, meet, report, settle,
+    Report, ReportTerms, Settings, Source, Spill, classify, meet, report, settle_with,
 };
 use serde::Serialize;
 
+use crate::outside::{Outside, OutsideReport};
 use crate::snapshots::RunDrift;
 
 /// The committed uploads of a run: what each batch is, and how it is read.
@@ -116,6 +117,9 @@ pub struct RunReport<'r> {
     pub dispositions: Applied,
     /// Against the run of the month before, where there was one.
     pub drift: Option<RunDrift>,
+    /// What came of parties that deliver filters or hash keys, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outside: Option<OutsideReport>,
 }
 
 /// What a linkage comes to.
@@ -127,6 +131,8 @@ pub struct Linked {
     pub report: Report,
     /// What came of the settled pairs.
     pub dispositions: Applied,
+    /// What came of parties that deliver filters or hash keys, where there are any.
+    pub outside: Option<OutsideReport>,
 }
 
 /// Bytes of a packed settled pair: two handles and the verdict.
@@ -244,7 +250,10 @@ pub fn cluster_run(
     let model = classify(records, &comparisons, &merged).map_err(|e| fault(&e))?;
     let settled = dispositions(records, settled)?;
     let settings = Settings::of(agreement);
-    let (decided, clusters) = settle(records, &comparisons, &model, &settings, &settled).map_err(|e| fault(&e))?;
+    let outside = Outside::of(agreement, records, &settled)?;
+    let rows = outside.as_ref().map_or(&[][..], Outside::rows);
+    let (decided, clusters) = settle_with(records, &comparisons, &model, &settings, &settled, rows).map_err(|e| fault(&e))?;
+    let outside = outside.map(|outside| outside.report(agreement, records, &clusters));
     let made = report(records, &blocks, &comparisons, &model, &decided, &clusters, &ReportTerms::of(agreement));
     let mut out = Vec::with_capacity(clusters.clusters.len());
     for cluster in &clusters.clusters {
@@ -264,7 +273,7 @@ pub fn cluster_run(
         out.push(members);
     }
     out.sort_by_key(|c| c.first().map(|m| m.handle));
-    Ok(Linked { clusters: out, report: made, dispositions: clusters.dispositions })
+    Ok(Linked { clusters: out, report: made, dispositions: clusters.dispositions, outside })
 }
 
 /// Packs clusters for the wire, in batches of at most `limit` bytes; at least one batch, which may be empty.

@@ -156,6 +156,7 @@ impl Worker {
                     linkage: linked.report,
                     dispositions: linked.dispositions,
                     drift: self.broker.store.drift_of(&hash, run, &snapshot).await?,
+                    outside: linked.outside,
                 };
                 let report = serde_json::to_vec(&report).map_err(ServiceError::internal)?;
                 for (number, batch) in pipeline::pack_clusters(&linked.clusters, MAX_BATCH_BYTES).into_iter().enumerate() {
