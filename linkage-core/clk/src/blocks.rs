@@ -11,9 +11,9 @@ use crate::kernels::{LANES, ROWS, Test, Words};
 /// Binary places of the fixed point. Counts stay below 2^16, so sums stay below 2^37.
 pub(crate) const SHIFT: u32 = 20;
 
-/// Indices of the filters by rising popcount.
+/// Indices of the filters that are compared, by rising popcount.
 pub(crate) fn order(filters: &Filters) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..).take(filters.len()).collect();
+    let mut order: Vec<u32> = filters.compared().collect();
     order.sort_by_key(|index| filters.counts().get(*index as usize).copied());
     order
 }

@@ -103,8 +103,8 @@ pub struct Options {
     pub max_pairs: usize,
 }
 
-/// All pairs that reach the threshold, by falling score, then index in `a`, then in `b`. `progress` is told the rows of `a` that
-/// are done and all rows of `a`, from any thread.
+/// All pairs that reach the threshold, by falling score, then index in `a`, then in `b`. `progress` is told the filters of
+/// `a` that are done and how many there are, from any thread.
 ///
 /// # Errors
 /// When the lengths differ or more than `max_pairs` pairs reach the threshold.
@@ -126,8 +126,9 @@ pub fn compare(
     let groups = Groups::of(b, &order_b, threshold, split);
     let job = Job { a, b, order_a, order_b, threshold, options, split, groups };
     let threads = options.threads.get();
-    let chunk = CHUNK_ROWS.min(a.len().div_ceil(4 * threads)).next_multiple_of(ROWS);
-    let chunks = a.len().div_ceil(chunk);
+    let all = job.order_a.len();
+    let chunk = CHUNK_ROWS.min(all.div_ceil(4 * threads)).next_multiple_of(ROWS).max(ROWS);
+    let chunks = all.div_ceil(chunk);
     let (next, done, kept, full) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let work = || {
         let mut pairs = Vec::new();
@@ -136,7 +137,7 @@ pub fn compare(
             if at >= chunks {
                 break;
             }
-            let rows = at * chunk..((at + 1) * chunk).min(a.len());
+            let rows = at * chunk..((at + 1) * chunk).min(all);
             let before = pairs.len();
             let room = options.max_pairs.saturating_sub(kept.load(Ordering::Relaxed));
             job.rows(rows.clone(), before + room, &mut pairs);
@@ -144,7 +145,7 @@ pub fn compare(
             if kept.fetch_add(found, Ordering::Relaxed) + found > options.max_pairs {
                 full.store(true, Ordering::Relaxed);
             }
-            progress(done.fetch_add(rows.len(), Ordering::Relaxed) + rows.len(), a.len());
+            progress(done.fetch_add(rows.len(), Ordering::Relaxed) + rows.len(), all);
         }
         pairs
     };

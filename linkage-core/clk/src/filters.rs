@@ -44,6 +44,7 @@ pub struct Filters {
     words: usize,
     data: Vec<u64>,
     counts: Vec<u32>,
+    ends_aside: bool,
 }
 
 impl Filters {
@@ -120,6 +121,18 @@ impl Filters {
     /// Filters with all bits set. Each is about as like to any other, whoever it stands for.
     pub fn ones(&self) -> impl Iterator<Item = usize> + '_ {
         self.with_count(self.bits())
+    }
+
+    /// Leaves filters with no bit or all bits set out of comparisons; indices stay as they are.
+    pub fn set_ends_aside(&mut self) {
+        self.ends_aside = true;
+    }
+
+    /// Indices of the filters that are compared.
+    pub(crate) fn compared(&self) -> impl Iterator<Item = u32> + '_ {
+        let ends = if self.ends_aside { Some([0, self.bits()]) } else { None };
+        let aside = move |count: u32| ends.is_some_and(|ends| ends.contains(&(count as usize)));
+        (0..).zip(&self.counts).filter(move |(_, count)| !aside(**count)).map(|(index, _)| index)
     }
 
     fn with_count(&self, wanted: usize) -> impl Iterator<Item = usize> + '_ {

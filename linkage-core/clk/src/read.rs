@@ -31,13 +31,15 @@ pub enum ReadError {
     },
     /// The file ends too early.
     #[error(
-        "fichier tronqué : il s'arrête ligne {line}, colonne {column}, après {filters} filtres ; redemandez-le au partenaire"
+        "fichier tronqué : il s'arrête ligne {line}, colonne {column} (octet {bytes}), après {filters} filtres ; redemandez-le au partenaire"
     )]
     Truncated {
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
+        /// Bytes read.
+        bytes: u64,
         /// Filters read before.
         filters: usize,
     },
@@ -105,10 +107,12 @@ pub enum ReadError {
 /// # Errors
 /// At the first fault, with its place.
 pub fn read_clks(reader: impl Read) -> Result<Filters, ReadError> {
-    let guarded = Guard { inner: reader, stretch: 0 };
+    let mut bytes = 0;
+    let guarded = Guard { inner: reader, stretch: 0, bytes: &mut bytes };
     let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 16, guarded));
     let mut reading = Reading { filters: Filters::new(), seen: false, fault: None, bytes: Vec::new() };
     let read = json.deserialize_map(Top(&mut reading)).and_then(|()| json.end());
+    drop(json);
     let filters = reading.filters.len();
     match read {
         Ok(()) if !reading.seen => Err(ReadError::NoFilters),
@@ -120,7 +124,7 @@ pub fn read_clks(reader: impl Read) -> Result<Filters, ReadError> {
                 (Some(Fault::Twice), _) => ReadError::Twice { line, column },
                 (Some(Fault::Base64), _) => ReadError::Base64 { line, column, index: filters },
                 (Some(Fault::Filter(error)), _) => ReadError::Filter { line, column, error },
-                (None, serde_json::error::Category::Eof) => ReadError::Truncated { line, column, filters },
+                (None, serde_json::error::Category::Eof) => ReadError::Truncated { line, column, bytes, filters },
                 (None, serde_json::error::Category::Io) => match error.io_error_kind() {
                     Some(io::ErrorKind::FileTooLarge) => ReadError::Stretch { filters },
                     kind => ReadError::Io { filters, kind: kind.unwrap_or(io::ErrorKind::Other) },
@@ -132,14 +136,17 @@ pub fn read_clks(reader: impl Read) -> Result<Filters, ReadError> {
 }
 
 /// Ends the reading of a text that has no quotation mark for too long.
-struct Guard<R> {
+struct Guard<'b, R> {
     inner: R,
     stretch: usize,
+    /// Bytes read in all.
+    bytes: &'b mut u64,
 }
 
-impl<R: Read> Read for Guard<R> {
+impl<R: Read> Read for Guard<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
+        *self.bytes += read as u64;
         self.stretch = match buffer.iter().take(read).rev().position(|byte| *byte == b'"') {
             Some(after) => after,
             None => self.stretch + read,

@@ -154,3 +154,28 @@ fn what_cannot_be_compared_is_refused() {
         assert_eq!(Threshold::new(wrong), Err(CompareError::Threshold));
     }
 }
+
+#[test]
+fn ends_that_are_set_aside_meet_nobody_and_shift_no_index() {
+    let mut made = [Filters::new(), Filters::new()];
+    for side in &mut made {
+        for row in [[0; 4], [1, 2, 3, 4], [255; 4], [1, 2, 3, 5]] {
+            side.push(&row).unwrap();
+        }
+    }
+    let [mut a, b] = made;
+    let met = |a: &Filters| -> Vec<(u32, u32)> {
+        let pairs = compare(a, &b, Threshold::new(0.2).unwrap(), &options(Kernel::best(), 1), &|_, _| {}).unwrap();
+        let mut pairs: Vec<_> = pairs.iter().map(|pair| (pair.a, pair.b)).collect();
+        pairs.sort_unstable();
+        pairs
+    };
+    assert!(met(&a).contains(&(2, 2)));
+    a.set_ends_aside();
+    assert_eq!(met(&a), [(1, 1), (1, 2), (1, 3), (3, 1), (3, 2), (3, 3)]);
+    assert_eq!((a.zeros().collect::<Vec<_>>(), a.ones().collect::<Vec<_>>()), (vec![0], vec![2]));
+    let mut only_ends = Filters::new();
+    only_ends.push(&[0; 4]).unwrap();
+    only_ends.set_ends_aside();
+    assert_eq!(met(&only_ends), []);
+}

@@ -51,8 +51,35 @@ fn every_truncation_is_told() {
     assert_eq!(read(whole), Ok((2, 24)));
     for end in 0..whole.len() {
         let read = read(whole.get(..end).unwrap());
-        assert!(matches!(read, Err(ReadError::Truncated { line: 0 | 1, .. })), "{end}: {read:?}");
+        assert!(matches!(read, Err(ReadError::Truncated { line: 0 | 1, bytes, .. }) if bytes == end as u64), "{end}: {read:?}");
     }
+}
+
+/// A file of `left` bytes, made as it is read: filters of 16 bytes, cut off wherever it ends.
+struct Generated {
+    left: usize,
+    next: Vec<u8>,
+}
+
+impl Read for Generated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.next.is_empty() {
+            self.next = b", \"AQIDBAUGBwgJCgsMDQ4PEA==\"".to_vec();
+        }
+        let length = self.next.len().min(buffer.len()).min(self.left);
+        self.next.drain(..length).zip(buffer).for_each(|(from, to)| *to = from);
+        self.left -= length;
+        Ok(length)
+    }
+}
+
+#[test]
+fn a_long_file_that_is_cut_off_is_refused_with_its_place() {
+    const BYTES: usize = 16 << 20;
+    let head = b"{\"clks\": [\"AQIDBAUGBwgJCgsMDQ4PEA==\"".to_vec();
+    let filters = 1 + (BYTES - head.len()) / 28;
+    let read = read_clks(Generated { left: BYTES, next: head });
+    assert_eq!(read, Err(ReadError::Truncated { line: 1, column: BYTES, bytes: BYTES as u64, filters }));
 }
 
 /// `head`, then `fill` for ever; counts what was taken.
