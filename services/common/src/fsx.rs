@@ -58,7 +58,15 @@ pub enum FileError {
 /// # Errors
 /// The system's error; the old file is then untouched and no temporary file is left.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, 0o600)
+    write_atomic_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`write_atomic`], for what is too long to be held: `write` is given the file and may write as it goes.
+///
+/// # Errors
+/// What `write` returns, or the system's error; the old file is then untouched and no temporary file is left.
+pub fn write_atomic_with<T, E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<T, E>) -> Result<T, E> {
+    replace(path, 0o600, write)
 }
 
 /// As [`write_atomic`], mode 0644: for what others are meant to read, such as certificates.
@@ -66,7 +74,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`write_atomic`].
 pub fn write_atomic_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, 0o644)
+    replace(path, 0o644, |file| file.write_all(bytes))
 }
 
 /// Creates `path` and its parents, mode 0700 for those that are new.
@@ -142,7 +150,7 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn replace<T, E: From<io::Error>>(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> Result<T, E>) -> Result<T, E> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
@@ -160,12 +168,13 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = mode;
     let mut file = options.open(&temporary.path)?;
-    file.write_all(bytes)?;
+    let written = write(&mut file)?;
     file.sync_all()?;
     drop(file);
     std::fs::rename(&temporary.path, path)?;
     temporary.keep = true;
-    sync_dir(dir)
+    sync_dir(dir)?;
+    Ok(written)
 }
 
 /// Removes the file it names unless it was renamed into place.
@@ -246,6 +255,20 @@ mod tests {
         assert!(write_atomic(&path, b"new").is_err());
         assert_eq!(names(dir.path()), ["state"]);
         assert_eq!(names(&path), ["inside"]);
+    }
+
+    #[test]
+    fn what_fails_half_way_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        write_atomic_with(&path, |file| file.write_all(b"first")).unwrap();
+        let failed: io::Result<()> = write_atomic_with(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::ErrorKind::InvalidData.into())
+        });
+        assert_eq!(failed.map_err(|e| e.kind()), Err(io::ErrorKind::InvalidData));
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(dir.path()), ["state"]);
     }
 
     #[cfg(target_os = "linux")]
