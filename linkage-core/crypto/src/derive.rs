@@ -5,12 +5,16 @@
 //! [`RunKey::entry_keys`], which depends on the run, so that tokens and bits of two runs cannot be
 //! compared (what two runs still have in common: docs/threat-model.md, broker).
 
+use std::mem::ManuallyDrop;
+use std::sync::LazyLock;
+
 use aes::Aes128Enc;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
+use crate::mac::{Keyed, MessageBlock, erase, one_block};
 use crate::oprf::OprfOutput;
-use crate::secret::{Keyed, drawn_at_random, hkdf32, redacted, secret_bytes};
+use crate::secret::{drawn_at_random, hkdf32, redacted, secret_bytes};
 use crate::{AgreementHash, label};
 
 /// One block of the pseudo-random function: 16 bytes, `Block::from([u8; 16])`.
@@ -37,7 +41,7 @@ impl BlockSecret {
     pub fn field_key(&self) -> PrfKey {
         let mut mac = Keyed::new(&self.0).mac(&[label!("field filters")]);
         let key = PrfKey::from_half(&mac, 0);
-        mac.zeroize();
+        erase(&mut mac);
         key
     }
 }
@@ -73,13 +77,30 @@ impl RunKey {
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         Self(Keyed::new(bytes))
     }
+    /// The message x ‖ 0x01 as the one block that it is, given x.
+    #[inline]
+    pub(crate) fn entry_block(secret: &[u8; BlockSecret::LEN]) -> MessageBlock {
+        const PADDED: MessageBlock = {
+            let mut block = one_block(BlockSecret::LEN + 1);
+            block[BlockSecret::LEN] = 1;
+            block
+        };
+        let mut block = PADDED;
+        let (room, _) = block.split_at_mut(BlockSecret::LEN);
+        room.copy_from_slice(secret);
+        block
+    }
+    /// The keyed state, for steps that are taken one by one.
+    pub(crate) fn keyed(&self) -> &Keyed {
+        &self.0
+    }
     /// An entry's token and the key of its stage-2 permutation: the halves of HMAC-SHA256(K_run, x ‖ 0x01).
     pub fn entry_keys(&self, block: &BlockSecret) -> ([u8; 16], PrfKey) {
         let mut mac = self.0.mac(&[block.as_bytes(), &[1]]);
         let mut token = [0; 16];
         token.copy_from_slice(&mac[..16]);
         let key = PrfKey::from_half(&mac, 16);
-        mac.zeroize();
+        erase(&mut mac);
         (token, key)
     }
     /// What the bits of clkhash filters are moved or mixed by in this run, one key for all of them:
@@ -107,13 +128,13 @@ pub enum HashKeyKind {
 }
 
 /// AES-128 as a pseudo-random function on 16-byte blocks (FIPS 197; hardware instructions where there are any).
-pub struct PrfKey(Aes128Enc);
+pub struct PrfKey(ManuallyDrop<Aes128Enc>);
 redacted!(PrfKey);
 
 impl PrfKey {
     /// Takes 16 secret bytes.
     pub fn from_bytes(bytes: &[u8; 16]) -> Self {
-        Self(Aes128Enc::new(&(*bytes).into()))
+        Self(ManuallyDrop::new(Aes128Enc::new(&(*bytes).into())))
     }
     /// The function at one block.
     pub fn prf(&self, block: &[u8; 16]) -> [u8; 16] {
@@ -126,9 +147,34 @@ impl PrfKey {
         self.0.encrypt_blocks(blocks);
     }
 
-    fn from_half(mac: &[u8; 32], at: usize) -> Self {
-        let mut half = Zeroizing::new([0; 16]);
+    /// The function at every block of `asked`, to `drawn`, which is as long.
+    #[inline]
+    pub(crate) fn prf_blocks_to(&self, asked: &[Block], drawn: &mut [Block]) {
+        let as_long = self.0.encrypt_blocks_b2b(asked, drawn);
+        debug_assert!(as_long.is_ok());
+    }
+    /// Takes the place of the key that was here, whose round keys are overwritten, by the second half of a MAC.
+    #[inline]
+    pub(crate) fn renew(&mut self, mac: &[u8; 32]) {
+        let [_, half] = mac.as_chunks::<16>().0 else { return };
+        self.0 = ManuallyDrop::new(Aes128Enc::new(half.into()));
+    }
+    #[inline]
+    pub(crate) fn from_half(mac: &[u8; 32], at: usize) -> Self {
+        let mut half = [0; 16];
         half.copy_from_slice(&mac[at..at + 16]);
-        Self::from_bytes(&half)
+        let key = Self::from_bytes(&half);
+        erase(&mut half);
+        key
+    }
+}
+
+/// The round keys are overwritten by those of a key that is no secret, which is one copy; the cipher's own erasure
+/// writes byte by byte and takes as long as twenty blocks.
+impl Drop for PrfKey {
+    fn drop(&mut self) {
+        static NO_SECRET: LazyLock<Aes128Enc> = LazyLock::new(|| Aes128Enc::new(&[0; 16].into()));
+        self.0 = ManuallyDrop::new(NO_SECRET.clone());
+        zeroize::optimization_barrier(self);
     }
 }

@@ -7,10 +7,10 @@
 //! permutation changes. [`level_filter`] therefore brings it to one of nine values (docs/adr/0014).
 
 use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroize;
 
 use crate::derive::{Block, PrfKey};
-use crate::secret::redacted;
+pub use crate::permutation::{FilterPermutation, permute_filter};
 
 /// The longest q-gram, in bytes of UTF-8.
 pub const MAX_GRAM_LEN: usize = 13;
@@ -72,6 +72,9 @@ pub enum FieldError {
     /// The bytes are not whole filters of the size.
     #[error("longueur de filtre inattendue")]
     FilterLength,
+    /// The bytes are not whole entries, or not as many in as out.
+    #[error("longueur d'entrées inattendue")]
+    EntryLength,
     /// The bytes are not whole slots, or more than [`MAX_SLOTS`].
     #[error("longueur de cases inattendue")]
     SlotLength,
@@ -275,126 +278,15 @@ pub fn permute_payload(key: &PrfKey, filter_bits: usize, slots_at: usize, payloa
     remap_slots(key, slots)
 }
 
-/// Permutes one filter with a key's permutation. For several filters of one entry make a [`FilterPermutation`] once.
-pub fn permute_filter(key: &PrfKey, filter: &mut [u8]) -> Result<(), FieldError> {
-    FilterPermutation::new(key, filter.len() * 8)?.permute_filter(filter)
-}
-
-/// The keyed butterfly network of one entry, its mask bits ready for 64-bit words.
-///
-/// Stage s = 0..log2(bits) has distance d = bits >> (s + 1): the pairs (i, i + d) with (i & d) == 0, in rising i, are
-/// swapped when the next mask bit is 1. Mask bits are those of AES(\[3, counter u32 LE, zeros\]), counter = 0, 1, ...,
-/// bytes in order, least significant bit first.
-///
-/// Distances of 64 and more swap between two words under 64 mask bits; smaller ones swap inside a word under 32 mask
-/// bits, spread once to the places that they rule.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct FilterPermutation {
-    /// 64-bit words of a filter: 1, 2, 4 or 8.
-    #[zeroize(skip)]
-    words: usize,
-    /// Stages with d >= 64, `words / 2` masks each, then six stages of `words` masks each.
-    masks: [u64; MAX_MASKS],
-}
-redacted!(FilterPermutation);
-
-const MAX_WORDS: usize = 8;
-const MAX_MASKS: usize = 3 * MAX_WORDS / 2 + 6 * MAX_WORDS;
-/// 9 stages of 256 bits, for 512 bits.
-const MAX_MASK_BLOCKS: usize = 9 * 256 / 128;
-
-impl FilterPermutation {
-    /// Draws the masks for filters of 64, 128, 256 or 512 bits.
-    pub fn new(key: &PrfKey, filter_bits: usize) -> Result<Self, FieldError> {
-        let size = FilterSize::new(filter_bits)?;
-        let words = filter_bits / 64;
-        let mut blocks = [Block::default(); MAX_MASK_BLOCKS];
-        for (block, counter) in blocks.iter_mut().zip(0u32..) {
-            let [a, b, c, d] = counter.to_le_bytes();
-            *block = Block::from([3, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        }
-        let drawn = (size.log2 * filter_bits / 2).div_ceil(128);
-        key.prf_blocks(blocks.get_mut(..drawn).unwrap_or_default());
-
-        // Every stage takes 64 or 32 bits at a time and the wide stages come first, so reads stay aligned.
-        let mut bits = blocks.iter().flat_map(|block| block.as_chunks::<4>().0).map(|half| u32::from_le_bytes(*half));
-        let mut next = || u64::from(bits.next().unwrap_or_default());
-        let mut permutation = Self { words, masks: [0; MAX_MASKS] };
-        let wide = words.ilog2() as usize * (words / 2);
-        let (wide_masks, narrow_masks) = permutation.masks.split_at_mut(wide);
-        for mask in wide_masks {
-            *mask = next() | next() << 32;
-        }
-        for (stage, masks) in narrow_masks.chunks_mut(words).take(6).enumerate() {
-            for mask in masks {
-                *mask = spread(next(), 32 >> stage);
-            }
-        }
-        for block in &mut blocks {
-            block.zeroize();
-        }
-        Ok(permutation)
-    }
-
-    /// Permutes one filter of the size that the permutation was made for, in place.
-    pub fn permute_filter(&self, filter: &mut [u8]) -> Result<(), FieldError> {
-        if filter.len() != self.words * 8 {
-            return Err(FieldError::FilterLength);
-        }
-        let mut room = [0u64; MAX_WORDS];
-        let words = room.get_mut(..self.words).unwrap_or_default();
-        for (word, bytes) in words.iter_mut().zip(filter.as_chunks::<8>().0) {
-            *word = u64::from_le_bytes(*bytes);
-        }
-        let mut masks = self.masks.iter();
-        let mut distance = self.words / 2;
-        while distance > 0 {
-            for pair in words.chunks_exact_mut(2 * distance) {
-                let (low, high) = pair.split_at_mut(distance);
-                for ((a, b), mask) in low.iter_mut().zip(high).zip(&mut masks) {
-                    let swapped = (*a ^ *b) & mask;
-                    *a ^= swapped;
-                    *b ^= swapped;
-                }
-            }
-            distance /= 2;
-        }
-        for stage in 0..6 {
-            let shift = 32 >> stage;
-            for (word, mask) in words.iter_mut().zip(&mut masks) {
-                let swapped = (*word ^ *word >> shift) & mask;
-                *word ^= swapped | swapped << shift;
-            }
-        }
-        for (word, bytes) in words.iter().zip(filter.as_chunks_mut::<8>().0) {
-            *bytes = word.to_le_bytes();
-        }
-        Ok(())
-    }
-}
-
-/// Moves the low 32 bits to the places i with (i & distance) == 0, in order; the other places become 0.
-fn spread(bits: u64, distance: u32) -> u64 {
-    // Each step opens a gap of `step` zeros after every `step` bits.
-    const STEPS: [(u32, u64); 5] = [
-        (16, 0x0000_ffff_0000_ffff),
-        (8, 0x00ff_00ff_00ff_00ff),
-        (4, 0x0f0f_0f0f_0f0f_0f0f),
-        (2, 0x3333_3333_3333_3333),
-        (1, 0x5555_5555_5555_5555),
-    ];
-    STEPS.iter().take_while(|(step, _)| *step >= distance).fold(bits, |x, (step, places)| (x | x << step) & places)
-}
-
 /// A filter size that the profile allows.
 #[derive(Clone, Copy)]
-struct FilterSize {
+pub(crate) struct FilterSize {
     mask: u16,
     log2: usize,
 }
 
 impl FilterSize {
-    fn new(filter_bits: usize) -> Result<Self, FieldError> {
+    pub(crate) fn new(filter_bits: usize) -> Result<Self, FieldError> {
         match filter_bits {
             64 => Ok(Self { mask: 63, log2: 6 }),
             128 => Ok(Self { mask: 127, log2: 7 }),
@@ -428,10 +320,10 @@ fn slot_block(domain: u8, value: u64) -> Block {
     Block::from([2, domain, a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0])
 }
 
-fn remap_block(index: u8, [low, high]: [u8; 2]) -> Block {
+pub(crate) fn remap_block(index: u8, [low, high]: [u8; 2]) -> Block {
     Block::from([4, index, low, high, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
-fn nonzero(block: &Block) -> u16 {
+pub(crate) fn nonzero(block: &Block) -> u16 {
     u16::from_le_bytes([block[0], block[1]]).max(1)
 }

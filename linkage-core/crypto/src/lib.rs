@@ -5,6 +5,7 @@
 //! | [`oprf`] | ristretto255-SHA512, modes OPRF and VOPRF, batched | RFC 9497, RFC 9380, RFC 9496 |
 //! | [`mod@derive`] | block secrets, run keys, entry keys | HMAC (RFC 2104), HKDF (RFC 5869) |
 //! | [`fields`] | q-gram positions, levelled filters, slots, stage-2 permutation | this project |
+//! | [`entries`] | stage 2 of a record's entries at once | this project |
 //! | [`group`] | the group key, from a contribution of every partner | RFC 9180, RFC 8032 |
 //! | [`seal`] | sealing to a recipient's key | RFC 9180, base mode |
 //! | [`signing`] | Ed25519 keys and strict verification | RFC 8032 |
@@ -20,9 +21,12 @@
 //! parameter. Error messages are in French, since operators read them; none repeats an input or a key.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod mac;
+mod permutation;
 mod secret;
 
 pub mod derive;
+pub mod entries;
 pub mod fields;
 pub mod group;
 pub mod keyfile;

@@ -1,10 +1,6 @@
-//! Secrets of a fixed length: zeroised on drop, silent in `Debug`, compared in constant time; and keyed HMAC states.
-//!
-//! A keyed HMAC-SHA256 state costs two compressions to prepare; it is prepared once and cloned for each message.
+//! Secrets of a fixed length: zeroised on drop, silent in `Debug`, compared in constant time; and HKDF.
 
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use zeroize::Zeroize;
 
 /// Declares a newtype over `[u8; LEN]` that holds a secret.
 macro_rules! secret_bytes {
@@ -60,32 +56,6 @@ macro_rules! redacted {
     };
 }
 pub(crate) use {drawn_at_random, redacted, secret_bytes};
-
-/// A keyed HMAC-SHA256 state, erased on drop (feature `zeroize` of `hmac` and `sha2`).
-#[derive(Clone)]
-pub(crate) struct Keyed(Hmac<Sha256>);
-
-impl Keyed {
-    /// Prepares the state for a key of at most 64 bytes; HMAC itself pads shorter ones with zeros.
-    pub(crate) fn new<const LEN: usize>(key: &[u8; LEN]) -> Self {
-        const { assert!(LEN <= 64) };
-        let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
-        for (to, from) in block.iter_mut().zip(key) {
-            *to = *from;
-        }
-        let state = Hmac::new(&block);
-        block.zeroize();
-        Self(state)
-    }
-    /// HMAC-SHA256 of the parts, one after the other.
-    pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut state = self.0.clone();
-        for part in parts {
-            state.update(part);
-        }
-        state.finalize().into_bytes().into()
-    }
-}
 
 /// HKDF-SHA256 (RFC 5869) of one output block. The info's parts are taken one after the other.
 pub(crate) fn hkdf32(salt: &[u8; 32], ikm: &[u8], info: &[&[u8]]) -> [u8; 32] {

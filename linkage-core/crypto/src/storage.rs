@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::keyfile::{self, KeyFileError};
 use crate::label;
-use crate::secret::{Keyed, redacted};
+use crate::mac::Keyed;
+use crate::secret::redacted;
 
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 5;

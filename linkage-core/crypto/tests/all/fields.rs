@@ -1,6 +1,7 @@
 //! The word-level permutation against the definition bit by bit, batched evaluation against single, levelling, refusals.
 
-use linkage_crypto::derive::PrfKey;
+use linkage_crypto::derive::{BlockSecret, PrfKey, RunKey};
+use linkage_crypto::entries::{EntryBlinder, PayloadShape};
 use linkage_crypto::fields::*;
 use proptest::prelude::*;
 
@@ -125,6 +126,52 @@ proptest! {
         permute_payload(&key, SIZES[size], slots_at, &mut payload).unwrap();
         prop_assert_eq!(payload, expected);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn entries_together_or_one_by_one(run: [u8; 32], size in 0..4usize, filters in 0..4usize, slot_count in 0..30usize,
+                                      count in 0..11usize, fill: u8) {
+        let run = RunKey::from_bytes(&run);
+        let slots_at = filters * SIZES[size] / 8;
+        let shape = PayloadShape { filter_bits: SIZES[size], slots_at, len: slots_at + 2 * slot_count };
+        let mut blinder = EntryBlinder::new(&run, shape).unwrap();
+        // Twice with other entries: nothing of the first ones may remain in the second.
+        for round in 1..3u8 {
+            let archived: Vec<u8> =
+                (0..count * (32 + shape.len)).map(|i| (i as u8).wrapping_mul(fill).wrapping_mul(round) & 0xf7).collect();
+            let mut expected = Vec::new();
+            for entry in archived.chunks_exact(32 + shape.len) {
+                let (token, key) = run.entry_keys(&BlockSecret::from_bytes(entry[..32].try_into().unwrap()));
+                let mut payload = entry[32..].to_vec();
+                permute_payload(&key, SIZES[size], slots_at, &mut payload).unwrap();
+                expected.extend_from_slice(&token);
+                expected.extend(payload);
+            }
+            let mut out = vec![0; expected.len()];
+            blinder.blind(&archived, &mut out).unwrap();
+            prop_assert_eq!(out, expected);
+        }
+    }
+}
+
+#[test]
+fn entries_of_another_shape_are_refused() {
+    let run = RunKey::from_bytes(&[1; 32]);
+    let new = |filter_bits, slots_at, len| EntryBlinder::new(&run, PayloadShape { filter_bits, slots_at, len }).map(drop);
+    assert_eq!(new(96, 12, 12), Err(FieldError::FilterBits));
+    assert_eq!(new(128, 24, 24), Err(FieldError::FilterLength));
+    assert_eq!(new(128, 32, 16), Err(FieldError::FilterLength));
+    assert_eq!(new(128, 16, 19), Err(FieldError::SlotLength));
+    assert_eq!(new(128, 16, 16 + 514), Err(FieldError::SlotLength));
+    assert_eq!(new(128, 16, 16 + 512), Ok(()));
+    let mut blinder = EntryBlinder::new(&run, PayloadShape { filter_bits: 64, slots_at: 8, len: 10 }).unwrap();
+    for (archived, out) in [(41, 26), (42, 25), (84, 26), (42, 52), (0, 26)] {
+        assert_eq!(blinder.blind(&vec![0; archived], &mut vec![0; out]), Err(FieldError::EntryLength));
+    }
+    assert_eq!(blinder.blind(&[0; 84], &mut [0; 52]), Ok(()));
 }
 
 fn ones(filter: &[u8]) -> u32 {
