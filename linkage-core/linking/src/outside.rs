@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use linkage_agreement::{Agreement, AnnexPlaces};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use clk::clk_pairs;
 pub use keys::{KeyMeeting, key_pairs};
@@ -240,7 +240,7 @@ fn by_filter(pair: &OutsidePair, rivals: &rivals::Rivals, weights: &Weights, ter
 }
 
 /// What came of the pairs of two parties outside the blocks; of one party with itself where both numbers are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OutsideCounts {
     /// The parties' numbers.
     pub parties: [usize; 2],

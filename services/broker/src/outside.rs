@@ -94,3 +94,135 @@ fn fault(error: &OutsideError) -> ServiceError {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use linkage_agreement::defaults::{Members, Term};
+    use linkage_agreement::model::{Analyst, ClkEncoding, Custodian, HashKeyEncoding, Identity, IdentityField, Party, Role};
+    use linkage_agreement::{FieldKind, Handle};
+    use linkage_linking::{Held, LevelFrequencies};
+
+    use super::*;
+    use crate::pipeline::{Linked, Uploads, cluster_run, compare};
+
+    const CLK: usize = 16;
+
+    /// caf delivers names, ccas filters, siao keys.
+    fn agreement() -> Agreement {
+        let party = |id: &str, profile| Party {
+            id: id.parse().unwrap(),
+            name: id.to_owned(),
+            dpo_contact: String::new(),
+            certificate_identity: String::new(),
+            signing_key: String::new(),
+            sealing_key: String::new(),
+            duplicate_free: true,
+            max_records: 100,
+            profile,
+        };
+        let none = String::new;
+        let members = Members {
+            party: vec![party("caf", None), party("ccas", Some(PartyProfile::Clk)), party("siao", Some(PartyProfile::HashKeys))],
+            broker: Role { name: none(), dpo_contact: none(), certificate_identity: none(), signing_key: none() },
+            custodian: Custodian {
+                name: none(),
+                dpo_contact: none(),
+                certificate_identity: none(),
+                signing_key: none(),
+                oprf_public_key: none(),
+            },
+            analyst: Vec::<Analyst>::new(),
+        };
+        let fields = [(FieldKind::BirthName, "nom_naissance"), (FieldKind::BirthDate, "date_naissance")];
+        let identity = Identity { field: fields.map(|(kind, column)| IdentityField::new(kind, column)).to_vec() };
+        let day = "2024-01-01".parse().unwrap();
+        let term = Term { start: day, end: day, first_period: "2024-01".parse().unwrap() };
+        let mut agreement = Agreement::for_trial("essai".parse().unwrap(), members, identity, Vec::new(), term).unwrap();
+        agreement.encoding.clk = Some(ClkEncoding {
+            schema_sha256: none(),
+            bits: 8 * CLK as u32,
+            threshold_permille: 800,
+            margin_permille: 30,
+            diffusion: 0,
+            risk_accepted: true,
+        });
+        agreement.encoding.hash_keys = Some(HashKeyEncoding { keyed: false, risk_accepted: true });
+        agreement
+    }
+
+    /// A record of `party` with a handle, entries that meet nobody, and an annex: a filter and a key, 0 for none.
+    fn record(agreement: &Agreement, party: &PartyId, handle: u8, filter: u8, key: u8) -> Vec<u8> {
+        let (layout, shape) = (agreement.layout(), agreement.shape(party));
+        let mut record = vec![handle; 16];
+        record.extend([0; 4]);
+        for entry in 0..shape.entries {
+            record.extend([handle; 8]);
+            record.extend((entry as u64).to_le_bytes());
+            record.extend(vec![0; layout.payload_len]);
+        }
+        record.extend([filter; CLK]);
+        record.extend([[key; 32], [key; 32]].concat());
+        assert_eq!(record.len(), shape.record_len(&layout));
+        record
+    }
+
+    fn link(agreement: &Agreement, uploads: &[(&str, &[[u8; 3]])]) -> Linked {
+        let parties: Vec<(PartyId, Vec<u32>)> =
+            uploads.iter().map(|(party, records)| (party.parse().unwrap(), vec![records.len() as u32])).collect();
+        let batches: Vec<Bytes> = uploads
+            .iter()
+            .zip(&parties)
+            .map(|((_, records), (party, _))| {
+                records.iter().flat_map(|&[handle, filter, key]| record(agreement, party, handle, filter, key)).collect()
+            })
+            .collect();
+        let source = Uploads::new(agreement, &parties, |number| Ok(batches[number].clone()));
+        let compared = compare(agreement, &source, &Held::default(), u64::MAX).unwrap();
+        let levels = serde_json::to_vec(&LevelFrequencies::new(&agreement.layout())).unwrap();
+        let parties: Vec<_> = parties.into_iter().map(|(party, _)| (party, levels.clone())).collect();
+        cluster_run(agreement, &parties, &compared, &[]).unwrap()
+    }
+
+    #[test]
+    fn parties_of_all_profiles_are_linked_in_one_run() {
+        let agreement = agreement();
+        // Person 1 at all three, person 2 by her filter only, person 3 by his key only; 4 has nothing to be met by.
+        let linked = link(
+            &agreement,
+            &[
+                ("caf", &[[1, 0x0f, 7], [2, 0x33, 8], [3, 0x55, 9], [4, 0, 0]]),
+                ("ccas", &[[11, 0x0f, 0], [12, 0x33, 0], [14, 0, 0]]),
+                ("siao", &[[21, 0, 7], [23, 0, 9], [24, 0, 0]]),
+            ],
+        );
+        let groups: Vec<Vec<u8>> = linked.clusters.iter().map(|c| c.iter().map(|m| m.handle.0[0]).collect()).collect();
+        assert_eq!(groups, [vec![1, 11, 21], vec![2, 12], vec![3, 23]]);
+        let members = || linked.clusters.iter().flatten();
+        assert!(members().all(|m| m.match_class == 2 && m.probability < 9_950 && m.handle != Handle::default()));
+        let report = linked.outside.unwrap();
+        assert_eq!(report.profiles.keys().map(PartyId::as_str).collect::<Vec<_>>(), ["ccas", "siao"]);
+        let counts: Vec<_> = report.pairs.iter().map(|c| (c.parties, c.met, c.linked, c.open)).collect();
+        assert_eq!(counts, [([0, 1], 2, 2, 0), ([0, 2], 2, 2, 0)]);
+        assert_eq!(report.risk, Risk { clk_others_reidentified: Some([0.58, 1.0]), keys_read_back_in_10_s: Some(0.827) });
+        assert!(report.risk_accepted && linked.report.linked_pairs == 5);
+    }
+
+    #[test]
+    fn namesakes_are_left_open_and_said_to_be() {
+        let agreement = agreement();
+        let linked = link(&agreement, &[("caf", &[[1, 0x0f, 0], [2, 0x0f, 0]]), ("ccas", &[[11, 0x0f, 0]]), ("siao", &[])]);
+        assert_eq!(linked.clusters, Vec::<Vec<crate::pipeline::Member>>::new());
+        assert_eq!(linked.report.abstained, [(linkage_linking::Reason::OutsideRival, 2)].into());
+        assert_eq!(linked.outside.unwrap().pairs[0].open, 2);
+    }
+
+    #[test]
+    fn a_run_of_names_alone_has_no_such_report() {
+        let mut agreement = agreement();
+        agreement.party.truncate(1);
+        (agreement.encoding.clk, agreement.encoding.hash_keys) = (None, None);
+        let records = Records::new(&agreement.layout(), &[]).unwrap();
+        assert!(Outside::of(&agreement, &records, &Dispositions::default()).unwrap().is_none());
+    }
+}
