@@ -260,7 +260,8 @@ impl Record {
             group.sort_by(|x, y| plan.id(x.pass).cmp(plan.id(y.pass)).then_with(|| self.parts(x).cmp(self.parts(y))));
         }
         for made in group.drain(..) {
-            let same = |known: &Made| self.parts(known) == self.parts(&made) && plan.id(known.pass) == plan.id(made.pass);
+            let named = |made: &Made| plan.passes.get(made.pass).map(|p| p.named);
+            let same = |known: &Made| named(known) == named(&made) && self.parts(known) == self.parts(&made);
             if self.made.len() < max && !self.made.iter().any(same) {
                 self.made.push(made);
             }

@@ -95,6 +95,10 @@ impl BlockInputs {
         let starts = std::iter::once(&0).chain(&self.records);
         self.records.iter().zip(starts).map(|(end, start)| end - start)
     }
+    /// Adds a record that has none.
+    pub fn skip(&mut self) {
+        self.records.push(self.ends.len());
+    }
     /// Makes room for other records.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -172,7 +176,7 @@ impl KeyMaker {
         for made in &self.record.made {
             inputs.push(self.plan.id(made.pass), self.record.parts(made));
         }
-        inputs.records.push(inputs.ends.len());
+        inputs.skip();
     }
 
     pub(crate) fn scored(&mut self, identity: &Identity) -> Vec<ScoredKey> {

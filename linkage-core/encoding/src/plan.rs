@@ -27,6 +27,8 @@ pub(crate) struct Plan {
 /// A pass made ready.
 pub(crate) struct Planned {
     pub(crate) id: Arc<str>,
+    /// The first pass of that name.
+    pub(crate) named: usize,
     pub(crate) names: Names,
     pub(crate) date: DatePart,
     /// Index of its further part in [`Plan::extras`].
@@ -118,6 +120,7 @@ impl Plan {
             let extra = pass.extra.map(|extra| index_of(&mut plan.extras, extra));
             plan.passes.push(Planned {
                 id: pass.id.as_str().into(),
+                named: set.pass.iter().position(|p| p.id == pass.id).unwrap_or(index),
                 names,
                 date: pass.date,
                 extra,

@@ -51,12 +51,7 @@ pub fn encode_record<R: CryptoRng + ?Sized>(
     rng: &mut R,
 ) -> Result<StageOneRecord, EncodeError> {
     let prepared = Prepared::new(layout, identity)?;
-    let mut secrets: Vec<BlockSecret> =
-        real.iter().take(layout.tokens_per_record).map(|secret| BlockSecret::from_bytes(secret.as_bytes())).collect();
-    while secrets.len() < layout.tokens_per_record {
-        secrets.push(BlockSecret::generate(rng));
-    }
-    shuffle(&mut secrets, rng);
+    let secrets = padded(layout, real, rng);
     let mut entries = Vec::with_capacity(secrets.len());
     for secret in secrets {
         let mut payload = vec![0; layout.payload_len];
@@ -64,6 +59,40 @@ pub fn encode_record<R: CryptoRng + ?Sized>(
         entries.push(StageOneEntry { secret, payload });
     }
     Ok(StageOneRecord { header: prepared.header(), entries })
+}
+
+/// Encodes a record as [`encode_record`] does and adds its entries to `out`, secret (32 bytes) and payload of each one
+/// after the other; gives the header. For many records: nothing is allocated but room in `out`.
+///
+/// # Errors
+/// [`EncodeError`] when identity and layout do not belong together.
+pub fn write_record<R: CryptoRng + ?Sized>(
+    layout: &Layout,
+    identity: &Identity,
+    real: &[BlockSecret],
+    rng: &mut R,
+    out: &mut Vec<u8>,
+) -> Result<u32, EncodeError> {
+    let prepared = Prepared::new(layout, identity)?;
+    out.reserve_exact(layout.tokens_per_record * (BlockSecret::LEN + layout.payload_len));
+    for secret in padded(layout, real, rng) {
+        out.extend_from_slice(secret.as_bytes());
+        let at = out.len();
+        out.resize(at + layout.payload_len, 0);
+        prepared.encode(layout, &secret, out.get_mut(at..).unwrap_or_default())?;
+    }
+    Ok(prepared.header())
+}
+
+/// The secrets of a record's entries: the real ones as far as there is room, random ones, in random order.
+fn padded<R: CryptoRng + ?Sized>(layout: &Layout, real: &[BlockSecret], rng: &mut R) -> Vec<BlockSecret> {
+    let mut secrets = Vec::with_capacity(layout.tokens_per_record);
+    secrets.extend(real.iter().take(layout.tokens_per_record).map(|secret| BlockSecret::from_bytes(secret.as_bytes())));
+    while secrets.len() < layout.tokens_per_record {
+        secrets.push(BlockSecret::generate(rng));
+    }
+    shuffle(&mut secrets, rng);
+    secrets
 }
 
 /// Encodes a decoy: a real identity in no block at all.

@@ -10,8 +10,8 @@ use zeroize::Zeroize;
 
 use crate::tables::{self, Frequencies, View};
 
-/// Places for kept words: a few megabytes.
-const PLACES: usize = 1 << 13;
+/// Places for kept words: some ten megabytes.
+const PLACES: usize = 1 << 15;
 
 /// A word with its views.
 pub(crate) struct Word {
@@ -23,8 +23,8 @@ pub(crate) struct Word {
 
 #[derive(Clone, Copy, Default)]
 struct Viewed {
-    start: usize,
-    end: usize,
+    start: u16,
+    end: u16,
     frequencies: Frequencies,
     bits: f32,
 }
@@ -38,10 +38,11 @@ impl Word {
         for &view in views {
             let mut text = view.of(word);
             let frequencies = tables::names().frequencies(view, &text).at_least(cap);
-            let start = made.texts.len();
+            // Words are cut to 32 letters when they are read; what a longer one would not hold is an empty text.
+            let start = u16::try_from(made.texts.len()).unwrap_or(u16::MAX);
             made.texts.push_str(&text);
             text.zeroize();
-            let end = made.texts.len();
+            let end = u16::try_from(made.texts.len()).unwrap_or(start);
             made.views[view as usize] = Viewed { start, end, frequencies, bits: tables::names().surprisal(frequencies) };
         }
         made
@@ -53,7 +54,7 @@ impl Word {
     /// The text of a view; empty for one that was not asked for.
     pub(crate) fn text(&self, view: View) -> &str {
         let Viewed { start, end, .. } = self.views[view as usize];
-        self.texts.get(start..end).unwrap_or_default()
+        self.texts.get(usize::from(start)..usize::from(end)).unwrap_or_default()
     }
     /// How frequent the view is among the people of each origin.
     pub(crate) fn frequencies(&self, view: View) -> Frequencies {

@@ -9,6 +9,7 @@
 pub mod annex;
 pub mod archive;
 pub mod attributes;
+mod cache;
 mod ceremony;
 mod clk_delivery;
 pub mod config;

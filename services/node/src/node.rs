@@ -2,10 +2,10 @@
 //!
 //! State files, all sealed: `refs` (keyed digest of a local id -> record reference), `archive/*`, `annex/*`, `deliveries/AAAA-MM`
 //! (who was delivered, with minimised attributes), `names/AAAA-MM` (the file as delivered, until `delete_names`),
-//! `cache` (evaluations under keyed digests, until `delete_names`), `runs/RUN` (seed of an upload), `keys/*`,
+//! `cache/*` (evaluations under keyed digests, until `delete_names`), `runs/RUN` (seed of an upload), `keys/*`,
 //! `dispositions` (pairs settled with other parties, by record reference).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use linkage_common::gate::Gate;
-use linkage_crypto::derive::BlockSecret;
 use linkage_encoding::Identity;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -24,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::annex::Annexes;
 use crate::annex::named::NamedAnnexes;
 use crate::archive::Index;
+use crate::cache::{self, Cache};
 use crate::config::NodeConfig;
 use crate::delivery::{DeliverySummary, Row, read_delivery};
 use crate::error::NodeError;
@@ -31,13 +31,10 @@ use crate::intake::{IntakeError, Mapping, SetAsideReport};
 use crate::oprf::Evaluator;
 use crate::passes;
 use crate::progress::Progress;
-use crate::stage_one::{self, EvaluationCache};
+use crate::stage_one::{self, EncodedChunk};
 use crate::vault::Vault;
 
 const REFS: &str = "refs";
-const CACHE: &str = "cache";
-/// Evaluations kept between two writes of the cache.
-const CACHE_FLUSH: usize = 64 * 1024;
 
 /// A party's node.
 pub struct Node {
@@ -170,7 +167,7 @@ impl Node {
         }
         self.within_limit(&delivery.summary)?;
         let passes = passes::agreed(&agreement.encoding, self.config.pass_set.as_deref())?;
-        let all: Vec<Identity> = delivery.rows.iter().map(|row| row.identity.clone()).collect();
+        let all: Vec<&Identity> = delivery.rows.iter().map(|row| &row.identity).collect();
         passes::fine_enough(&agreement.encoding, &passes, &all)?;
         // The file first: until its records are archived it can be encoded again.
         let file = Zeroizing::new(fs::read(path)?);
@@ -183,7 +180,7 @@ impl Node {
         let mut refs = Refs::load(&self.vault)?;
         let mut index = Index::load(&self.vault)?;
         let mut records = Vec::with_capacity(delivery.rows.len());
-        let mut changed: Vec<(RecordRef, Identity)> = Vec::new();
+        let mut changed: Vec<(RecordRef, &Identity)> = Vec::new();
         let mut contents: HashMap<RecordRef, [u8; 16]> = HashMap::new();
         for row in &delivery.rows {
             let reference = refs.of(&self.vault, &row.local_id);
@@ -192,7 +189,7 @@ impl Node {
             let content = self.vault.digest("content", &delivered);
             if index.records.get(&reference).is_none_or(|known| known.content != content) {
                 contents.insert(reference, content);
-                changed.push((reference, row.identity.clone()));
+                changed.push((reference, &row.identity));
             } else {
                 index.seen(&reference, period);
             }
@@ -205,23 +202,26 @@ impl Node {
         refs.save(&self.vault)?;
 
         evaluator.declare(period, delivery.summary.records).await?;
-        let mut cache = Cache::load(&self.vault)?;
-        let encoded = stage_one::encode(agreement, &passes, &changed, period, evaluator, &mut cache, progress).await?;
-        cache.flush()?;
+        let mut cache = Cache::open(&self.vault)?;
+        let mut decoys: HashSet<RecordRef> = HashSet::new();
+        let mut appended: Vec<RecordRef> = Vec::with_capacity(changed.len());
+        // Segments are written as they come and count once the index names them.
+        let keep = |chunk: EncodedChunk| {
+            decoys.extend(chunk.decoys);
+            appended.extend(chunk.records.iter().map(|record| record.reference));
+            index.append(&self.vault, period, &chunk.records, |r| {
+                (contents.get(r).copied().unwrap_or_default(), decoys.contains(r))
+            })
+        };
+        stage_one::encode(agreement, &passes, &changed, period, evaluator, &mut cache, progress, keep).await?;
         let seed = self.vault.secret("levels", &[period.to_string().as_bytes()]);
-        let identities: Vec<&Identity> = all.iter().collect();
-        let levels = stage_one::level_frequencies(&agreement.layout(), &identities, &seed)?;
+        let levels = stage_one::level_frequencies(&agreement.layout(), &all, &seed)?;
 
-        let decoys: std::collections::HashSet<RecordRef> = encoded.decoys.iter().copied().collect();
-        index.append(&self.vault, period, &encoded.records, |r| {
-            (contents.get(r).copied().unwrap_or_default(), decoys.contains(r))
-        })?;
         let mut summary = delivery.summary;
         if let Some(annexes) = &annexes {
             let rows: HashMap<RecordRef, &Row> =
                 delivery.rows.iter().filter_map(|row| Some((refs.known(&self.vault, &row.local_id)?, row))).collect();
-            let appended = encoded.records.iter().map(|record| record.reference);
-            let remarks = annexes.write(&self.vault, &index, appended, &decoys, &rows, &delivery.identity_columns)?;
+            let remarks = annexes.write(&self.vault, &index, appended.into_iter(), &decoys, &rows, &delivery.identity_columns)?;
             summary.remarks.extend(remarks);
         }
         index.save(&self.vault)?;
@@ -272,8 +272,8 @@ impl Node {
             self.vault.remove(&name)?;
             deleted += 1;
         }
-        if self.vault.has(CACHE) {
-            self.vault.remove(CACHE)?;
+        for name in self.vault.list(cache::FOLDER)? {
+            self.vault.remove(&name)?;
             deleted += 1;
         }
         tracing::info!(files = deleted, "names deleted");
@@ -282,7 +282,7 @@ impl Node {
 
     /// Whether any name is still held.
     pub fn names_held(&self) -> Result<bool, NodeError> {
-        Ok(self.vault.has(CACHE) || !self.vault.list("names")?.is_empty())
+        Ok(!self.vault.list(cache::FOLDER)?.is_empty() || !self.vault.list("names")?.is_empty())
     }
 
     /// The references of local ids, in order, where the node knows them: for the operator who holds the file.
@@ -332,49 +332,6 @@ impl Refs {
         sorted.sort();
         let bytes: Vec<u8> = sorted.into_iter().flat_map(|(digest, reference)| [*digest, reference.0].concat()).collect();
         vault.put(REFS, &bytes)
-    }
-}
-
-/// Evaluations kept across deliveries and across a killed one.
-struct Cache<'v> {
-    vault: &'v Vault,
-    secrets: HashMap<[u8; 16], Zeroizing<[u8; 32]>>,
-    unsaved: usize,
-}
-
-impl<'v> Cache<'v> {
-    fn load(vault: &'v Vault) -> Result<Self, NodeError> {
-        let secrets = pairs::<32>(vault, CACHE)?.into_iter().map(|(digest, secret)| (digest, Zeroizing::new(secret))).collect();
-        Ok(Self { vault, secrets, unsaved: 0 })
-    }
-
-    fn flush(&mut self) -> Result<(), NodeError> {
-        if self.unsaved > 0 {
-            let mut bytes = Zeroizing::new(Vec::with_capacity(self.secrets.len() * 48));
-            for (digest, secret) in &self.secrets {
-                bytes.extend_from_slice(digest);
-                bytes.extend_from_slice(secret.as_slice());
-            }
-            self.vault.put(CACHE, &bytes)?;
-            self.unsaved = 0;
-        }
-        Ok(())
-    }
-}
-
-impl EvaluationCache for Cache<'_> {
-    fn get(&self, input: &[u8]) -> Option<BlockSecret> {
-        self.secrets.get(&self.vault.digest("evaluation", &[input])).map(|secret| BlockSecret::from_bytes(secret))
-    }
-    fn keep(&mut self, inputs: &[Vec<u8>], secrets: &[BlockSecret]) -> Result<(), NodeError> {
-        for (input, secret) in inputs.iter().zip(secrets) {
-            self.secrets.insert(self.vault.digest("evaluation", &[input]), Zeroizing::new(*secret.as_bytes()));
-        }
-        self.unsaved += inputs.len();
-        if self.unsaved >= CACHE_FLUSH { self.flush() } else { Ok(()) }
-    }
-    fn secret(&self, purpose: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-        self.vault.secret(purpose, parts)
     }
 }
 

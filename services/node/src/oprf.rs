@@ -13,12 +13,14 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use crate::error::NodeError;
-use crate::progress::Progress;
 
 /// Inputs of one call: enough to spread its proof's cost, small enough to repeat.
 pub const BATCH: usize = 1024;
-/// Calls under way at a time.
-const CALLS: usize = 4;
+/// Calls under way at a time, at least: blinding, the network and unblinding overlap.
+const LEAST_CALLS: usize = 4;
+
+/// An input of the function; it tells names.
+pub type Input = Zeroizing<Vec<u8>>;
 
 /// Where block secrets come from.
 #[expect(clippy::large_enum_variant, reason = "one exists for a stage")]
@@ -54,38 +56,44 @@ impl Evaluator {
         Ok(())
     }
 
+    /// The key that stands for the custodian's, where there is one.
+    pub(crate) fn shared(&self) -> Option<&SharedKey> {
+        match self {
+            Self::Shared(key) => Some(key),
+            _ => None,
+        }
+    }
+
     /// The block secrets of `inputs`, in order. The custodian sees batch number `n` blinded from `seeds[n]`: who repeats a
-    /// batch with its seed sends the same bytes. `keep` receives each finished batch, so that work done is not lost.
+    /// batch with its seed sends the same bytes. `progress` is told how many are done. All cores work.
     pub async fn evaluate(
         &mut self,
         period: Period,
-        inputs: &[Vec<u8>],
-        seeds: &[Zeroizing<[u8; 32]>],
-        progress: &Progress,
-        mut keep: impl FnMut(usize, &[BlockSecret]) -> Result<(), NodeError>,
+        inputs: Vec<Input>,
+        seeds: Vec<Zeroizing<[u8; 32]>>,
+        progress: impl Fn(usize),
     ) -> Result<Vec<BlockSecret>, NodeError> {
         const { assert!(BATCH <= MAX_BATCH) };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut secrets = Vec::with_capacity(inputs.len());
         match self {
-            Self::Shared(key) => secrets = inputs.par_iter().map(|input| BlockSecret::shared(key, input)).collect(),
+            Self::Shared(key) => secrets.extend(inputs.iter().map(|input| BlockSecret::shared(key, input))),
             Self::Local(server) => {
-                for (round, batches) in inputs.chunks(8 * BATCH).enumerate() {
+                for batches in inputs.chunks(4 * cores * BATCH) {
                     let done: Vec<Vec<BlockSecret>> =
                         batches.par_chunks(BATCH).map(|batch| evaluate_here(server, batch)).collect::<Result<_, _>>()?;
                     secrets.extend(done.into_iter().flatten());
-                    progress.at((round * 8 * BATCH + batches.len()) as u64, inputs.len() as u64);
+                    progress(secrets.len());
                 }
             }
             Self::Custodian { client, key, agreement } => {
-                let calls = inputs
-                    .chunks(BATCH)
-                    .zip(seeds)
-                    .map(|(batch, seed)| ask(client.clone(), *key, agreement.clone(), period, batch.to_vec(), seed.clone()));
-                let mut answers = stream::iter(calls).buffered(CALLS);
+                let mut inputs = inputs.into_iter();
+                let batches = seeds.into_iter().map(|seed| (inputs.by_ref().take(BATCH).collect(), seed));
+                let calls = batches.map(|(batch, seed)| ask(client.clone(), *key, agreement.clone(), period, batch, seed));
+                let mut answers = stream::iter(calls).buffered(LEAST_CALLS.max(2 * cores));
                 while let Some(batch) = answers.try_next().await? {
-                    keep(secrets.len(), &batch)?;
                     secrets.extend(batch);
-                    progress.at(secrets.len() as u64, inputs.len() as u64);
+                    progress(secrets.len());
                 }
             }
         }
@@ -93,7 +101,7 @@ impl Evaluator {
     }
 }
 
-fn evaluate_here(server: &ServerKey, batch: &[Vec<u8>]) -> Result<Vec<BlockSecret>, NodeError> {
+fn evaluate_here(server: &ServerKey, batch: &[Input]) -> Result<Vec<BlockSecret>, NodeError> {
     let mut rng = linkage_common::rng();
     let (state, blinded) = Blinder::blind(batch, &mut rng)?;
     let evaluation = server.evaluate(&blinded, &mut rng)?;
@@ -105,7 +113,7 @@ async fn ask(
     key: PublicKey,
     agreement: v1::AgreementRef,
     period: Period,
-    batch: Vec<Vec<u8>>,
+    batch: Vec<Input>,
     seed: Zeroizing<[u8; 32]>,
 ) -> Result<Vec<BlockSecret>, NodeError> {
     let (state, blinded) = blocking(move || Ok(Blinder::blind(&batch, &mut ChaCha20Rng::from_seed(*seed))?)).await?;

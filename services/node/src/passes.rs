@@ -37,12 +37,12 @@ pub(crate) fn agreed(encoding: &Encoding, file: Option<&Path>) -> Result<PassSet
 
 /// Refuses a set from a file that is too coarse for the agreement's size on these identities. Sets that come with the
 /// software were measured with it; a single record measures nothing.
-pub(crate) fn fine_enough(encoding: &Encoding, set: &PassSet, identities: &[Identity]) -> Result<(), NodeError> {
+pub(crate) fn fine_enough(encoding: &Encoding, set: &PassSet, identities: &[&Identity]) -> Result<(), NodeError> {
     if !is_file(encoding) || identities.len() < 2 {
         return Ok(());
     }
     let step = identities.len().div_ceil(MEASURED);
-    let sample: Vec<Identity> = identities.iter().step_by(step).cloned().collect();
+    let sample: Vec<Identity> = identities.iter().step_by(step).map(|identity| (*identity).clone()).collect();
     let (tokens, cap) = (encoding.tokens_per_record as usize, encoding.block_cap as usize);
     let check = check_passes(&sample, set, encoding.expected_records, tokens, cap);
     if check.accepted {

@@ -220,6 +220,7 @@ impl StatusFile {
                 tracing::debug!(error = %ServiceError::from(error), "status file not written");
             }
         })
+        .logged()
     }
 }
 

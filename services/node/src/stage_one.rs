@@ -1,164 +1,191 @@
-//! Stage 1, from identities to archived records: block keys, block secrets, field filters, padding, decoys, and how often
-//! similarity levels occur by chance. The one step that needs names.
+//! Stage 1, from identities to archived records: block keys, block secrets, field filters, padding, decoys. The one step
+//! that needs names.
+//!
+//! Records are taken in an order drawn at random, decoys among them, and go chunk by chunk to whoever keeps them: memory
+//! holds one chunk, and with a custodian the block secrets (module [`secrets`]).
 
-use std::collections::HashMap;
+pub mod levels;
+pub mod secrets;
+
+use std::sync::{Mutex, PoisonError};
 
 use linkage_agreement::{Agreement, Layout, Period, RecordRef};
-use linkage_crypto::derive::BlockSecret;
-use linkage_encoding::fields::Prepared;
-use linkage_encoding::records::{StageOneRecord, encode_decoy, encode_record, shuffle};
-use linkage_encoding::{Identity, PassSet, block_keys};
-use linkage_linking::{Comparer, LevelFrequencies};
+use linkage_crypto::derive::{BlockSecret, SharedKey};
+use linkage_encoding::records::{shuffle, write_record};
+use linkage_encoding::{BlockInputs, Identity, KeyMaker, PassSet};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, Rng, SeedableRng};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::archive::{ArchivedRecord, SECRET_LEN};
+use crate::archive::ArchivedRecord;
 use crate::error::NodeError;
-use crate::oprf::{BATCH, Evaluator};
+use crate::oprf::Evaluator;
 use crate::progress::Progress;
+pub use levels::level_frequencies;
+use secrets::Secrets;
+pub use secrets::{EvaluationCache, Kept, NoCache};
 
 /// The custodian's key lives as long as the agreement; its epoch changes with a key rotation only.
 const EPOCH: u32 = 1;
-/// Identities among which random pairs are drawn.
-const LEVEL_SAMPLE: usize = 20_000;
-/// Random pairs drawn.
-const LEVEL_PAIRS: u64 = 200_000;
+/// Records that leave stage 1 together: whole segments of the archive, some 30 MB.
+const CHUNK: usize = 8192;
+/// Records that one core takes at a time.
+const PIECE: usize = 256;
 
-/// Evaluations kept from earlier deliveries, under keyed digests of their inputs.
-pub trait EvaluationCache {
-    /// The block secret of an input evaluated before.
-    fn get(&self, input: &[u8]) -> Option<BlockSecret>;
-    /// Keeps evaluations that were just made.
-    fn keep(&mut self, inputs: &[Vec<u8>], secrets: &[BlockSecret]) -> Result<(), NodeError>;
-    /// A secret for one purpose. A node killed between asking and keeping asks again with the same bytes, which the
-    /// custodian does not charge twice: order and blinding of requests therefore come from here.
-    fn secret(&self, purpose: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]>;
-}
-
-/// Keeps nothing, and every secret is fresh: for a trial.
-pub struct NoCache;
-
-impl EvaluationCache for NoCache {
-    fn get(&self, _: &[u8]) -> Option<BlockSecret> {
-        None
-    }
-    fn keep(&mut self, _: &[Vec<u8>], _: &[BlockSecret]) -> Result<(), NodeError> {
-        Ok(())
-    }
-    fn secret(&self, _: &str, _: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-        let mut secret = Zeroizing::new([0; 32]);
-        linkage_common::rng().fill_bytes(secret.as_mut_slice());
-        secret
-    }
-}
-
-/// What stage 1 makes of a delivery's new and changed records.
-pub struct Encoded {
+/// What stage 1 makes of some of a delivery's new and changed records.
+pub struct EncodedChunk {
     /// Records, in random order, decoys among them.
     pub records: Vec<ArchivedRecord>,
     /// References of the decoys.
     pub decoys: Vec<RecordRef>,
 }
 
-/// Encodes `identities` and adds the agreement's share of decoys.
+/// Encodes `identities` and adds the agreement's share of decoys; `sink` receives all records, chunk by chunk.
+#[expect(clippy::too_many_arguments, reason = "a delivery, the agreement's terms, where secrets come from and where records go")]
 pub async fn encode(
     agreement: &Agreement,
     passes: &PassSet,
-    identities: &[(RecordRef, Identity)],
+    identities: &[(RecordRef, &Identity)],
     period: Period,
     evaluator: &mut Evaluator,
     cache: &mut impl EvaluationCache,
     progress: &Progress,
-) -> Result<Encoded, NodeError> {
+    mut sink: impl FnMut(EncodedChunk) -> Result<(), NodeError>,
+) -> Result<(), NodeError> {
     let layout = agreement.layout();
-    let tokens = layout.tokens_per_record;
-    let id = agreement.agreement.id.as_str();
-    let inputs_of: Vec<Vec<Vec<u8>>> = identities
-        .par_iter()
-        .map(|(_, identity)| {
-            block_keys(identity, passes, agreement.encoding.expected_records, tokens)
-                .iter()
-                .map(|k| k.oprf_input(id, EPOCH))
-                .collect()
-        })
-        .collect();
-    let secrets = block_secrets(&inputs_of, period, evaluator, cache, &progress.step("oprf")).await?;
-
+    let makers = Makers::new(agreement, passes);
+    let secrets = match evaluator.shared() {
+        Some(_) => None,
+        None => Some(Secrets::evaluate(&makers, identities, period, evaluator, cache, &progress.step("oprf")).await?),
+    };
+    let source = match (evaluator.shared(), &secrets) {
+        (Some(key), _) => Source::Shared(key, &makers),
+        (None, Some(secrets)) => Source::Evaluated(secrets),
+        (None, None) => return Ok(()),
+    };
     let step = progress.step("encode");
-    let mut records: Vec<ArchivedRecord> = identities
-        .par_iter()
-        .zip(&inputs_of)
-        .map(|((reference, identity), inputs)| {
-            let real: Vec<BlockSecret> =
-                inputs.iter().filter_map(|i| secrets.get(i.as_slice())).map(|s| BlockSecret::from_bytes(s.as_bytes())).collect();
-            Ok(archived(*reference, &encode_record(&layout, identity, &real, &mut linkage_common::rng())?))
-        })
-        .collect::<Result<_, NodeError>>()?;
-    let mut rng = linkage_common::rng();
-    let mut decoys = Vec::new();
-    for _ in 0..identities.len() * agreement.encoding.decoys_percent as usize / 100 {
-        let (_, identity) = &identities[(rng.next_u64() % identities.len() as u64) as usize];
-        let reference = random_ref(&mut rng);
-        records.push(archived(reference, &encode_decoy(&layout, identity, &mut rng)?));
-        decoys.push(reference);
+    let order = drawn_order(identities.len(), agreement.encoding.decoys_percent as usize);
+    let mut done = 0;
+    step.at(0, order.len() as u64);
+    for chunk in order.chunks(CHUNK) {
+        let pieces: Vec<EncodedChunk> =
+            chunk.par_chunks(PIECE).map(|piece| encode_piece(&layout, identities, piece, &source)).collect::<Result<_, _>>()?;
+        let mut encoded = EncodedChunk { records: Vec::with_capacity(chunk.len()), decoys: Vec::new() };
+        for piece in pieces {
+            encoded.records.extend(piece.records);
+            encoded.decoys.extend(piece.decoys);
+        }
+        sink(encoded)?;
+        done += chunk.len() as u64;
+        step.at(done, order.len() as u64);
     }
-    shuffle(&mut records, &mut rng);
-    step.at(identities.len() as u64, identities.len() as u64);
-    Ok(Encoded { records, decoys })
+    Ok(())
 }
 
-/// The secret of every distinct input, from the cache or the evaluator.
-async fn block_secrets<'i>(
-    inputs_of: &'i [Vec<Vec<u8>>],
-    period: Period,
-    evaluator: &mut Evaluator,
-    cache: &mut impl EvaluationCache,
-    progress: &Progress,
-) -> Result<HashMap<&'i [u8], BlockSecret>, NodeError> {
-    let mut secrets: HashMap<&[u8], BlockSecret> = HashMap::new();
-    let mut fresh: Vec<&[u8]> = Vec::new();
-    let mut known = std::collections::HashSet::new();
-    for input in inputs_of.iter().flatten() {
-        if !known.insert(input.as_slice()) {
-            continue;
+/// Where a record's block secrets come from.
+enum Source<'s> {
+    /// A key that all parties share.
+    Shared(&'s SharedKey, &'s Makers<'s>),
+    /// The custodian's evaluations.
+    Evaluated(&'s Secrets),
+}
+
+/// A place in the order of the records: which identity, and whether it stands for a decoy.
+#[derive(Clone, Copy)]
+struct Drawn {
+    identity: u32,
+    decoy: bool,
+}
+
+/// All records once and decoys of records drawn at random, in an order that says nothing of the file.
+fn drawn_order(records: usize, decoys_percent: usize) -> Vec<Drawn> {
+    let mut rng = local_rng();
+    let decoys = records * decoys_percent / 100;
+    let mut order: Vec<Drawn> = (0..records as u32).map(|identity| Drawn { identity, decoy: false }).collect();
+    order.extend((0..decoys).map(|_| Drawn { identity: (rng.next_u64() % records as u64) as u32, decoy: true }));
+    shuffle(&mut order, &mut rng);
+    order
+}
+
+fn encode_piece(
+    layout: &Layout,
+    identities: &[(RecordRef, &Identity)],
+    piece: &[Drawn],
+    source: &Source,
+) -> Result<EncodedChunk, NodeError> {
+    let mut rng = local_rng();
+    let real = real_secrets(identities, piece, source);
+    let mut encoded = EncodedChunk { records: Vec::with_capacity(piece.len()), decoys: Vec::new() };
+    for (drawn, real) in piece.iter().zip(&real) {
+        let Some((reference, identity)) = identities.get(drawn.identity as usize) else { continue };
+        let reference = if drawn.decoy { random_ref(&mut rng) } else { *reference };
+        let mut entries = Zeroizing::new(Vec::new());
+        let header = write_record(layout, identity, real, &mut rng, &mut entries)?;
+        if drawn.decoy {
+            encoded.decoys.push(reference);
         }
-        match cache.get(input) {
-            Some(secret) => {
-                secrets.insert(input, secret);
+        encoded.records.push(ArchivedRecord { reference, header, entries });
+    }
+    Ok(encoded)
+}
+
+/// The secrets of each record's blocks; a decoy is in none.
+fn real_secrets(identities: &[(RecordRef, &Identity)], piece: &[Drawn], source: &Source) -> Vec<Vec<BlockSecret>> {
+    match source {
+        Source::Evaluated(secrets) => {
+            piece.iter().map(|drawn| if drawn.decoy { Vec::new() } else { secrets.of(drawn.identity as usize) }).collect()
+        }
+        Source::Shared(key, makers) => makers.with(|maker, inputs| {
+            for (drawn, (_, identity)) in piece.iter().filter_map(|drawn| Some((drawn, identities.get(drawn.identity as usize)?)))
+            {
+                if drawn.decoy {
+                    inputs.skip();
+                } else {
+                    maker.inputs(identity, inputs);
+                }
             }
-            None => fresh.push(input),
-        }
+            let mut all = inputs.iter();
+            inputs
+                .per_record()
+                .map(|count| all.by_ref().take(count).map(|input| BlockSecret::shared(key, input)).collect())
+                .collect()
+        }),
     }
-    // The custodian counts and times requests: in an order of their own they follow no file. The same order after an
-    // interruption makes the same batches of what was not kept yet.
-    let month = period.to_string();
-    fresh.sort_by_cached_key(|input| *cache.secret("order of evaluations", &[month.as_bytes(), input]));
-    let owned: Vec<Vec<u8>> = fresh.iter().map(|i| i.to_vec()).collect();
-    let seeds: Vec<Zeroizing<[u8; 32]>> = owned
-        .chunks(BATCH)
-        .map(|batch| {
-            let mut parts = vec![month.as_bytes()];
-            parts.extend(batch.iter().map(Vec::as_slice));
-            cache.secret("blinding", &parts)
-        })
-        .collect();
-    progress.at(0, owned.len() as u64);
-    let made = evaluator
-        .evaluate(period, &owned, &seeds, progress, |from, batch| cache.keep(&owned[from..from + batch.len()], batch))
-        .await?;
-    secrets.extend(fresh.into_iter().zip(made));
-    Ok(secrets)
 }
 
-fn archived(reference: RecordRef, record: &StageOneRecord) -> ArchivedRecord {
-    let mut entries = Zeroizing::new(Vec::with_capacity(record.entries.len() * (SECRET_LEN + 128)));
-    for entry in &record.entries {
-        entries.extend_from_slice(entry.secret.as_bytes());
-        entries.extend_from_slice(&entry.payload);
+/// Makers of block keys, one for each core that is at work; they keep what records have in common.
+pub(crate) struct Makers<'a> {
+    agreement: &'a Agreement,
+    passes: &'a PassSet,
+    idle: Mutex<Vec<(KeyMaker, BlockInputs)>>,
+}
+
+impl<'a> Makers<'a> {
+    pub(crate) fn new(agreement: &'a Agreement, passes: &'a PassSet) -> Self {
+        Self { agreement, passes, idle: Mutex::default() }
     }
-    ArchivedRecord { reference, header: record.header, entries }
+
+    /// Lends a maker, and room for inputs.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut KeyMaker, &mut BlockInputs) -> T) -> T {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (mut maker, mut inputs) = idle.unwrap_or_else(|| {
+            let (terms, encoding) = (&self.agreement.agreement, &self.agreement.encoding);
+            let maker = KeyMaker::new(self.passes, encoding.expected_records, encoding.tokens_per_record as usize);
+            (maker, BlockInputs::new(terms.id.as_str(), EPOCH))
+        });
+        let result = work(&mut maker, &mut inputs);
+        inputs.clear();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((maker, inputs));
+        result
+    }
+}
+
+/// A generator in this process, seeded by the system: a record draws some twenty numbers.
+fn local_rng() -> ChaCha20Rng {
+    let mut seed = Zeroizing::new([0; 32]);
+    linkage_common::rng().fill_bytes(seed.as_mut_slice());
+    ChaCha20Rng::from_seed(*seed)
 }
 
 /// Draws a record reference.
@@ -168,35 +195,5 @@ pub fn random_ref(rng: &mut impl CryptoRng) -> RecordRef {
     RecordRef(bytes)
 }
 
-/// How often each similarity level occurs among random pairs of `identities`, small counts suppressed. `seed` decides
-/// the throw-away block key and the pairs, so that a repetition sends the same table.
-pub fn level_frequencies(layout: &Layout, identities: &[&Identity], seed: &[u8; 32]) -> Result<LevelFrequencies, NodeError> {
-    let mut rng = ChaCha20Rng::from_seed(*seed);
-    let block = BlockSecret::generate(&mut rng);
-    let mut chosen: Vec<&Identity> = identities.to_vec();
-    shuffle(&mut chosen, &mut rng);
-    chosen.truncate(LEVEL_SAMPLE);
-    let encoded: Vec<(u32, Vec<u8>)> = chosen
-        .par_iter()
-        .map(|identity| {
-            let prepared = Prepared::new(layout, identity)?;
-            let mut payload = vec![0; layout.payload_len];
-            prepared.encode(layout, &block, &mut payload)?;
-            Ok((prepared.header(), payload))
-        })
-        .collect::<Result<_, NodeError>>()?;
-    let comparer = Comparer::new(layout)?;
-    let mut frequencies = LevelFrequencies::new(layout);
-    let n = encoded.len() as u64;
-    if n >= 2 {
-        for _ in 0..LEVEL_PAIRS.min(n * (n - 1) / 2) {
-            let a = rng.next_u64() % n;
-            let b = (a + 1 + rng.next_u64() % (n - 1)) % n;
-            let ((header_a, a), (header_b, b)) = (&encoded[a as usize], &encoded[b as usize]);
-            let vector = comparer.compare(*header_a, *header_b, std::iter::once((a.as_slice(), b.as_slice())))?;
-            frequencies.observe(comparer.dimensions(), &vector);
-        }
-    }
-    frequencies.suppress();
-    Ok(frequencies)
-}
+#[cfg(test)]
+mod tests;
