@@ -17,6 +17,7 @@ mod page;
 mod secrets;
 mod trial;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +26,9 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "linkage", version, about, max_term_width = 110)]
 struct Cli {
+    /// Threads that a command computes with; one for each core when neither this nor RAYON_NUM_THREADS is given.
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     #[command(subcommand)]
     command: Command,
 }
@@ -75,6 +79,8 @@ enum Command {
     /// clkhash files of partners that can send nothing else.
     #[command(subcommand)]
     Clk(commands::clk::ClkCommand),
+    /// What this machine offers and what the commands make of it.
+    Doctor(commands::doctor::DoctorArgs),
 }
 
 /// A check that found faults: exit code 3, the faults are printed already.
@@ -95,6 +101,11 @@ async fn main() -> ExitCode {
     if let Err(error) = linkage_common::telemetry::init() {
         return failed(&error.into());
     }
+    // The one pool of all computing; without a number rayon asks RAYON_NUM_THREADS, then the machine.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads.map_or(0, NonZeroUsize::get));
+    if let Err(error) = pool.build_global() {
+        return failed(&error.into());
+    }
     let done = match cli.command {
         Command::Demo(args) => demo::run(args).await,
         Command::Trial(args) => trial::run(args).await,
@@ -112,6 +123,7 @@ async fn main() -> ExitCode {
         Command::Run(command) => commands::run::run(command).await,
         Command::Cohort(command) => commands::cohort::run(command),
         Command::Clk(command) => commands::clk::run(&command),
+        Command::Doctor(args) => commands::doctor::run(&args, cli.threads),
     };
     match (done, cli::output_fault()) {
         (Err(error), _) if !error.is::<CheckFailed>() => failed(&error),

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use linkage_attack::{Dictionary, Findings, Limits, Standing, Target, reverse};
 use linkage_hash_keys::{GivenNames, Hashing, Values, texts};
@@ -37,9 +37,6 @@ pub struct DictionaryArgs {
     /// Last year of birth that is tried.
     #[arg(long, default_value_t = 2026)]
     last_year: u16,
-    /// Threads; all cores when absent.
-    #[arg(long)]
-    threads: Option<usize>,
     /// Print the facts as JSON.
     #[arg(long)]
     json: bool,
@@ -56,9 +53,8 @@ pub fn run(command: AttackCommand) -> anyhow::Result<()> {
         bail!("{} : aucune ligne de clés", args.keys.display());
     }
     let targets: Vec<Target> = file.records.iter().map(|r| Target { primary: r.primary, secondary: r.secondary }).collect();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0)).build().context("threads")?;
     let limits = Limits { budget: Duration::from_secs(args.seconds), first_year: args.first_year, last_year: args.last_year };
-    pool.install(|| attack(&args, &targets, limits, file.counts.set_aside, pool.current_num_threads()))
+    attack(&args, &targets, limits, file.counts.set_aside, rayon::current_num_threads())
 }
 
 fn attack(args: &DictionaryArgs, targets: &[Target], limits: Limits, set_aside: u64, threads: usize) -> anyhow::Result<()> {

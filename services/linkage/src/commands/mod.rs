@@ -5,6 +5,7 @@ pub mod attack;
 pub mod clk;
 pub mod cohort;
 pub mod data;
+pub mod doctor;
 pub mod hash_keys;
 pub mod keys;
 pub mod node;
