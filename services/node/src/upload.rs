@@ -1,20 +1,24 @@
 //! Taking part in a run: stage 2 over the archive, record references and sealed attributes to the custodian, encodings to
 //! the broker. Interrupted anywhere, it goes on with the same bytes.
 
-use std::collections::HashMap;
+mod encodings;
+mod records;
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use linkage_agreement::{PartyId, Period, RunId};
-use linkage_common::attributes::{PLACE, pad};
 use linkage_common::batches::manifest_digest;
 use linkage_common::error::ServiceError;
 use linkage_common::order::RunOrder;
-use linkage_crypto::seal::{SealingPublicKey, attributes_info};
+use linkage_crypto::derive::RunKey;
+use linkage_crypto::seal::attributes_info;
 use linkage_crypto::signing::SigningKey;
-use linkage_crypto::storage::StorageKey;
 use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, registry_client::RegistryClient, runs_client::RunsClient};
-use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng, SeedableRng};
+use rand_core::Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -22,11 +26,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
-use crate::archive::{Chosen, Index, Segment};
+use crate::archive::{Chosen, Index};
 use crate::error::NodeError;
 use crate::node::{DeliveryState, Node};
 use crate::progress::Progress;
-use crate::stage_two::{RunSeed, records_per_batch, write_record};
+use crate::stage_two::{RunSeed, records_per_batch};
+use encodings::{Encodings, Placed, PlacedSegment};
+use records::{Attributes, RecordSource};
+
+/// Batches made ahead of the network, at most.
+const BATCHES_AHEAD: usize = 8;
 
 /// What a party sends to a run, in full.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +51,8 @@ pub struct Participation {
 /// Everything that follows from run, seed and state; made anew after an interruption.
 struct Plan {
     seed: RunSeed,
-    segments: Vec<(u32, Vec<Chosen>)>,
+    /// In the run's order.
+    segments: Vec<PlacedSegment>,
     delivery: DeliveryState,
 }
 
@@ -96,15 +106,19 @@ impl Node {
                 seed
             }
         };
-        let seed = RunSeed(seed);
+        let seed = RunSeed::new(seed);
         let history = self.gate.agreement().agreement.history_months;
         let (last, first) = (period.index(), period.index().saturating_sub(history));
-        let mut segments = Index::load(&self.vault)?.segments(|at| at.first <= last && at.last >= first);
+        let chosen = Index::load(&self.vault)?.segments(|at| at.first <= last && at.last >= first);
         // Handles are random, so their order is: neither segments nor records keep the order of any file.
-        for (_, records) in &mut segments {
-            records.sort_by_key(|(_, reference, _)| seed.handle(reference));
-        }
-        segments.sort_by_key(|(_, records)| records.first().map(|(_, reference, _)| seed.handle(reference)));
+        let in_order = |(number, records): (u32, Vec<Chosen>)| {
+            let placed = |(position, reference, decoy)| Placed { position, reference, handle: seed.handle(&reference), decoy };
+            let mut records: Vec<Placed> = records.into_iter().map(placed).collect();
+            records.sort_unstable_by_key(|record| record.handle);
+            PlacedSegment { number, records }
+        };
+        let mut segments: Vec<PlacedSegment> = chosen.into_par_iter().map(in_order).collect();
+        segments.sort_by_key(|segment| segment.records.first().map(|record| record.handle));
         Ok(Plan { seed, segments, delivery })
     }
 
@@ -118,92 +132,84 @@ impl Node {
     ) -> Result<Participation, NodeError> {
         let (run, period) = (&order.run, order.period);
         self.gate.run(run, period)?;
-        let plan = self.plan(order)?;
-        let (referenced, present) = self.send_records(run, period, &plan, custodian).await?;
-        let uploaded = self.send_encodings(run, &plan, broker, &progress.step("upload")).await?;
+        let Plan { seed, segments, delivery } = self.plan(order)?;
+        let info = attributes_info(&self.gate.agreement_hash(), run.as_str(), self.party().as_str());
+        let analysts = self.gate.agreement().analyst.iter().map(|a| (a.id.to_string(), a.sealing_key.clone())).collect();
+        let attributes = Attributes::new(delivery.records)?;
+        let source = Arc::new(RecordSource { segments, attributes, seed: seed.of("attributes"), info, analysts });
+        let (referenced, present) = self.send_records(run, period, &source, custodian).await?;
+        // The attributes have gone: only the places remain.
+        let segments = Arc::into_inner(source).map(|source| source.segments).unwrap_or_default();
+        let levels = delivery.level_frequencies.to_string();
+        let uploaded = self.send_encodings(run, segments, levels, broker, &progress.step("upload")).await?;
         tracing::info!(run = %run, uploaded, referenced, present, "upload committed");
         Ok(Participation { uploaded, referenced, present })
     }
 
     /// Record references and sealed attributes, to the custodian.
-    async fn send_records(&self, run: &RunId, period: Period, plan: &Plan, channel: Channel) -> Result<(u64, u64), NodeError> {
-        let agreement = self.gate.agreement();
-        let mut rng = ChaCha20Rng::from_seed(crate::vault::hmac_sha256(&plan.seed.0, &[b"attributes"]));
-        let mut keys = Vec::new();
-        let mut sealed_keys = HashMap::new();
-        let info = attributes_info(&self.gate.agreement_hash(), run.as_str(), self.party().as_str());
-        for analyst in &agreement.analyst {
-            let key = StorageKey::generate(&mut rng);
-            let public = SealingPublicKey::from_base64(&analyst.sealing_key).map_err(ServiceError::configuration)?;
-            let bytes = linkage_crypto::keyfile::decode(&key.to_key_file()).map_err(ServiceError::configuration)?;
-            sealed_keys.insert(analyst.id.to_string(), public.seal(&info, &[], bytes.as_slice(), &mut rng)?.into());
-            keys.push(key);
-        }
-        let plain: HashMap<&str, Vec<u8>> = attributes(&plan.delivery)?;
-        let mut batches: Vec<Vec<u8>> = vec![Vec::new()];
-        let (mut records, mut present) = (0, 0);
-        for (_, reference, decoy) in plan.segments.iter().flat_map(|(_, records)| records) {
-            if *decoy {
-                continue;
-            }
-            let mut entry = Vec::new();
-            entry.extend_from_slice(&plan.seed.handle(reference).0);
-            entry.extend_from_slice(&reference.0);
-            match plain.get(reference.to_hex().as_str()) {
-                None => entry.push(0),
-                Some(plain) => {
-                    entry.push(1);
-                    present += 1;
-                    for key in &keys {
-                        let sealed = key
-                            .seal(PLACE, plain, &mut rng)
-                            .map_err(|source| NodeError::State { file: "attributs".to_owned(), source })?;
-                        entry.extend_from_slice(&(sealed.len() as u16).to_le_bytes());
-                        entry.extend_from_slice(&sealed);
-                    }
-                }
-            }
-            records += 1;
-            match batches.last_mut() {
-                Some(last) if last.len() + entry.len() <= MAX_BATCH_BYTES => last.extend_from_slice(&entry),
-                _ => batches.push(entry),
-            }
-        }
-        let digests: Vec<[u8; 32]> = batches.iter().map(|b| Sha256::digest(b).into()).collect();
-        let count = batches.len() as u32;
-        let messages: Vec<v1::RecordBatch> = batches
-            .into_iter()
-            .zip(&digests)
-            .enumerate()
-            .map(|(sequence, (entries, digest))| v1::RecordBatch {
-                agreement: Some(self.gate.reference()),
-                run_id: run.to_string(),
-                sequence: sequence as u32,
-                entries: entries.into(),
-                digest: digest.to_vec().into(),
-            })
-            .collect();
+    async fn send_records(
+        &self,
+        run: &RunId,
+        period: Period,
+        source: &Arc<RecordSource>,
+        channel: Channel,
+    ) -> Result<(u64, u64), NodeError> {
+        let of = Arc::clone(source);
+        let (digests, referenced, present, sealed_keys) = blocking(move || {
+            let mut batches = of.batches()?;
+            let digests = batches.by_ref().map(|batch| Ok(Sha256::digest(batch?).into())).collect::<Result<_, NodeError>>()?;
+            let digests: Vec<[u8; 32]> = digests;
+            Ok((digests, batches.referenced, batches.present, std::mem::take(&mut batches.sealed_keys)))
+        })
+        .await?;
         let mut client = RegistryClient::new(channel);
         let request = v1::CommitRecordsRequest {
             agreement: Some(self.gate.reference()),
             run_id: run.to_string(),
             period: period.to_string(),
-            batches: count,
-            records,
+            batches: digests.len() as u32,
+            records: referenced,
             digest: manifest_digest(&digests).to_vec().into(),
             sealed_keys,
         };
         // Committed before, and the answer lost: the same commit is answered the same.
         if client.commit_records(request.clone()).await.is_ok() {
-            return Ok((records, present));
+            return Ok((referenced, present));
         }
-        client.put_records(tokio_stream::iter(messages)).await.map_err(|s| NodeError::custodian(&s))?;
+        let (of, agreement, run_id) = (Arc::clone(source), self.gate.reference(), run.to_string());
+        let (send, receive) = mpsc::channel(BATCHES_AHEAD);
+        let maker = blocking(move || {
+            for ((sequence, batch), digest) in (0..).zip(of.batches()?).zip(digests) {
+                let message = v1::RecordBatch {
+                    agreement: Some(agreement.clone()),
+                    run_id: run_id.clone(),
+                    sequence,
+                    entries: batch?.into(),
+                    digest: digest.to_vec().into(),
+                };
+                if send.blocking_send(message).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let sending = client.put_records(ReceiverStream::new(receive));
+        let (sent, made) = tokio::join!(sending, maker);
+        made?;
+        sent.map_err(|s| NodeError::custodian(&s))?;
         client.commit_records(request).await.map_err(|s| NodeError::custodian(&s))?;
-        Ok((records, present))
+        Ok((referenced, present))
     }
 
     /// Tokens and filters, to the broker.
-    async fn send_encodings(&self, run: &RunId, plan: &Plan, channel: Channel, progress: &Progress) -> Result<u64, NodeError> {
+    async fn send_encodings(
+        &self,
+        run: &RunId,
+        segments: Vec<PlacedSegment>,
+        levels: String,
+        channel: Channel,
+        progress: &Progress,
+    ) -> Result<u64, NodeError> {
         let mut client = RunsClient::new(channel);
         let request = v1::RunRequest { agreement: Some(self.gate.reference()), run_id: run.to_string() };
         let held = client.get_upload(request).await.map_err(|s| NodeError::broker(&s))?.into_inner();
@@ -216,67 +222,21 @@ impl Node {
             )
         })?;
         let run_key = group.run_key(&self.gate.agreement_hash(), run.as_str());
-        let layout = self.gate.agreement().layout();
-        let total: u64 = plan.segments.iter().map(|(_, records)| records.len() as u64).sum();
+        let total: u64 = segments.iter().map(|segment| segment.records.len() as u64).sum();
 
-        // Batches are made on a thread of their own, at most a few ahead of the network.
-        let (send, receive) = mpsc::channel::<v1::Batch>(2);
-        let (agreement, run_id, progress) = (self.gate.reference(), run.to_string(), progress.clone());
-        let segments = plan.segments.clone();
-        let seed = RunSeed(Zeroizing::new(*plan.seed.0));
-        let vault = self.reopen()?;
-        let maker = tokio::task::spawn_blocking(move || -> Result<Vec<[u8; 32]>, NodeError> {
-            let per_batch = records_per_batch(&layout, MAX_BATCH_BYTES);
-            let mut digests = Vec::new();
-            let mut batch = Vec::with_capacity(MAX_BATCH_BYTES);
-            let mut in_batch = 0;
-            let mut done = 0;
-            let mut finish = |batch: &mut Vec<u8>, done: u64| -> bool {
-                let digest: [u8; 32] = Sha256::digest(&*batch).into();
-                let sequence = digests.len() as u32;
-                digests.push(digest);
-                progress.at(done, total);
-                let records = std::mem::take(batch);
-                if held.held.contains(&sequence) {
-                    return true;
-                }
-                let message = v1::Batch {
-                    agreement: Some(agreement.clone()),
-                    run_id: run_id.clone(),
-                    sequence,
-                    records: records.into(),
-                    digest: digest.to_vec().into(),
-                };
-                send.blocking_send(message).is_ok()
-            };
-            for (number, records) in &segments {
-                let segment = Segment::load(&vault, &layout, *number)?;
-                for (position, reference, _) in records {
-                    let (header, entries) = segment.record(*position, reference)?;
-                    write_record(&layout, &run_key, seed.handle(reference), header, entries, &mut batch)?;
-                    in_batch += 1;
-                    done += 1;
-                    if in_batch == per_batch {
-                        in_batch = 0;
-                        if !finish(&mut batch, done) {
-                            return Ok(Vec::new());
-                        }
-                    }
-                }
-            }
-            if in_batch > 0 && !finish(&mut batch, done) {
-                return Ok(Vec::new());
-            }
-            Ok(digests)
-        });
+        let (send, receive) = mpsc::channel(BATCHES_AHEAD);
+        let held: BTreeSet<u32> = held.held.into_iter().collect();
+        let maker = self.make_batches(run, run_key, segments, held, send, progress)?;
         let mut stream = ReceiverStream::new(receive);
-        let first = tokio_stream::StreamExt::next(&mut stream).await;
-        let mut refused = None;
-        if let Some(first) = first {
-            let all = tokio_stream::StreamExt::chain(tokio_stream::once(first), stream);
-            refused = client.put_batches(all).await.err();
-        }
-        let digests = maker.await.map_err(|_| NodeError::Configuration("calcul interrompu".to_owned()))??;
+        // A stream without a batch is refused, and all of them may be held.
+        let refused = match tokio_stream::StreamExt::next(&mut stream).await {
+            Some(first) => {
+                let all = tokio_stream::StreamExt::chain(tokio_stream::once(first), stream);
+                client.put_batches(all).await.err()
+            }
+            None => None,
+        };
+        let digests = maker.await?;
         if let Some(status) = refused {
             return Err(NodeError::broker(&status));
         }
@@ -286,26 +246,61 @@ impl Node {
             batches: digests.len() as u32,
             records: total,
             digest: manifest_digest(&digests).to_vec().into(),
-            level_frequencies: plan.delivery.level_frequencies.to_string().into_bytes().into(),
+            level_frequencies: levels.into_bytes().into(),
         };
         client.commit_upload(request).await.map_err(|s| NodeError::broker(&s))?;
         Ok(total)
     }
+
+    /// Makes the batches beside the network, sends those that are not held, and gives the digests of all.
+    fn make_batches(
+        &self,
+        run: &RunId,
+        run_key: RunKey,
+        segments: Vec<PlacedSegment>,
+        held: BTreeSet<u32>,
+        send: mpsc::Sender<v1::Batch>,
+        progress: &Progress,
+    ) -> Result<impl Future<Output = Result<Vec<[u8; 32]>, NodeError>> + use<>, NodeError> {
+        let layout = self.gate.agreement().layout();
+        let (vault, agreement, run_id, progress) = (self.reopen()?, self.gate.reference(), run.to_string(), progress.clone());
+        let total: u64 = segments.iter().map(|segment| segment.records.len() as u64).sum();
+        let task = tokio::task::spawn_blocking(move || {
+            let per_batch = records_per_batch(&layout, MAX_BATCH_BYTES);
+            let encodings = Encodings { vault: &vault, layout: &layout, run: &run_key, segments: &segments, per_batch };
+            let (mut digests, mut done) = (Vec::new(), 0);
+            encodings.make(|batch| {
+                let sequence = digests.len() as u32;
+                digests.push(batch.digest);
+                done += batch.records;
+                progress.at(done, total);
+                if held.contains(&sequence) {
+                    return ControlFlow::Continue(());
+                }
+                let message = v1::Batch {
+                    agreement: Some(agreement.clone()),
+                    run_id: run_id.clone(),
+                    sequence,
+                    records: batch.bytes.into(),
+                    digest: batch.digest.to_vec().into(),
+                };
+                match send.blocking_send(message) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    // The network has given up, and says why.
+                    Err(_) => ControlFlow::Break(()),
+                }
+            })?;
+            Ok(digests)
+        });
+        Ok(async { task.await.map_err(|_| interrupted())? })
+    }
 }
 
-/// Household and attributes of every record delivered, as JSON of one length: a length would tell a value.
-fn attributes(delivery: &DeliveryState) -> Result<HashMap<&str, Vec<u8>>, NodeError> {
-    let mut plain = HashMap::new();
-    let mut longest = 0;
-    for record in &delivery.records {
-        let values: Vec<Option<&str>> =
-            std::iter::once(record.household.as_deref()).chain(record.attributes.iter().map(Option::as_deref)).collect();
-        let json = serde_json::to_vec(&values).map_err(|_| NodeError::Configuration("attributs".to_owned()))?;
-        longest = longest.max(json.len());
-        plain.insert(record.reference.as_str(), json);
-    }
-    for json in plain.values_mut() {
-        pad(json, longest);
-    }
-    Ok(plain)
+/// Runs `work` where it may take long.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, NodeError> + Send + 'static) -> Result<T, NodeError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| interrupted())?
+}
+
+fn interrupted() -> NodeError {
+    NodeError::Configuration("calcul interrompu".to_owned())
 }
