@@ -160,11 +160,9 @@ pub fn level_filter(key: &PrfKey, gram_count: usize, hash_count: usize, filter: 
         folded.iter_mut().zip(part).for_each(|(to, byte)| *to ^= byte);
     }
     let mut places = (0..=u8::MAX).flat_map(|counter| {
-        let mut block = [0; 16];
-        block[0] = 5;
-        block[1] = counter;
-        block[2..].copy_from_slice(&folded);
-        size.positions(&key.prf(&block).into())
+        let mut block = levelling_block(counter, &folded);
+        key.prf_blocks(std::slice::from_mut(&mut block));
+        size.positions(&block)
     });
     let mut in_order = 0..=size.mask;
     while missing > 0 {
@@ -281,7 +279,7 @@ pub fn permute_payload(key: &PrfKey, filter_bits: usize, slots_at: usize, payloa
 /// A filter size that the profile allows.
 #[derive(Clone, Copy)]
 pub(crate) struct FilterSize {
-    mask: u16,
+    pub(crate) mask: u16,
     log2: usize,
 }
 
@@ -295,7 +293,7 @@ impl FilterSize {
             _ => Err(FieldError::FilterBits),
         }
     }
-    fn positions(self, block: &Block) -> [u16; 8] {
+    pub(crate) fn positions(self, block: &Block) -> [u16; 8] {
         let mut positions = [0; 8];
         for (position, bytes) in positions.iter_mut().zip(block.as_chunks::<2>().0) {
             *position = u16::from_le_bytes(*bytes) & self.mask;
@@ -304,7 +302,7 @@ impl FilterSize {
     }
 }
 
-fn gram_block(domain: u8, gram: &str) -> Result<Block, FieldError> {
+pub(crate) fn gram_block(domain: u8, gram: &str) -> Result<Block, FieldError> {
     let gram = gram.as_bytes();
     let mut block = [0; 16];
     let room = block.get_mut(3..3 + gram.len()).ok_or(FieldError::GramTooLong)?;
@@ -315,9 +313,17 @@ fn gram_block(domain: u8, gram: &str) -> Result<Block, FieldError> {
     Ok(block.into())
 }
 
-fn slot_block(domain: u8, value: u64) -> Block {
+pub(crate) fn slot_block(domain: u8, value: u64) -> Block {
     let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
     Block::from([2, domain, a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0])
+}
+
+pub(crate) fn levelling_block(counter: u8, folded: &[u8; 14]) -> Block {
+    let mut block = [0; 16];
+    block[0] = 5;
+    block[1] = counter;
+    block[2..].copy_from_slice(folded);
+    block.into()
 }
 
 pub(crate) fn remap_block(index: u8, [low, high]: [u8; 2]) -> Block {

@@ -5,6 +5,7 @@
 //! | [`oprf`] | ristretto255-SHA512, modes OPRF and VOPRF, batched | RFC 9497, RFC 9380, RFC 9496 |
 //! | [`mod@derive`] | block secrets, run keys, entry keys | HMAC (RFC 2104), HKDF (RFC 5869) |
 //! | [`fields`] | q-gram positions, levelled filters, slots, stage-2 permutation | this project |
+//! | [`payloads`] | stage 1 of a record's payloads at once | this project |
 //! | [`entries`] | stage 2 of a record's entries at once | this project |
 //! | [`group`] | the group key, from a contribution of every partner | RFC 9180, RFC 8032 |
 //! | [`seal`] | sealing to a recipient's key | RFC 9180, base mode |
@@ -31,6 +32,7 @@ pub mod fields;
 pub mod group;
 pub mod keyfile;
 pub mod oprf;
+pub mod payloads;
 pub mod pseudonym;
 pub mod seal;
 pub mod signing;

@@ -9,6 +9,7 @@ use linkage_agreement::layout::{date_slot, place_slot};
 use linkage_agreement::{DateQuality, FieldKind, Layout, Token};
 use linkage_crypto::derive::{BlockSecret, RunKey};
 use linkage_crypto::fields::{FieldError, NAME_DOMAIN, level_filter, permute_payload, set_grams, slot_domain, slots, text_value};
+use linkage_crypto::payloads::PayloadWriter;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::date::BirthDate;
@@ -89,7 +90,19 @@ impl Prepared {
         self.header
     }
 
-    /// Writes the payload under a block's secret.
+    /// Lays the record out for the payloads of all its blocks.
+    pub(crate) fn lay_out(&self, writer: &mut PayloadWriter) -> Result<(), EncodeError> {
+        writer.clear();
+        for (domain, grams) in &self.filters {
+            writer.filter(*domain, pairs(grams))?;
+        }
+        for (domain, value) in &self.slots {
+            writer.slot(*domain, *value);
+        }
+        Ok(())
+    }
+
+    /// Writes the payload under a block's secret; for many blocks see [`crate::records::RecordWriter`].
     ///
     /// # Errors
     /// [`EncodeError::PayloadLength`] when `payload` is not one payload long.
@@ -101,10 +114,8 @@ impl Prepared {
         let key = block.field_key();
         let (filters, slot_bytes) = payload.split_at_mut_checked(layout.slots_start()).ok_or(EncodeError::PayloadLength)?;
         for ((domain, grams), filter) in self.filters.iter().zip(filters.chunks_exact_mut(layout.filter_bits / 8)) {
-            let count = grams.len() / 2;
-            let grams = (0..count).filter_map(|i| grams.get(2 * i..2 * i + 2));
-            set_grams(&key, *domain, grams, layout.hash_count, filter)?;
-            level_filter(&key, count, layout.hash_count, filter)?;
+            set_grams(&key, *domain, pairs(grams), layout.hash_count, filter)?;
+            level_filter(&key, grams.len() / 2, layout.hash_count, filter)?;
         }
         let mut room = [0u16; 64];
         for (values, bytes) in self.slots.chunks(room.len()).zip(slot_bytes.chunks_mut(2 * room.len())) {
@@ -172,6 +183,11 @@ fn bigrams(words: &[String]) -> String {
         }
     }
     grams.into_iter().flatten().map(char::from).collect()
+}
+
+/// The bigrams that lie one after the other.
+fn pairs(grams: &str) -> impl Iterator<Item = &str> {
+    (0..grams.len() / 2).filter_map(|i| grams.get(2 * i..2 * i + 2))
 }
 
 /// The nine slots of a date. A placeholder year (1900) tells nothing, so that all are missing.

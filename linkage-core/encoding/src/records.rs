@@ -6,6 +6,7 @@
 
 use linkage_agreement::Layout;
 use linkage_crypto::derive::BlockSecret;
+use linkage_crypto::payloads::PayloadWriter;
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
@@ -61,27 +62,45 @@ pub fn encode_record<R: CryptoRng + ?Sized>(
     Ok(StageOneRecord { header: prepared.header(), entries })
 }
 
-/// Encodes a record as [`encode_record`] does and adds its entries to `out`, secret (32 bytes) and payload of each one
-/// after the other; gives the header. For many records: nothing is allocated but room in `out`.
-///
-/// # Errors
-/// [`EncodeError`] when identity and layout do not belong together.
-pub fn write_record<R: CryptoRng + ?Sized>(
-    layout: &Layout,
-    identity: &Identity,
-    real: &[BlockSecret],
-    rng: &mut R,
-    out: &mut Vec<u8>,
-) -> Result<u32, EncodeError> {
-    let prepared = Prepared::new(layout, identity)?;
-    out.reserve_exact(layout.tokens_per_record * (BlockSecret::LEN + layout.payload_len));
-    for secret in padded(layout, real, rng) {
-        out.extend_from_slice(secret.as_bytes());
-        let at = out.len();
-        out.resize(at + layout.payload_len, 0);
-        prepared.encode(layout, &secret, out.get_mut(at..).unwrap_or_default())?;
+/// Encodes one record after the other as [`encode_record`] does, into entries as the archive holds them.
+#[derive(Debug)]
+pub struct RecordWriter {
+    layout: Layout,
+    payloads: PayloadWriter,
+}
+
+impl RecordWriter {
+    /// For records of one layout.
+    ///
+    /// # Errors
+    /// [`EncodeError::Parameters`] when the profile does not allow its filters.
+    pub fn new(layout: &Layout) -> Result<Self, EncodeError> {
+        Ok(Self { layout: layout.clone(), payloads: PayloadWriter::new(layout.filter_bits, layout.hash_count)? })
     }
-    Ok(prepared.header())
+
+    /// Adds a record's entries to `out`, secret (32 bytes) and payload of each one after the other; gives the header.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when identity and layout do not belong together.
+    pub fn write<R: CryptoRng + ?Sized>(
+        &mut self,
+        identity: &Identity,
+        real: &[BlockSecret],
+        rng: &mut R,
+        out: &mut Vec<u8>,
+    ) -> Result<u32, EncodeError> {
+        let prepared = Prepared::new(&self.layout, identity)?;
+        prepared.lay_out(&mut self.payloads)?;
+        let start = out.len();
+        let entry = BlockSecret::LEN + self.layout.payload_len;
+        out.reserve_exact(self.layout.tokens_per_record * entry);
+        for secret in padded(&self.layout, real, rng) {
+            out.extend_from_slice(secret.as_bytes());
+            out.resize(out.len() + self.layout.payload_len, 0);
+        }
+        self.payloads.fill(out.get_mut(start..).unwrap_or_default())?;
+        Ok(prepared.header())
+    }
 }
 
 /// The secrets of a record's entries: the real ones as far as there is room, random ones, in random order.
@@ -157,6 +176,27 @@ mod tests {
             }
             let distinct: HashSet<[u8; 32]> = record.entries.iter().map(|e| *e.secret.as_bytes()).collect();
             assert_eq!(distinct.len(), 12);
+        }
+    }
+
+    #[test]
+    fn records_written_one_after_the_other_are_those_encoded_alone() {
+        let mut other = identity();
+        for layout in [layout(), Layout::new(&layout().fields.iter().map(|f| f.kind).collect::<Vec<_>>(), 512, 8, 7)] {
+            let mut writer = RecordWriter::new(&layout).unwrap();
+            for (seed, count) in [(1, 0), (2, 5), (3, 30)] {
+                let (mut out, mut one_rng) = (Vec::new(), rng(seed));
+                let header = writer.write(&other, &real(count), &mut one_rng, &mut out).unwrap();
+                let alone = encode_record(&layout, &other, &real(count), &mut rng(seed)).unwrap();
+                let entries: Vec<u8> =
+                    alone.entries.iter().flat_map(|e| [e.secret.as_bytes().as_slice(), &e.payload].concat()).collect();
+                assert!(header == alone.header && out == entries, "{count}");
+                other = Identity::from_values(vec![
+                    (FieldKind::BirthName, FieldValue::Name(vec!["A".into(), "ABRACADABRANTESQUE".into()])),
+                    (FieldKind::GivenNames, FieldValue::Name(Vec::new())),
+                    (FieldKind::BirthDate, FieldValue::Date(crate::date::parse("12/03/1990", None).unwrap())),
+                ]);
+            }
         }
     }
 

@@ -8,7 +8,10 @@ mod population;
 use linkage_agreement::Layout;
 use linkage_crypto::derive::BlockSecret;
 use linkage_encoding::fields::Prepared;
+use linkage_encoding::records::RecordWriter;
 use linkage_encoding::{PassSet, block_keys};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
 /// How many keys, and a digest of every input with its length, record by record.
@@ -55,6 +58,7 @@ fn the_keys_of_a_population_are_those_of_the_profile() {
 #[test]
 fn the_payloads_of_a_population_are_those_of_the_profile() {
     let mut digest = Sha256::new();
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
     for identity in population::identities(1500, 8, true) {
         let kinds: Vec<_> = identity.fields().map(|(kind, _)| kind).collect();
         let layout = Layout::new(&kinds, 256, 4, 20);
@@ -64,6 +68,16 @@ fn the_payloads_of_a_population_are_those_of_the_profile() {
             let mut payload = vec![0; layout.payload_len];
             prepared.encode(&layout, &BlockSecret::from_bytes(&secret), &mut payload).unwrap();
             digest.update(&payload);
+        }
+        // All blocks at once make the same payloads.
+        let mut entries = Vec::new();
+        let header = RecordWriter::new(&layout).unwrap().write(&identity, &[], &mut rng, &mut entries).unwrap();
+        assert_eq!(header, prepared.header());
+        for entry in entries.chunks(32 + layout.payload_len) {
+            let (secret, written) = entry.split_at(32);
+            let mut payload = vec![0; layout.payload_len];
+            prepared.encode(&layout, &BlockSecret::from_bytes(secret.try_into().unwrap()), &mut payload).unwrap();
+            assert_eq!(written, payload);
         }
     }
     assert_eq!(hex(&digest.finalize()), "77b97c25aec58a66f4be4d8a80c8c012");

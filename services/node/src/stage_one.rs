@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use linkage_agreement::{Agreement, Layout, Period, RecordRef};
 use linkage_crypto::derive::{BlockSecret, SharedKey};
-use linkage_encoding::records::{shuffle, write_record};
+use linkage_encoding::records::{RecordWriter, shuffle};
 use linkage_encoding::{BlockInputs, Identity, KeyMaker, PassSet};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, Rng, SeedableRng};
@@ -116,12 +116,13 @@ fn encode_piece(
 ) -> Result<EncodedChunk, NodeError> {
     let mut rng = local_rng();
     let real = real_secrets(identities, piece, source);
+    let mut writer = RecordWriter::new(layout)?;
     let mut encoded = EncodedChunk { records: Vec::with_capacity(piece.len()), decoys: Vec::new() };
     for (drawn, real) in piece.iter().zip(&real) {
         let Some((reference, identity)) = identities.get(drawn.identity as usize) else { continue };
         let reference = if drawn.decoy { random_ref(&mut rng) } else { *reference };
         let mut entries = Zeroizing::new(Vec::new());
-        let header = write_record(layout, identity, real, &mut rng, &mut entries)?;
+        let header = writer.write(identity, real, &mut rng, &mut entries)?;
         if drawn.decoy {
             encoded.decoys.push(reference);
         }
