@@ -6,9 +6,10 @@
 //! log2 of the share of twins of whom that is true. The share is estimated by EM over the groups that are either one
 //! person or twins, with no labels.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::decide::{Decided, Outcome, Reason, Settings};
+use crate::vectors::Vectors;
 use crate::{Clusters, Comparisons, Model, RecordIndex, Records};
 
 /// Share of twins that no list holds both of, before data, and its weight in pairs of groups.
@@ -33,8 +34,10 @@ pub(crate) fn reconsider(
     let lists = Lists::new(records, clusters);
     // Two groups count once, however many of their pairs met: by the heaviest.
     let mut groups: BTreeMap<(RecordIndex, RecordIndex), (i32, Either)> = BTreeMap::new();
-    for (row, pair) in comparisons.rows.iter().zip(decided).filter(|(row, _)| !row.within) {
-        let p = model.posterior(row.within, &row.vector);
+    let vectors = Vectors::of(&comparisons.rows);
+    let posteriors = vectors.map(|within, vector| model.posterior(within, vector));
+    for ((row, vector), pair) in comparisons.rows.iter().zip(vectors.of_rows()).zip(decided).filter(|((row, _), _)| !row.within) {
+        let Some(p) = posteriors.get(*vector as usize) else { continue };
         if p.twins >= LEAST_TWINS && p.twins + p.matched >= LEAST_EITHER && !lists.same_group(row.a, row.b) {
             let either = Either { matched: p.matched, twins: p.twins, apart: lists.apart(row.a, row.b) };
             let heaviest = groups.entry(lists.groups(row.a, row.b)).or_insert((pair.millibits, either));
@@ -88,38 +91,46 @@ fn share_apart(either: &mut [Either]) -> f64 {
 /// The parties of every record's cluster.
 struct Lists<'r> {
     records: &'r Records,
-    /// By record: the first record of its cluster, and the cluster's parties.
-    of: BTreeMap<RecordIndex, (RecordIndex, std::rc::Rc<BTreeSet<usize>>)>,
+    clusters: &'r Clusters,
+    /// By record: the number of its cluster, `ALONE` when it has none.
+    of: Vec<u32>,
 }
 
+const ALONE: u32 = u32::MAX;
+
 impl<'r> Lists<'r> {
-    fn new(records: &'r Records, clusters: &Clusters) -> Self {
-        let mut of = BTreeMap::new();
-        for cluster in &clusters.clusters {
-            let parties = std::rc::Rc::new(cluster.members.iter().map(|m| records.party(m.record)).collect());
-            let Some(first) = cluster.members.first().map(|m| m.record) else { continue };
-            of.extend(cluster.members.iter().map(|m| (m.record, (first, std::rc::Rc::clone(&parties)))));
+    fn new(records: &'r Records, clusters: &'r Clusters) -> Self {
+        let mut of = vec![ALONE; records.len()];
+        for (number, cluster) in (0..).zip(&clusters.clusters) {
+            for member in &cluster.members {
+                if let Some(place) = of.get_mut(member.record as usize) {
+                    *place = number;
+                }
+            }
         }
-        Self { records, of }
+        Self { records, clusters, of }
     }
 
-    fn group(&self, record: RecordIndex) -> RecordIndex {
-        self.of.get(&record).map_or(record, |(first, _)| *first)
+    /// The records of a record's cluster, itself included.
+    fn group(&self, record: RecordIndex) -> impl Iterator<Item = RecordIndex> {
+        let number = self.of.get(record as usize).copied().unwrap_or(ALONE);
+        let cluster = self.clusters.clusters.get(number as usize);
+        let alone = cluster.is_none().then_some(record);
+        cluster.into_iter().flat_map(|c| &c.members).map(|m| m.record).chain(alone)
+    }
+    fn first(&self, record: RecordIndex) -> RecordIndex {
+        self.group(record).next().unwrap_or(record)
     }
     fn groups(&self, a: RecordIndex, b: RecordIndex) -> (RecordIndex, RecordIndex) {
-        let (x, y) = (self.group(a), self.group(b));
+        let (x, y) = (self.first(a), self.first(b));
         (x.min(y), x.max(y))
     }
     fn same_group(&self, a: RecordIndex, b: RecordIndex) -> bool {
-        self.group(a) == self.group(b)
+        self.first(a) == self.first(b)
     }
     /// Whether no list has records in both groups.
     fn apart(&self, a: RecordIndex, b: RecordIndex) -> bool {
-        match (self.of.get(&a), self.of.get(&b)) {
-            (Some((_, x)), Some((_, y))) => x.is_disjoint(y),
-            (Some((_, x)), None) => !x.contains(&self.records.party(b)),
-            (None, Some((_, y))) => !y.contains(&self.records.party(a)),
-            (None, None) => self.records.party(a) != self.records.party(b),
-        }
+        let party = |record| self.records.party(record);
+        self.group(a).all(|x| self.group(b).all(|y| party(x) != party(y)))
     }
 }

@@ -15,11 +15,12 @@
 //! The shares of the last three are estimated along, bounded by the share of matches so that the classes cannot change
 //! roles. Given names go by fashion, so that namesakes are more often of one year than chance would have it.
 
-use std::collections::BTreeMap;
+use rayon::prelude::*;
 
 use crate::levels::date_level::{DEFAULT_SAME_YEAR, DIFFERENT, EQUAL_DEFAULT, MONTH_OFF, SAME_YEAR, YEAR_OFF};
 use crate::levels::{Dimension, DimensionKind, code_level, name_level};
 use crate::pack::{Reader, Writer};
+use crate::vectors::Vectors;
 use crate::{ComparisonVector, Dimensions, LevelFrequencies, LinkError, Records, prior};
 
 /// Weight of the shipped chance agreements, in pairs.
@@ -56,6 +57,8 @@ const PRIOR_RELATED: f64 = 300.0;
 const STRANGERS_ONE_YEAR: f64 = 4.0;
 const FAMILY_ONE_YEAR: f64 = 0.05;
 const MAX_ROUNDS: u32 = 100;
+/// Patterns that one task of a round takes.
+const PATTERNS_AT_ONCE: usize = 4096;
 
 /// One pair that met, compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,10 +170,7 @@ pub struct Model {
 pub fn classify(records: &Records, comparisons: &Comparisons, frequencies: &LevelFrequencies) -> Result<Model, LinkError> {
     frequencies.check(records.layout())?;
     let dimensions = Dimensions::of(records.layout());
-    let mut patterns: BTreeMap<(bool, ComparisonVector), u64> = BTreeMap::new();
-    for row in &comparisons.rows {
-        *patterns.entry((row.within, row.vector)).or_default() += 1;
-    }
+    let patterns = Vectors::of(&comparisons.rows).distinct;
     let mut model = Model {
         dimensions: dimensions
             .iter()
@@ -242,6 +242,21 @@ fn namesake_dates(u: &[f64], one_year: f64) -> Vec<f64> {
         *different = (*different - gained).max(*different / 2.0);
     }
     dates
+}
+
+/// Sums of one round of EM: by dimension and level among matches; matched, twins, namesakes and doubles.
+struct Expected {
+    counts: Vec<Vec<f64>>,
+    across: [f64; 4],
+    within: [f64; 4],
+}
+
+impl Expected {
+    fn add(&mut self, other: &Self) {
+        let mine = self.counts.iter_mut().flatten().chain(&mut self.across).chain(&mut self.within);
+        let others = other.counts.iter().flatten().chain(&other.across).chain(&other.within);
+        mine.zip(others).for_each(|(sum, part)| *sum += part);
+    }
 }
 
 /// Natural logarithms of the likelihood of one vector in each class.
@@ -351,23 +366,34 @@ impl Model {
         l
     }
 
-    /// One round of EM. `twins_listed` is how many pairs of twins the lists that may hold duplicates are expected to hold.
-    fn maximise(&mut self, patterns: &BTreeMap<(bool, ComparisonVector), u64>, twins_listed: f64) {
-        let mut counts: Vec<Vec<f64>> = self.dimensions.iter().map(|d| vec![0.0; d.m.len()]).collect();
-        let (mut across, mut within) = ([0.0; 4], [0.0; 4]);
-        for (&(is_within, vector), &pairs) in patterns {
+    /// What `patterns` are expected to hold of each class, and of each level among matches.
+    fn expected(&self, patterns: &[(bool, ComparisonVector, u64)]) -> Expected {
+        let counts = self.dimensions.iter().map(|d| vec![0.0; d.m.len()]).collect();
+        let mut sums = Expected { counts, across: [0.0; 4], within: [0.0; 4] };
+        for &(is_within, vector, pairs) in patterns {
             let p = self.posterior(is_within, &vector);
             let pairs = pairs as f64;
-            let sums = if is_within { &mut within } else { &mut across };
-            for (sum, share) in sums.iter_mut().zip([p.matched, p.twins, p.namesakes, p.doubles]) {
+            let classes = if is_within { &mut sums.within } else { &mut sums.across };
+            for (sum, share) in classes.iter_mut().zip([p.matched, p.twins, p.namesakes, p.doubles]) {
                 *sum += pairs * share;
             }
-            for (at, table) in counts.iter_mut().enumerate() {
+            for (at, table) in sums.counts.iter_mut().enumerate() {
                 if let Some(count) = table.get_mut(usize::from(vector.level(at))) {
                     *count += pairs * p.matched;
                 }
             }
         }
+        sums
+    }
+
+    /// One round of EM. `twins_listed` is how many pairs of twins the lists that may hold duplicates are expected to hold.
+    fn maximise(&mut self, patterns: &[(bool, ComparisonVector, u64)], twins_listed: f64) {
+        // Parts of one size, put together in order: the last bit depends on no number of cores.
+        let parts: Vec<Expected> = patterns.par_chunks(PATTERNS_AT_ONCE).map(|part| self.expected(part)).collect();
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next().unwrap_or_else(|| self.expected(&[]));
+        parts.for_each(|part| whole.add(&part));
+        let Expected { counts, across, within } = whole;
         let has_sex = self.dimensions.iter().any(|d| d.kind == DimensionKind::Sex);
         let kinds = [(&mut self.across, across), (&mut self.within, within)];
         let prior_twins = [PRIOR_TWINS, twins_listed / within[0].max(1.0)];

@@ -9,16 +9,23 @@
 //! Pairs that their owners have settled come first ([`Dispositions`]): confirmed pairs are joined before any weight, also
 //! against a duplicate-free party, which its owner knows better than its agreement; no join puts a refuted pair together.
 //!
-//! The result depends on weights only. Joins of equal weight are taken as one batch: a batch whose joins exclude one
+//! Records that no link joins, directly or by way of others, have nothing to do with one another: components of the graph are
+//! clustered apart, on all cores. The result depends on weights only. Joins of equal weight are taken as one batch: a batch whose joins exclude one
 //! another is refused whole, and abstained from.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
+use rayon::prelude::*;
+
 use crate::decide::{Decided, Outcome, Reason, probability};
 use crate::dispositions::{Applied, Dispositions, Verdict};
 use crate::pack::{Reader, Writer};
 use crate::{LinkError, RecordIndex, Records};
+
+mod parts;
+
+use parts::{Part, PartOf, Parts};
 
 /// What a pair that did not meet counts for, in thousandths of a bit.
 const UNMET_MILLIBITS: i64 = -2_000;
@@ -127,61 +134,24 @@ impl Between {
 /// Errors: a settled pair names a record that is not in `records`.
 pub fn cluster(records: &Records, decided: &[Decided], dispositions: &Dispositions) -> Result<Clusters, LinkError> {
     dispositions.check(records.len())?;
-    let mut groups = Groups::new(records, decided, dispositions);
     let (must_link, refused) = dispositions.must_link();
-    for set in &must_link {
-        groups.join_confirmed(set);
-    }
-    groups.agglomerate();
+    let parts = Parts::of(records.len(), decided, dispositions, &must_link);
+    let made: Vec<Part> = parts.parts.par_iter().map(|part| parts.cluster(part, records, decided, dispositions)).collect();
     let (confirmed, refuted) = (dispositions.confirmed().count() as u64 - refused, dispositions.refuted().count() as u64);
     let mut out = Clusters { dispositions: Applied { confirmed, refuted, refused }, ..Clusters::default() };
-    let mut clustered = BTreeMap::new();
-    for group in groups.live() {
-        let number = out.clusters.len();
-        for &record in &group.members {
-            clustered.insert(record, number);
-        }
-        let members = group.members.iter().map(|&record| Member { record, class: MatchClass::Probable, probability: 0.0 });
-        out.clusters.push(Cluster { members: members.collect(), probability: group.probability() });
+    for part in made {
+        out.clusters.extend(part.clusters);
+        out.abstained.extend(part.abstained);
     }
-    let mut contrary = BTreeSet::new();
-    for pair in decided {
-        let verdict = dispositions.verdict(pair.a, pair.b);
-        let (a, b) = (clustered.get(&pair.a), clustered.get(&pair.b));
-        if let (Some(&number), true) = (a, a == b) {
-            let Some(cluster) = out.clusters.get_mut(number) else { continue };
-            for member in cluster.members.iter_mut().filter(|m| m.record == pair.a || m.record == pair.b) {
-                member.probability = member.probability.max(probability(pair.millibits));
-            }
-            if pair.millibits < 0 && verdict != Some(Verdict::Confirmed) {
-                contrary.insert(number);
-            }
-            continue;
-        }
-        let reason = match (verdict, pair.outcome) {
-            // Settled by its owners: nothing is left open.
-            (Some(Verdict::Refuted), _) => continue,
-            // Confirmed and yet refused: its owners have to look at it again.
-            (Some(Verdict::Confirmed), _) => Reason::Refuted,
-            (None, Outcome::Abstain(reason)) => reason,
-            (None, Outcome::Link) => groups.why_refused(pair),
-            (None, Outcome::Refuse) => continue,
-        };
-        out.abstained.push(Abstained { a: pair.a, b: pair.b, millibits: pair.millibits, reason });
-    }
-    let sure: BTreeSet<RecordIndex> = must_link.into_iter().flatten().collect();
-    for (number, cluster) in out.clusters.iter_mut().enumerate() {
-        for member in &mut cluster.members {
-            let confirmed = sure.contains(&member.record);
-            if confirmed {
-                member.probability = 1.0;
-            }
-            let certain = confirmed || member.probability >= CERTAIN && !contrary.contains(&number);
-            member.class = if certain { MatchClass::Certain } else { MatchClass::Probable };
+    // What is not between two records that have a link is left open by its own weight alone.
+    let loose = decided.iter().filter(|pair| !parts.is_linked(pair.a) || !parts.is_linked(pair.b));
+    for pair in loose.filter(|pair| !dispositions.is_refuted(pair.a, pair.b)) {
+        if let Outcome::Abstain(reason) = pair.outcome {
+            out.abstained.push(Abstained { a: pair.a, b: pair.b, millibits: pair.millibits, reason });
         }
     }
-    out.clusters.sort_by_key(|c| c.members.first().map(|m| m.record));
-    out.abstained.sort_unstable();
+    out.clusters.par_sort_unstable_by_key(|c| c.members.first().map(|m| m.record));
+    out.abstained.par_sort_unstable();
     Ok(out)
 }
 
@@ -221,9 +191,9 @@ struct Groups {
 type Join = (i64, i32, Reverse<(usize, u32, usize, u32)>);
 
 impl Groups {
-    fn new(records: &Records, decided: &[Decided], dispositions: &Dispositions) -> Self {
-        let linked = decided.iter().filter(|p| p.outcome == Outcome::Link).map(|p| (p.a, p.b));
-        let linked: BTreeSet<RecordIndex> = linked.chain(dispositions.confirmed()).flat_map(|(a, b)| [a, b]).collect();
+    fn new(records: &Records, decided: &[Decided], part: &PartOf<'_>) -> Self {
+        let links = decided.iter().filter(|p| p.outcome == Outcome::Link).map(|p| (p.a, p.b));
+        let linked: BTreeSet<RecordIndex> = links.chain(part.confirmed.iter().copied()).flat_map(|(a, b)| [a, b]).collect();
         // Where duplicates of one list are all there is to find, a second entry is no surprise.
         let alone = records.parties() == 1;
         let mut groups = Vec::with_capacity(linked.len());
@@ -245,7 +215,7 @@ impl Groups {
             let links = i64::from(pair.outcome == Outcome::Link);
             ((pair.a, pair.b), Between { sum: i64::from(pair.millibits), met: 1, links, link, refuted: false })
         });
-        let refuted = dispositions.refuted().map(|pair| (pair, Between { refuted: true, ..Between::default() }));
+        let refuted = part.refuted.iter().map(|&pair| (pair, Between { refuted: true, ..Between::default() }));
         for ((a, b), between) in met.chain(refuted) {
             let (Some(&a), Some(&b)) = (of_record.get(&a), of_record.get(&b)) else { continue };
             for (from, to) in [(a, b), (b, a)] {
@@ -257,8 +227,53 @@ impl Groups {
         Self { groups, of_record, tied: BTreeSet::new() }
     }
 
-    fn live(&self) -> impl Iterator<Item = &Group> {
-        self.groups.iter().filter(|g| g.members.len() >= 2)
+    /// The clusters, and the pairs left open between their records and others.
+    fn outcome(&self, decided: &[Decided], part: &PartOf<'_>, dispositions: &Dispositions) -> Part {
+        let mut out = Part { clusters: Vec::new(), abstained: Vec::new() };
+        let mut clustered = BTreeMap::new();
+        for group in self.groups.iter().filter(|group| group.members.len() >= 2) {
+            let number = out.clusters.len();
+            clustered.extend(group.members.iter().map(|&record| (record, number)));
+            let members = group.members.iter().map(|&record| Member { record, class: MatchClass::Probable, probability: 0.0 });
+            out.clusters.push(Cluster { members: members.collect(), probability: group.probability() });
+        }
+        let mut contrary = BTreeSet::new();
+        for pair in decided {
+            let verdict = dispositions.verdict(pair.a, pair.b);
+            let (a, b) = (clustered.get(&pair.a), clustered.get(&pair.b));
+            if let (Some(&number), true) = (a, a == b) {
+                let Some(cluster) = out.clusters.get_mut(number) else { continue };
+                for member in cluster.members.iter_mut().filter(|m| m.record == pair.a || m.record == pair.b) {
+                    member.probability = member.probability.max(probability(pair.millibits));
+                }
+                if pair.millibits < 0 && verdict != Some(Verdict::Confirmed) {
+                    contrary.insert(number);
+                }
+                continue;
+            }
+            let reason = match (verdict, pair.outcome) {
+                // Settled by its owners: nothing is left open.
+                (Some(Verdict::Refuted), _) => continue,
+                // Confirmed and yet refused: its owners have to look at it again.
+                (Some(Verdict::Confirmed), _) => Reason::Refuted,
+                (None, Outcome::Abstain(reason)) => reason,
+                (None, Outcome::Link) => self.why_refused(pair),
+                (None, Outcome::Refuse) => continue,
+            };
+            out.abstained.push(Abstained { a: pair.a, b: pair.b, millibits: pair.millibits, reason });
+        }
+        let sure: BTreeSet<RecordIndex> = part.must_link.iter().flat_map(|set| set.iter().copied()).collect();
+        for (number, cluster) in out.clusters.iter_mut().enumerate() {
+            for member in &mut cluster.members {
+                let confirmed = sure.contains(&member.record);
+                if confirmed {
+                    member.probability = 1.0;
+                }
+                let certain = confirmed || member.probability >= CERTAIN && !contrary.contains(&number);
+                member.class = if certain { MatchClass::Certain } else { MatchClass::Probable };
+            }
+        }
+        out
     }
 
     /// The join of groups `x` and `y`, when one of their pairs is a link, none is refuted and the mean weight is above
@@ -413,19 +428,45 @@ impl Groups {
 
 /// The connected components of a batch of joins, as sets of groups.
 fn connected(batch: &[Join]) -> Vec<BTreeSet<usize>> {
-    let mut components: Vec<BTreeSet<usize>> = Vec::new();
+    let mut set_of: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut sets: Vec<BTreeSet<usize>> = Vec::new();
     for Reverse((x, _, y, _)) in batch.iter().map(|join| join.2) {
-        let (touching, mut apart): (Vec<_>, Vec<_>) = components.into_iter().partition(|c| c.contains(&x) || c.contains(&y));
-        let mut joined: BTreeSet<usize> = touching.into_iter().flatten().collect();
-        joined.extend([x, y]);
-        apart.push(joined);
-        components = apart;
+        let [of_x, of_y] = [x, y].map(|group| {
+            *set_of.entry(group).or_insert_with(|| {
+                sets.push([group].into());
+                sets.len() - 1
+            })
+        });
+        if of_x != of_y {
+            // The smaller set joins the larger one.
+            let size = |n: usize| sets.get(n).map_or(0, BTreeSet::len);
+            let (into, from) = if size(of_x) < size(of_y) { (of_y, of_x) } else { (of_x, of_y) };
+            let moved = sets.get_mut(from).map(std::mem::take).unwrap_or_default();
+            set_of.extend(moved.iter().map(|&group| (group, into)));
+            if let Some(set) = sets.get_mut(into) {
+                set.extend(moved);
+            }
+        }
     }
-    components
+    sets.retain(|set| !set.is_empty());
+    sets
 }
 
 impl Clusters {
     const KIND: u8 = b'K';
+
+    /// By record of `records`: the number of its cluster.
+    pub(crate) fn numbers(&self, records: usize) -> Vec<Option<u32>> {
+        let mut numbers = vec![None; records];
+        for (number, cluster) in (0..).zip(&self.clusters) {
+            for member in &cluster.members {
+                if let Some(place) = numbers.get_mut(member.record as usize) {
+                    *place = Some(number);
+                }
+            }
+        }
+        numbers
+    }
 
     /// Packs: kind, version, clusters with members, pairs left open, counts of settled pairs.
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -5,12 +5,12 @@
 //! whose list holds each person once is linked only when the best one leads by a margin. What is neither is abstained
 //! from, with a reason, and left to people.
 
-use std::collections::BTreeMap;
-
 use linkage_agreement::Agreement;
+use rayon::prelude::*;
 
 use crate::classify::{Comparison, Comparisons, Model};
-use crate::{Dispositions, LinkError, RecordIndex, Records};
+use crate::vectors::Vectors;
+use crate::{ComparisonVector, Dispositions, LinkError, RecordIndex, Records};
 
 /// The decision rule of the agreement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,36 +135,34 @@ pub fn decide(
     settings: &Settings,
     dispositions: &Dispositions,
 ) -> Vec<Decided> {
-    let mut weights = BTreeMap::new();
-    let mut weigh = |row: &Comparison| {
-        *weights.entry((row.within, row.vector)).or_insert_with(|| model.weight_millibits(row.within, &row.vector))
+    let vectors = Vectors::of(&comparisons.rows);
+    let of_vectors = vectors.map(|within, vector| {
+        let millibits = model.weight_millibits(within, vector);
+        let outcome = if millibits >= settings.link_millibits() {
+            Outcome::Link
+        } else if millibits >= settings.abstain_millibits() {
+            Outcome::Abstain(reason(model, within, vector))
+        } else {
+            Outcome::Refuse
+        };
+        (millibits, outcome)
+    });
+    let of_row = |(row, vector): (&Comparison, &u32)| {
+        let (millibits, outcome) = of_vectors.get(*vector as usize).copied().unwrap_or((i32::MIN, Outcome::Refuse));
+        Decided { a: row.a, b: row.b, millibits, outcome }
     };
-    let mut decided: Vec<Decided> = comparisons
-        .rows
-        .iter()
-        .map(|row| {
-            let millibits = weigh(row);
-            let outcome = if millibits >= settings.link_millibits() {
-                Outcome::Link
-            } else if millibits >= settings.abstain_millibits() {
-                Outcome::Abstain(reason(model, row))
-            } else {
-                Outcome::Refuse
-            };
-            Decided { a: row.a, b: row.b, millibits, outcome }
-        })
-        .collect();
+    let mut decided: Vec<Decided> = comparisons.rows.par_iter().zip(vectors.of_rows()).map(of_row).collect();
     let rivals = Rivals::of(records, &decided, dispositions);
-    for pair in &mut decided {
-        if pair.outcome == Outcome::Link && !rivals.leads(records, pair, settings.margin_millibits()) {
+    decided.par_iter_mut().filter(|pair| pair.outcome == Outcome::Link).for_each(|pair| {
+        if !rivals.leads(records, pair, settings.margin_millibits()) {
             pair.outcome = Outcome::Abstain(Reason::Rival);
         }
-    }
+    });
     decided
 }
 
-fn reason(model: &Model, row: &Comparison) -> Reason {
-    let p = model.posterior(row.within, &row.vector);
+fn reason(model: &Model, within: bool, vector: &ComparisonVector) -> Reason {
+    let p = model.posterior(within, vector);
     let namesakes = p.namesakes + p.doubles;
     let unrelated = 1.0 - p.matched - p.twins - namesakes;
     if p.twins >= namesakes && p.twins >= unrelated {
@@ -176,35 +174,64 @@ fn reason(model: &Model, row: &Comparison) -> Reason {
     }
 }
 
-/// The two heaviest pairs of every record towards every duplicate-free party.
-struct Rivals(BTreeMap<(RecordIndex, usize), [i32; 2]>);
+/// Weights of every record's pairs towards duplicate-free parties, record by record.
+struct Rivals {
+    /// By record: where its pairs begin; the end of all at the end.
+    starts: Vec<u32>,
+    /// Party and weight of each pair, seen from the record.
+    towards: Vec<(u32, i32)>,
+}
 
 impl Rivals {
     fn of(records: &Records, decided: &[Decided], dispositions: &Dispositions) -> Self {
-        let mut best: BTreeMap<(RecordIndex, usize), [i32; 2]> = BTreeMap::new();
-        for pair in decided.iter().filter(|pair| !dispositions.is_refuted(pair.a, pair.b)) {
-            for (record, other) in [(pair.a, pair.b), (pair.b, pair.a)] {
-                let party = records.party(other);
-                if records.duplicate_free(party) {
-                    let [first, second] = best.entry((record, party)).or_insert([i32::MIN; 2]);
-                    if pair.millibits > *first {
-                        *second = *first;
-                        *first = pair.millibits;
-                    } else {
-                        *second = (*second).max(pair.millibits);
-                    }
-                }
+        if (0..records.parties()).all(|party| !records.duplicate_free(party)) {
+            return Self { starts: Vec::new(), towards: Vec::new() };
+        }
+        let sides = || {
+            let rivals = decided.iter().filter(|pair| !dispositions.is_refuted(pair.a, pair.b));
+            let both = rivals.flat_map(|pair| [(pair.a, pair.b, pair.millibits), (pair.b, pair.a, pair.millibits)]);
+            both.map(|(record, other, millibits)| (record, records.party(other), millibits))
+                .filter(|&(_, party, _)| records.duplicate_free(party))
+        };
+        let mut starts = vec![0u32; records.len() + 1];
+        for (record, ..) in sides() {
+            if let Some(count) = starts.get_mut(record as usize + 1) {
+                *count += 1;
             }
         }
-        Self(best)
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        let mut towards = vec![(0, 0); sum as usize];
+        let mut next = starts.clone();
+        for (record, party, millibits) in sides() {
+            if let Some(at) = next.get_mut(record as usize) {
+                if let Some(place) = towards.get_mut(*at as usize) {
+                    *place = (party as u32, millibits);
+                }
+                *at += 1;
+            }
+        }
+        Self { starts, towards }
     }
 
     /// Whether the pair leads every other of its two records towards the same party by `margin`.
     fn leads(&self, records: &Records, pair: &Decided, margin: i32) -> bool {
         [(pair.a, pair.b), (pair.b, pair.a)].into_iter().all(|(record, other)| {
-            let Some(&[first, second]) = self.0.get(&(record, records.party(other))) else { return true };
-            let runner_up = if pair.millibits == first { second } else { first };
-            runner_up == i32::MIN || pair.millibits.saturating_sub(runner_up) >= margin.max(1)
+            let at = record as usize;
+            let (Some(&from), Some(&to)) = (self.starts.get(at), self.starts.get(at + 1)) else { return true };
+            let party = records.party(other) as u32;
+            let all = self.towards.get(from as usize..to as usize).unwrap_or(&[]);
+            // The pair itself is among them, once.
+            let mut itself = false;
+            let rivals = all.iter().filter(|(towards, _)| *towards == party).map(|(_, millibits)| *millibits).filter(|&w| {
+                let skip = w == pair.millibits && !itself;
+                itself |= skip;
+                !skip
+            });
+            rivals.max().is_none_or(|runner_up| pair.millibits.saturating_sub(runner_up) >= margin.max(1))
         })
     }
 }

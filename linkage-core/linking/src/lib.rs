@@ -32,6 +32,7 @@ pub mod records;
 pub mod report;
 pub mod spill;
 pub mod tokens;
+mod vectors;
 
 pub use classify::{Comparison, Comparisons, Model, classify};
 pub use cluster::{Abstained, Cluster, Clusters, MatchClass, Member, cluster};

@@ -132,6 +132,8 @@ impl PayloadRows {
 #[derive(Debug)]
 pub struct Payloads<'b> {
     chunks: Vec<Chunk<'b>>,
+    /// By record: chunk and first row in it.
+    places: Vec<(u32, u32)>,
 }
 
 #[derive(Debug)]
@@ -147,32 +149,36 @@ impl<'b> Payloads<'b> {
     /// Finds rows in `batches`, each sorted by record and entry, of disjoint ranges of records. Errors: another schema.
     pub fn new(batches: &'b [RecordBatch]) -> Result<Self, LinkError> {
         let foreign = || LinkError::Packed("an Arrow batch of another form");
-        let mut chunks = Vec::with_capacity(batches.len());
-        for batch in batches {
-            let records = batch.column(0).as_any().downcast_ref::<UInt32Array>().ok_or_else(foreign)?;
-            let entries = batch.column(1).as_any().downcast_ref::<UInt8Array>().ok_or_else(foreign)?;
+        let (mut chunks, mut places) = (Vec::with_capacity(batches.len()), Vec::new());
+        for (number, batch) in (0u32..).zip(batches) {
+            let records = batch.column(0).as_any().downcast_ref::<UInt32Array>().ok_or_else(foreign)?.values();
+            let entries = batch.column(1).as_any().downcast_ref::<UInt8Array>().ok_or_else(foreign)?.values();
             let payloads = batch.column(2).as_any().downcast_ref::<FixedSizeBinaryArray>().ok_or_else(foreign)?;
             let payload_len = usize::try_from(payloads.value_length()).map_err(|_| foreign())?;
-            chunks.push(Chunk {
-                records: records.values(),
-                entries: entries.values(),
-                payloads: payloads.value_data(),
-                payload_len,
-            });
+            chunks.push(Chunk { records, entries, payloads: payloads.value_data(), payload_len });
+            let len = records.last().map_or(0, |&last| last as usize + 1);
+            places.resize(places.len().max(len), (NOWHERE, 0));
+            let mut before = None;
+            for (row, &record) in (0u32..).zip(records) {
+                if before.replace(record) != Some(record)
+                    && let Some(place) = places.get_mut(record as usize)
+                {
+                    *place = (number, row);
+                }
+            }
         }
-        chunks.sort_unstable_by_key(|chunk| chunk.records.first().copied());
-        Ok(Self { chunks })
+        Ok(Self { chunks, places })
     }
 
     /// The payload of an entry.
     pub fn get(&self, record: RecordIndex, entry: u8) -> Result<&'b [u8], LinkError> {
         let missing = LinkError::NoSuchEntry { record, entry };
-        let chunk = self.chunks.partition_point(|chunk| chunk.records.first().is_some_and(|&first| first <= record));
-        let chunk = chunk.checked_sub(1).and_then(|at| self.chunks.get(at)).ok_or(missing.clone())?;
-        let first = chunk.records.partition_point(|&r| r < record);
-        let rows = chunk.records.iter().zip(chunk.entries).skip(first).take_while(|(r, _)| **r == record);
-        let row = first + rows.map(|(_, e)| *e).position(|e| e == entry).ok_or(missing.clone())?;
-        chunk.payloads.get(row * chunk.payload_len..(row + 1) * chunk.payload_len).ok_or(missing)
+        let Some(&(chunk, first)) = self.places.get(record as usize) else { return Err(missing) };
+        let Some(chunk) = self.chunks.get(chunk as usize) else { return Err(missing) };
+        let rows = chunk.records.iter().zip(chunk.entries).skip(first as usize).take_while(|(r, _)| **r == record);
+        let Some(row) = rows.map(|(_, e)| *e).position(|e| e == entry) else { return Err(missing) };
+        let at = (first as usize + row) * chunk.payload_len;
+        chunk.payloads.get(at..at + chunk.payload_len).ok_or(missing)
     }
 }
 

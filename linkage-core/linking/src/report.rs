@@ -14,6 +14,7 @@
 //! docs/report.md documents the JSON form, field by field.
 
 mod groups;
+mod kinds;
 mod outcomes;
 mod patterns;
 mod quality;
@@ -28,10 +29,11 @@ use crate::classify::{PRIOR_MATCHES, Shares};
 use crate::cluster::Clusters;
 use crate::decide::{Decided, Reason, Settings, probability};
 use crate::join::BlockCounts;
-use crate::levels::{date_level, name_level};
-use crate::{ComparisonVector, Comparisons, DimensionKind, MatchClass, Model, RecordIndex, Records};
+use crate::payloads::Components;
+use crate::{Comparisons, MatchClass, Model, RecordIndex, Records};
 use groups::Sources;
 pub use groups::{GroupCounts, GroupReport};
+use kinds::{Kinds, never_met};
 use outcomes::{Fate, Outcomes};
 pub use patterns::{Example, Step, Waterfall};
 pub use weights::{DimensionReport, LevelReport};
@@ -204,30 +206,33 @@ pub fn report(
 ) -> Report {
     let outcomes = Outcomes::of(records, comparisons, clusters);
 
+    let kinds = Kinds::of(model, comparisons, decided, &outcomes.fates);
+
     // Sums run over distinct weights in order, so that the order of records leaves no trace.
     let alone = records.parties() == 1;
     let mut by_weight: BTreeMap<i32, Tally> = BTreeMap::new();
     let (mut candidates, mut candidates_within) = (0, 0);
-    for ((row, pair), fate) in comparisons.rows.iter().zip(decided).zip(&outcomes.fates) {
-        if row.within {
-            candidates_within += 1;
+    for kind in &kinds.all {
+        if kind.within {
+            candidates_within += kind.pairs;
         } else {
-            candidates += 1;
+            candidates += kind.pairs;
         }
-        if row.within != alone {
+        if kind.within != alone {
             continue;
         }
-        let tally = by_weight.entry(pair.millibits).or_default();
-        tally.pairs += 1;
-        match fate {
-            Fate::Linked => tally.linked += 1,
-            Fate::Abstained(_) => tally.abstained += 1,
+        let tally = by_weight.entry(kind.millibits).or_default();
+        tally.pairs += kind.pairs;
+        match kind.fate {
+            Fate::Linked => tally.linked += kind.pairs,
+            Fate::Abstained(_) => tally.abstained += kind.pairs,
             Fate::Refused => {}
         }
     }
     let unlinked: f64 = by_weight.iter().map(|(&w, t)| (t.pairs - t.linked) as f64 * probability(w)).sum();
     let found = quality::linked_pairs(records, decided, clusters);
-    let (precision, recall) = found.estimates(unlinked, never_met(model, comparisons, alone));
+    let counted = kinds.all.iter().filter(|kind| kind.within == alone).map(|kind| (kind, kind.pairs));
+    let (precision, recall) = found.estimates(unlinked, never_met(model, counted));
     let others: f64 = by_weight.iter().map(|(&w, t)| t.pairs as f64 * probability(w.saturating_neg())).sum();
     // From zero: the sum of no floats is minus zero, which would show.
     let matches = by_weight.iter().fold(0.0, |sum, (&w, t)| sum + t.pairs as f64 * probability(w));
@@ -237,8 +242,7 @@ pub fn report(
     for pair in &clusters.abstained {
         *abstained.entry(pair.reason).or_default() += 1;
     }
-    let unmet = |comparisons: &Comparisons| never_met(model, comparisons, alone);
-    let sources = Sources { records, comparisons, decided, outcomes: &outcomes, alone, never_met: &unmet };
+    let sources = Sources { records, comparisons, model, kinds: &kinds, outcomes: &outcomes, alone };
     let (party_dates, by_date_quality) = sources.groups(&groups::DATE_QUALITY, terms.minimum_cell);
     let (party_rarities, by_rarity) = sources.groups(&groups::RARITY, terms.minimum_cell);
     let wholes = sources.counts(&groups::WHOLE).0.into_iter().map(|row| row.first().copied().unwrap_or_default());
@@ -264,7 +268,7 @@ pub fn report(
         non_matching_meetings_per_record: (2.0 * others / (records.len() as f64).max(1.0)).max(0.0),
         across: model.across,
         within: model.within,
-        weights: weights::weights(model, comparisons, &outcomes, alone),
+        weights: weights::weights(model, &kinds, alone),
         histogram: histogram(&by_weight),
         clusters: clusters.clusters.len() as u64,
         certain_members: certain,
@@ -274,7 +278,7 @@ pub fn report(
         recall,
         abstained,
         bounds: Bounds { link_millibits: terms.settings.link_millibits(), abstain_millibits: terms.settings.abstain_millibits() },
-        patterns: patterns::waterfalls(model, comparisons, decided, &outcomes, alone, terms),
+        patterns: patterns::waterfalls(model, &kinds, alone, terms),
         by_date_quality,
         by_rarity,
         support: Support { matches, shipped_priors_share: shipped, few_pairs: shipped >= FEW_PAIRS },
@@ -288,40 +292,6 @@ struct Tally {
     pairs: u64,
     linked: u64,
     abstained: u64,
-}
-
-/// Estimated matches of two parties that met in no block, from the errors of those that met. Zero when the layout has
-/// fewer than three of surname, given name and date, since every pair with an error may then go unseen.
-fn never_met(model: &Model, comparisons: &Comparisons, alone: bool) -> f64 {
-    let position = |kind| model.dimensions.iter().position(|d| d.kind == kind);
-    let (Some(surname), Some(given), Some(date)) =
-        (position(DimensionKind::Surname), position(DimensionKind::Given), position(DimensionKind::Date))
-    else {
-        return 0.0;
-    };
-    let mut patterns: BTreeMap<ComparisonVector, u64> = BTreeMap::new();
-    for row in comparisons.rows.iter().filter(|row| row.within == alone) {
-        *patterns.entry(row.vector).or_default() += 1;
-    }
-    // Matches by which of the three have an error: bit 0 surname, bit 1 given name, bit 2 date.
-    let mut seen = [0.0; 8];
-    for (vector, pairs) in patterns {
-        let errors = [
-            vector.level(surname) < name_level::PHONETIC_CLOSE,
-            vector.level(given) < name_level::PHONETIC_CLOSE,
-            vector.level(date) < date_level::EQUAL_DEFAULT,
-        ];
-        let cell = errors.iter().rev().fold(0, |cell, &error| 2 * cell + usize::from(error));
-        if let Some(sum) = seen.get_mut(cell) {
-            *sum += pairs as f64 * model.posterior(alone, &vector).matched;
-        }
-    }
-    let [none, s, g, sg, d, sd, gd, sgd] = seen;
-    if none <= 0.0 {
-        return 0.0;
-    }
-    let unseen = |expected: f64, seen: f64| (expected - seen).max(0.0);
-    unseen(s * g / none, sg) + unseen(s * d / none, sd) + unseen(g * d / none, gd) + unseen(s * g * d / (none * none), sgd)
 }
 
 /// By party, the records that compete with another one of the party for a third.
@@ -355,29 +325,13 @@ fn histogram(by_weight: &BTreeMap<i32, Tally>) -> Vec<Bin> {
 
 /// Sizes of the candidate graph's components, hop by hop to the end.
 fn reach(records: usize, comparisons: &Comparisons) -> Reach {
-    let mut parent: Vec<u32> = (0..u32::try_from(records).unwrap_or(u32::MAX)).collect();
-    fn root(parent: &mut [u32], mut at: u32) -> u32 {
-        while let Some(&up) = parent.get(at as usize) {
-            if up == at {
-                break;
-            }
-            let further = parent.get(up as usize).copied().unwrap_or(up);
-            if let Some(place) = parent.get_mut(at as usize) {
-                *place = further;
-            }
-            at = further;
-        }
-        at
-    }
+    let mut components = Components::new(records);
     for row in &comparisons.rows {
-        let (x, y) = (root(&mut parent, row.a), root(&mut parent, row.b));
-        if let Some(place) = parent.get_mut(x.max(y) as usize) {
-            *place = x.min(y);
-        }
+        components.join(row.a, row.b);
     }
     let mut sizes = vec![0u64; records];
-    for record in 0..parent.len() as u32 {
-        if let Some(size) = sizes.get_mut(root(&mut parent, record) as usize) {
+    for record in 0..u32::try_from(records).unwrap_or(u32::MAX) {
+        if let Some(size) = sizes.get_mut(components.root(record) as usize) {
             *size += 1;
         }
     }

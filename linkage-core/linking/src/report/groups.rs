@@ -6,15 +6,20 @@
 //! the whole run, from the errors of the group's pairs that met. A pair counts in every group that one of its records
 //! is in, so that groups do not add up to the whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use linkage_agreement::disclosure::protect_table;
 use linkage_agreement::{DateQuality, Layout};
+use rayon::prelude::*;
 use serde::Serialize;
 
+use super::kinds::{Kinds, never_met};
 use super::outcomes::{Fate, Outcomes};
-use crate::decide::{Decided, probability};
-use crate::{Comparison, Comparisons, Records};
+use crate::decide::probability;
+use crate::{Comparison, Comparisons, Model, Records};
+
+/// Rows that one task counts.
+const CHUNK: usize = 1 << 16;
 
 /// Counts and estimates of one group of records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -81,20 +86,11 @@ pub(super) const WHOLE: Division = Division { names: &["all"], group_of: |_, _| 
 pub(super) struct Sources<'s> {
     pub records: &'s Records,
     pub comparisons: &'s Comparisons,
-    pub decided: &'s [Decided],
+    pub model: &'s Model,
+    pub kinds: &'s Kinds,
     pub outcomes: &'s Outcomes,
     /// Whether pairs are of one party.
     pub alone: bool,
-    /// Estimates the matches that did not meet from pairs that did.
-    pub never_met: &'s dyn Fn(&Comparisons) -> f64,
-}
-
-/// Pairs of one group: by weight, linked and not; and the rows themselves.
-#[derive(Default)]
-struct Pairs {
-    linked: BTreeMap<i32, u64>,
-    open: BTreeMap<i32, u64>,
-    rows: Vec<Comparison>,
 }
 
 impl Sources<'_> {
@@ -104,7 +100,6 @@ impl Sources<'_> {
         let width = division.names.len();
         let parties = self.records.parties();
         let mut counts = vec![vec![GroupCounts::default(); width]; parties + 1];
-        let mut pairs: Vec<Vec<Pairs>> = (0..=parties).map(|_| (0..width).map(|_| Pairs::default()).collect()).collect();
         // Record by record; the last row is of all parties.
         let place = |record: u32| {
             let group = self.records.header(record).map_or(0, |header| (division.group_of)(layout, header));
@@ -122,35 +117,56 @@ impl Sources<'_> {
                 }
             }
         }
-        for ((row, pair), fate) in self.comparisons.rows.iter().zip(self.decided).zip(&self.outcomes.fates) {
-            if row.within != self.alone {
-                continue;
-            }
-            let ((party_a, group_a), (party_b, group_b)) = (place(row.a), place(row.b));
-            let mut places = vec![(party_a, group_a), (party_b, group_b), (parties, group_a), (parties, group_b)];
-            places.sort_unstable();
-            places.dedup();
-            for (party, group) in places {
-                let Some(cell) = pairs.get_mut(party).and_then(|row| row.get_mut(group)) else { continue };
-                let by_weight = if *fate == Fate::Linked { &mut cell.linked } else { &mut cell.open };
-                *by_weight.entry(pair.millibits).or_default() += 1;
-                if division.unmet {
-                    cell.rows.push(*row);
+        // Pairs by cell (row of `counts` and group) and kind.
+        let tally = |mut cells: HashMap<(usize, usize, u32), u64>, (row, kind): (&Comparison, &u32)| {
+            if row.within == self.alone {
+                let ((party_a, group_a), (party_b, group_b)) = (place(row.a), place(row.b));
+                let mut places = [(party_a, group_a), (party_b, group_b), (parties, group_a), (parties, group_b)];
+                places.sort_unstable();
+                let (mut before, mut count) = (None, |place| *cells.entry(place).or_default() += 1);
+                for (party, group) in places {
+                    if before.replace((party, group)) != Some((party, group)) {
+                        count((party, group, *kind));
+                    }
                 }
             }
-        }
-        // From zero: the sum of no floats is minus zero, which would show.
-        let expected =
-            |by_weight: &BTreeMap<i32, u64>| by_weight.iter().fold(0.0, |sum, (&w, &n)| sum + probability(w) * n as f64);
-        for (cell, pairs) in counts.iter_mut().flatten().zip(pairs.into_iter().flatten()) {
-            cell.found_pairs = expected(&pairs.linked);
-            cell.missed_met_pairs = expected(&pairs.open);
-            if division.unmet {
-                cell.missed_unmet_pairs = (self.never_met)(&Comparisons { rows: pairs.rows });
+            cells
+        };
+        let rows = self.comparisons.rows.par_iter().zip(&self.kinds.of_row);
+        let counted = rows.fold_chunks(CHUNK, HashMap::new, tally).reduce(HashMap::new, |mut all, part| {
+            part.into_iter().for_each(|(place, pairs)| *all.entry(place).or_default() += pairs);
+            all
+        });
+        let mut sorted: Vec<((usize, usize, u32), u64)> = counted.into_iter().collect();
+        sorted.par_sort_unstable();
+        let mut cells = sorted.chunk_by(|x, y| (x.0.0, x.0.1) == (y.0.0, y.0.1)).peekable();
+        for (row, groups) in counts.iter_mut().enumerate() {
+            for (group, cell) in groups.iter_mut().enumerate() {
+                let is_here = |rows: &&[((usize, usize, u32), u64)]| rows.first().is_some_and(|r| (r.0.0, r.0.1) == (row, group));
+                let found = cells.next_if(is_here).unwrap_or(&[]);
+                self.estimate(cell, found, division.unmet);
             }
         }
         let all = counts.pop().unwrap_or_default();
         (counts, all)
+    }
+
+    /// Sets what the pairs of a cell come to, given by kind in order.
+    fn estimate(&self, cell: &mut GroupCounts, found: &[((usize, usize, u32), u64)], unmet: bool) {
+        let kind = |row: &((usize, usize, u32), u64)| Some((self.kinds.all.get(row.0.2 as usize)?, row.1));
+        // Summed weight by weight in order, and from zero: the sum of no floats is minus zero, which would show.
+        let expected = |linked: bool| {
+            let mut by_weight: BTreeMap<i32, u64> = BTreeMap::new();
+            for (kind, pairs) in found.iter().filter_map(kind).filter(|(kind, _)| (kind.fate == Fate::Linked) == linked) {
+                *by_weight.entry(kind.millibits).or_default() += pairs;
+            }
+            by_weight.iter().fold(0.0, |sum, (&w, &n)| sum + probability(w) * n as f64)
+        };
+        cell.found_pairs = expected(true);
+        cell.missed_met_pairs = expected(false);
+        if unmet {
+            cell.missed_unmet_pairs = never_met(self.model, found.iter().filter_map(kind));
+        }
     }
 
     /// The same after suppression of groups with fewer than `minimum` records, and of what would give them away.

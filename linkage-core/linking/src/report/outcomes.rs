@@ -1,13 +1,13 @@
 //! What became of every pair and every record, once for all parts of the report.
 
-use std::collections::BTreeMap;
+use rayon::prelude::*;
 
 use crate::cluster::Clusters;
 use crate::decide::Reason;
 use crate::{Comparisons, RecordIndex, Records};
 
 /// What became of a pair in the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Fate {
     /// Both records are in one cluster.
     Linked,
@@ -31,17 +31,15 @@ pub(super) struct Outcomes {
 
 impl Outcomes {
     pub(super) fn of(records: &Records, comparisons: &Comparisons, clusters: &Clusters) -> Self {
-        let cluster_of: BTreeMap<RecordIndex, usize> = clusters
-            .clusters
-            .iter()
-            .enumerate()
-            .flat_map(|(number, cluster)| cluster.members.iter().map(move |m| (m.record, number)))
-            .collect();
-        let reasons: BTreeMap<(RecordIndex, RecordIndex), Reason> =
-            clusters.abstained.iter().map(|p| ((p.a, p.b), p.reason)).collect();
-        let fate = |a: RecordIndex, b: RecordIndex| match (cluster_of.get(&a), cluster_of.get(&b)) {
+        let cluster_of = clusters.numbers(records.len());
+        let number = |record: RecordIndex| cluster_of.get(record as usize).copied().flatten();
+        let open = &clusters.abstained;
+        let fate = |a: RecordIndex, b: RecordIndex| match (number(a), number(b)) {
             (Some(x), Some(y)) if x == y => Fate::Linked,
-            _ => reasons.get(&(a, b)).map_or(Fate::Refused, |reason| Fate::Abstained(*reason)),
+            _ => {
+                let at = open.binary_search_by_key(&(a, b), |pair| (pair.a, pair.b)).ok().and_then(|at| open.get(at));
+                at.map_or(Fate::Refused, |pair| Fate::Abstained(pair.reason))
+            }
         };
         let flags = |which: &mut dyn Iterator<Item = RecordIndex>| {
             let mut flags = vec![false; records.len()];
@@ -53,10 +51,10 @@ impl Outcomes {
             flags
         };
         Self {
-            fates: comparisons.rows.iter().map(|row| fate(row.a, row.b)).collect(),
+            fates: comparisons.rows.par_iter().map(|row| fate(row.a, row.b)).collect(),
             met: flags(&mut comparisons.rows.iter().flat_map(|row| [row.a, row.b])),
-            linked: flags(&mut cluster_of.keys().copied()),
-            open: flags(&mut reasons.keys().flat_map(|(a, b)| [*a, *b])),
+            linked: cluster_of.iter().map(Option::is_some).collect(),
+            open: flags(&mut open.iter().flat_map(|pair| [pair.a, pair.b])),
         }
     }
 }

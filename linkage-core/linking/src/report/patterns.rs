@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::ReportTerms;
-use super::outcomes::{Fate, Outcomes};
-use crate::decide::{Decided, Reason};
+use super::kinds::Kinds;
+use super::outcomes::Fate;
+use crate::decide::Reason;
 use crate::levels::name_level;
-use crate::{ComparisonVector, Comparisons, DimensionKind, Model};
+use crate::{ComparisonVector, DimensionKind, Model};
 
 /// How far under the bound a refused pair is still worth a look, in thousandths of a bit.
 const NEAR_MILLIBITS: i32 = 10_000;
@@ -78,26 +79,17 @@ struct Pattern {
 }
 
 /// Typical pairs of every outcome.
-pub(super) fn waterfalls(
-    model: &Model,
-    comparisons: &Comparisons,
-    decided: &[Decided],
-    outcomes: &Outcomes,
-    alone: bool,
-    terms: &ReportTerms,
-) -> Vec<Waterfall> {
+pub(super) fn waterfalls(model: &Model, kinds: &Kinds, alone: bool, terms: &ReportTerms) -> Vec<Waterfall> {
     let mut counts: BTreeMap<(Fate, i32, ComparisonVector), u64> = BTreeMap::new();
-    for ((row, pair), fate) in comparisons.rows.iter().zip(decided).zip(&outcomes.fates) {
-        if row.within == alone {
-            *counts.entry((*fate, pair.millibits, row.vector)).or_default() += 1;
-        }
+    for kind in kinds.all.iter().filter(|kind| kind.within == alone) {
+        *counts.entry((kind.fate, kind.millibits, kind.vector)).or_default() += kind.pairs;
     }
     // By rising weight within a fate.
     let mut by_fate: BTreeMap<Fate, Vec<Pattern>> = BTreeMap::new();
     for ((fate, weight, vector), pairs) in counts {
         by_fate.entry(fate).or_default().push(Pattern { weight, levels: levels(model, &vector), pairs });
     }
-    let kinds: Vec<DimensionKind> = model.dimensions.iter().map(|d| d.kind).collect();
+    let dimensions: Vec<DimensionKind> = model.dimensions.iter().map(|d| d.kind).collect();
     let prior = model.weight_millibits(alone, &ComparisonVector::default());
     let mut out: Vec<Waterfall> = Vec::new();
     let mut show = |example, reason, pattern: Option<&Pattern>| {
@@ -110,19 +102,19 @@ pub(super) fn waterfalls(
     for (fate, patterns) in &by_fate {
         match fate {
             Fate::Linked => {
-                let shown = frequent(patterns, &kinds, terms.minimum_cell);
+                let shown = frequent(patterns, &dimensions, terms.minimum_cell);
                 let median = median(patterns);
                 show(Example::MostLinked, None, most(&shown));
                 show(Example::MedianLinked, None, shown.iter().min_by_key(|p| p.weight.abs_diff(median)));
                 show(Example::LightestLinked, None, shown.first());
             }
             Fate::Abstained(reason) => {
-                show(Example::MostAbstained, Some(*reason), most(&frequent(patterns, &kinds, terms.minimum_cell)));
+                show(Example::MostAbstained, Some(*reason), most(&frequent(patterns, &dimensions, terms.minimum_cell)));
             }
             Fate::Refused => {
                 let from = terms.settings.abstain_millibits().saturating_sub(NEAR_MILLIBITS);
                 let near: Vec<Pattern> = patterns.iter().filter(|p| p.weight >= from).cloned().collect();
-                show(Example::RefusedNearBound, None, most(&frequent(&near, &kinds, terms.minimum_cell)));
+                show(Example::RefusedNearBound, None, most(&frequent(&near, &dimensions, terms.minimum_cell)));
             }
         }
     }

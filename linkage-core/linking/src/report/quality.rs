@@ -4,7 +4,7 @@
 //! and c and b, are one person's, so are a and b. The better of the two counts, so that a person whose records differ
 //! among themselves does not pass for a doubtful link.
 
-use std::collections::BTreeMap;
+use rayon::prelude::*;
 
 use super::Estimate;
 use crate::decide::{Decided, probability};
@@ -28,23 +28,25 @@ pub(super) struct Linked {
 
 /// Sums up the pairs of all clusters.
 pub(super) fn linked_pairs(records: &Records, decided: &[Decided], clusters: &Clusters) -> Linked {
-    let cluster_of: BTreeMap<RecordIndex, (usize, usize)> = (0..)
-        .zip(&clusters.clusters)
-        .flat_map(|(number, cluster)| (0..).zip(&cluster.members).map(move |(at, m)| (m.record, (number, at))))
-        .collect();
-    let mut met: Vec<BTreeMap<(usize, usize), f64>> = vec![BTreeMap::new(); clusters.clusters.len()];
-    for pair in decided {
-        if let (Some(&(x, a)), Some(&(y, b))) = (cluster_of.get(&pair.a), cluster_of.get(&pair.b))
-            && x == y
-            && let Some(pairs) = met.get_mut(x)
-        {
-            pairs.insert((a.min(b), a.max(b)), probability(pair.millibits));
-        }
-    }
+    let cluster_of = clusters.numbers(records.len());
+    let number = |record: RecordIndex| cluster_of.get(record as usize).copied().flatten();
+    let inside = decided.par_iter().filter_map(|pair| {
+        let cluster = number(pair.a).filter(|x| number(pair.b) == Some(*x))?;
+        Some((cluster, (pair.a.min(pair.b), pair.a.max(pair.b)), pair.millibits))
+    });
+    let mut inside: Vec<(u32, (RecordIndex, RecordIndex), i32)> = inside.collect();
+    inside.par_sort_unstable();
+    let mut met = inside.chunk_by(|x, y| x.0 == y.0).peekable();
     let alone = records.parties() == 1;
     let (mut pairs, mut right, mut right_met) = (0, 0u128, 0u128);
-    for (cluster, met) in clusters.clusters.iter().zip(&met) {
-        let of = |a: usize, b: usize| met.get(&(a.min(b), a.max(b))).copied();
+    for (number, cluster) in (0u32..).zip(&clusters.clusters) {
+        let met = met.next_if(|rows| rows.first().is_some_and(|row| row.0 == number)).unwrap_or(&[]);
+        let of = |a: usize, b: usize| {
+            let record = |at: usize| cluster.members.get(at).map(|m| m.record);
+            let pair = (record(a.min(b))?, record(a.max(b))?);
+            let at = met.binary_search_by_key(&pair, |row| row.1).ok()?;
+            met.get(at).map(|row| probability(row.2))
+        };
         let members = cluster.members.len();
         let parties: Vec<usize> = cluster.members.iter().map(|m| records.party(m.record)).collect();
         for (a, party_a) in parties.iter().enumerate() {

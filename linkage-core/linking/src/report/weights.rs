@@ -1,13 +1,12 @@
 //! Weights by dimension and level, with the pairs that met and were linked at each, and how much of them is shipped.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
-use super::outcomes::{Fate, Outcomes};
+use super::kinds::Kinds;
+use super::outcomes::Fate;
+use crate::Model;
 use crate::classify::DimensionModel;
 use crate::classify::PRIOR_MATCHES;
-use crate::{ComparisonVector, Comparisons, Model};
 
 /// One level's weight.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,23 +40,18 @@ pub struct DimensionReport {
     pub shipped_share: f64,
 }
 
-pub(super) fn weights(model: &Model, comparisons: &Comparisons, outcomes: &Outcomes, alone: bool) -> Vec<DimensionReport> {
-    // Pairs, linked pairs and expected matches by distinct vector, so that sums have one order.
-    let mut patterns: BTreeMap<(bool, ComparisonVector), (u64, u64)> = BTreeMap::new();
-    for (row, fate) in comparisons.rows.iter().zip(&outcomes.fates) {
-        let (pairs, linked) = patterns.entry((row.within, row.vector)).or_default();
-        *pairs += 1;
-        *linked += u64::from(*fate == Fate::Linked);
-    }
+pub(super) fn weights(model: &Model, kinds: &Kinds, alone: bool) -> Vec<DimensionReport> {
     let mut counts: Vec<Vec<(u64, u64)>> = model.dimensions.iter().map(|d| vec![(0, 0); d.m.len()]).collect();
     let mut present = vec![0.0; model.dimensions.len()];
-    for (&(within, vector), &(pairs, linked)) in &patterns {
-        let matches = pairs as f64 * model.posterior(within, &vector).matched;
+    for kind in &kinds.all {
+        let (vector, pairs) = (kind.vector, kind.pairs);
+        let linked = if kind.fate == Fate::Linked { pairs } else { 0 };
+        let matches = pairs as f64 * kind.matched;
         for (at, (counts, present)) in counts.iter_mut().zip(&mut present).enumerate() {
             if vector.level(at) > 0 {
                 *present += matches;
             }
-            if let Some(count) = counts.get_mut(usize::from(vector.level(at))).filter(|_| within == alone) {
+            if let Some(count) = counts.get_mut(usize::from(vector.level(at))).filter(|_| kind.within == alone) {
                 count.0 += pairs;
                 count.1 += linked;
             }
