@@ -214,6 +214,7 @@ impl World {
             tls: self.tls(&RoleId::Broker),
             crl: None,
             limits: Limits::default(),
+            memory_mib: 256,
             signing_key: self.secret(&RoleId::Broker, "signing"),
         }
     }
@@ -441,6 +442,7 @@ fn agreement(keys: &Path) -> Agreement {
             sealing_key: sealing(&role),
             duplicate_free: true,
             max_records: 100,
+            profile: None,
         }
     });
     let broker = Role {

@@ -16,6 +16,8 @@ pub(crate) mod make;
 pub(crate) mod named;
 pub mod run;
 
+pub use make::cell;
+
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
@@ -50,9 +52,11 @@ impl Annexes {
     /// The annexes that the agreement asks for; none when all its parties are block-scoped.
     pub(crate) fn of(agreement: &Agreement, hash: &[u8; 32]) -> Option<Self> {
         let places = agreement.annex();
-        let clk = agreement.encoding.clk.as_ref().map(|clk| {
-            recipe(&[b"clk", CELLS, clk.schema_sha256.as_bytes(), &clk.bits.to_le_bytes()])
-        });
+        let clk = agreement
+            .encoding
+            .clk
+            .as_ref()
+            .map(|clk| recipe(&[b"clk", CELLS, clk.schema_sha256.as_bytes(), &clk.bits.to_le_bytes()]));
         // Keyed keys are made under a key of the agreement's version.
         let hash_keys = agreement.encoding.hash_keys.as_ref().map(|keys| match keys.keyed {
             true => recipe(&[b"hash-keys", b"keyed", hash]),
@@ -168,7 +172,9 @@ impl AnnexSegment<'_> {
             return Err(damaged());
         }
         let (clk, hash_keys) = parts.split_at_checked(kept.clk_len).ok_or_else(damaged)?;
-        for (wanted, place, part) in [(kept.clk, &self.of.places.clk, clk), (kept.hash_keys, &self.of.places.hash_keys, hash_keys)] {
+        for (wanted, place, part) in
+            [(kept.clk, &self.of.places.clk, clk), (kept.hash_keys, &self.of.places.hash_keys, hash_keys)]
+        {
             if let (true, Some(place)) = (wanted, place) {
                 annex.get_mut(place.clone()).ok_or_else(damaged)?.copy_from_slice(part);
             }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use linkage_agreement::{Agreement, PartyProfile, Period, RecordRef};
+use linkage_agreement::{Agreement, Layout, PartyProfile, Period, RecordRef};
 use linkage_common::fsx;
 use linkage_linking::LevelFrequencies;
 use sha2::{Digest, Sha256};
@@ -52,11 +52,18 @@ impl Node {
         self.gate.agreement().party(self.party()).and_then(|party| party.profile)
     }
 
+    /// The layout of this party's records: the agreement's, without entries where it delivers no names.
+    pub(crate) fn layout(&self) -> Layout {
+        let agreement = self.gate.agreement();
+        Layout { tokens_per_record: agreement.shape(self.party()).entries, ..agreement.layout() }
+    }
+
     /// Refuses what the configuration lacks or has against the agreement, before any delivery.
     pub(crate) fn check_files(&self) -> Result<(), NodeError> {
         if self.config.line_file && self.profile().is_none() {
             return Err(NodeError::Configuration(
-                "« line_file » ne va qu'avec un partenaire au profil clk ou hash-keys : retirez-la de la configuration du nœud".to_owned(),
+                "« line_file » ne va qu'avec un partenaire au profil clk ou hash-keys : retirez-la de la configuration du nœud"
+                    .to_owned(),
             ));
         }
         NamedAnnexes::load(self).map(|_| ())

@@ -64,8 +64,8 @@ pub(crate) fn read(path: &Path, agreement: &Agreement, period: Period) -> Result
         RowRead::Row => row.fields().map(|name| Charset::Utf8.decode(name).map(|name| name.trim().to_lowercase())).collect(),
         _ => None,
     };
-    let columns: Vec<String> =
-        header.ok_or_else(|| refused("la première ligne doit nommer les colonnes, en UTF-8, « local_id » parmi elles".to_owned()))?;
+    let columns: Vec<String> = header
+        .ok_or_else(|| refused("la première ligne doit nommer les colonnes, en UTF-8, « local_id » parmi elles".to_owned()))?;
     let known: Vec<&str> =
         [LOCAL_ID, HOUSEHOLD].into_iter().chain(agreement.attribute.iter().map(|a| a.name.as_str())).chain(PASSED_OVER).collect();
     // A header could be a line of data: what is not known is told by its place only.

@@ -55,6 +55,7 @@ pub async fn encode(
 ) -> Result<(), NodeError> {
     let layout = agreement.layout();
     let makers = Makers::new(agreement, passes);
+    let writers = Pool::default();
     let secrets = match evaluator.shared() {
         Some(_) => None,
         None => Some(Secrets::evaluate(&makers, identities, period, evaluator, cache, &progress.step("oprf")).await?),
@@ -70,7 +71,7 @@ pub async fn encode(
     step.at(0, order.len() as u64);
     for chunk in order.chunks(CHUNK) {
         let pieces: Vec<EncodedChunk> =
-            chunk.par_chunks(PIECE).map(|piece| encode_piece(&layout, identities, piece, &source)).collect::<Result<_, _>>()?;
+            chunk.par_chunks(PIECE).map(|piece| encode_piece(&layout, &writers, identities, piece, &source)).collect::<Result<_, _>>()?;
         let mut encoded = EncodedChunk { records: Vec::with_capacity(chunk.len()), decoys: Vec::new() };
         for piece in pieces {
             encoded.records.extend(piece.records);
@@ -110,13 +111,14 @@ fn drawn_order(records: usize, decoys_percent: usize) -> Vec<Drawn> {
 
 fn encode_piece(
     layout: &Layout,
+    writers: &Pool<RecordWriter>,
     identities: &[(RecordRef, &Identity)],
     piece: &[Drawn],
     source: &Source,
 ) -> Result<EncodedChunk, NodeError> {
     let mut rng = local_rng();
     let real = real_secrets(identities, piece, source);
-    let mut writer = RecordWriter::new(layout)?;
+    let mut writer = writers.take().map_or_else(|| RecordWriter::new(layout), Ok)?;
     let mut encoded = EncodedChunk { records: Vec::with_capacity(piece.len()), decoys: Vec::new() };
     for (drawn, real) in piece.iter().zip(&real) {
         let Some((reference, identity)) = identities.get(drawn.identity as usize) else { continue };
@@ -128,6 +130,7 @@ fn encode_piece(
         }
         encoded.records.push(ArchivedRecord { reference, header, entries });
     }
+    writers.put(writer);
     Ok(encoded)
 }
 
@@ -155,29 +158,46 @@ fn real_secrets(identities: &[(RecordRef, &Identity)], piece: &[Drawn], source: 
     }
 }
 
-/// Makers of block keys, one for each core that is at work; they keep what records have in common.
+/// Tools that are at nobody's work: as many as cores have been at work, so that what they keep of words serves on.
+struct Pool<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Pool<T> {
+    fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+    fn put(&self, tool: T) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(tool);
+    }
+}
+
+/// Makers of block keys.
 pub(crate) struct Makers<'a> {
     agreement: &'a Agreement,
     passes: &'a PassSet,
-    idle: Mutex<Vec<(KeyMaker, BlockInputs)>>,
+    idle: Pool<(KeyMaker, BlockInputs)>,
 }
 
 impl<'a> Makers<'a> {
-    pub(crate) fn new(agreement: &'a Agreement, passes: &'a PassSet) -> Self {
-        Self { agreement, passes, idle: Mutex::default() }
+    fn new(agreement: &'a Agreement, passes: &'a PassSet) -> Self {
+        Self { agreement, passes, idle: Pool::default() }
     }
 
     /// Lends a maker, and room for inputs.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut KeyMaker, &mut BlockInputs) -> T) -> T {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let (mut maker, mut inputs) = idle.unwrap_or_else(|| {
+    fn with<T>(&self, work: impl FnOnce(&mut KeyMaker, &mut BlockInputs) -> T) -> T {
+        let (mut maker, mut inputs) = self.idle.take().unwrap_or_else(|| {
             let (terms, encoding) = (&self.agreement.agreement, &self.agreement.encoding);
             let maker = KeyMaker::new(self.passes, encoding.expected_records, encoding.tokens_per_record as usize);
             (maker, BlockInputs::new(terms.id.as_str(), EPOCH))
         });
         let result = work(&mut maker, &mut inputs);
         inputs.clear();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((maker, inputs));
+        self.idle.put((maker, inputs));
         result
     }
 }

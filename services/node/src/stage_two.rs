@@ -89,9 +89,9 @@ pub fn write_record(
     RecordWriter::new(layout, run)?.write(handle, header, entries, out)
 }
 
-/// Whole records that fit a batch of `limit` bytes.
-pub fn records_per_batch(layout: &Layout, limit: usize) -> usize {
-    (limit / layout.record_len()).max(1)
+/// Whole records of `record_len` bytes that fit a batch of `limit` bytes.
+pub fn records_per_batch(record_len: usize, limit: usize) -> usize {
+    (limit / record_len.max(1)).max(1)
 }
 
 #[cfg(test)]
@@ -164,6 +164,6 @@ mod tests {
     #[test]
     fn a_batch_holds_whole_records_and_at_least_one() {
         let len = layout().record_len();
-        assert_eq!([1, len - 1, len, 2 * len - 1, 2 * len].map(|limit| records_per_batch(&layout(), limit)), [1, 1, 1, 1, 2]);
+        assert_eq!([1, len - 1, len, 2 * len - 1, 2 * len].map(|limit| records_per_batch(len, limit)), [1, 1, 1, 1, 2]);
     }
 }

@@ -26,6 +26,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
+use crate::annex::Annexes;
+use crate::annex::run::RunAnnex;
 use crate::archive::{Chosen, Index};
 use crate::error::NodeError;
 use crate::node::{DeliveryState, Node};
@@ -262,17 +264,22 @@ impl Node {
         send: mpsc::Sender<v1::Batch>,
         progress: &Progress,
     ) -> Result<impl Future<Output = Result<Vec<[u8; 32]>, NodeError>> + use<>, NodeError> {
-        let layout = self.gate.agreement().layout();
+        let (layout, shape) = (self.layout(), self.gate.agreement().shape(self.party()));
+        let annexes = Annexes::of(self.gate.agreement(), &self.gate.agreement_hash());
+        let run_annex = RunAnnex::new(self.gate.agreement(), &run_key)
+            .map_err(|error| NodeError::Configuration(format!("convention : {error}")))?;
         let (vault, agreement, run_id, progress) = (self.reopen()?, self.gate.reference(), run.to_string(), progress.clone());
         let total: u64 = segments.iter().map(|segment| segment.records.len() as u64).sum();
         let task = tokio::task::spawn_blocking(move || {
-            let per_batch = records_per_batch(&layout, MAX_BATCH_BYTES);
-            let encodings = Encodings { vault: &vault, layout: &layout, run: &run_key, segments: &segments, per_batch };
-            let (mut digests, mut done) = (Vec::new(), 0);
+            let per_batch = records_per_batch(shape.record_len(&layout), MAX_BATCH_BYTES);
+            let annexes = annexes.as_ref().zip(run_annex.as_ref());
+            let encodings = Encodings { vault: &vault, layout: &layout, run: &run_key, segments: &segments, annexes, per_batch };
+            let (mut digests, mut done, mut without_annex) = (Vec::new(), 0, 0);
             encodings.make(|batch| {
                 let sequence = digests.len() as u32;
                 digests.push(batch.digest);
                 done += batch.records;
+                without_annex += batch.without_annex;
                 progress.at(done, total);
                 if held.contains(&sequence) {
                     return ControlFlow::Continue(());
@@ -290,6 +297,13 @@ impl Node {
                     Err(_) => ControlFlow::Break(()),
                 }
             })?;
+            if without_annex > 0 {
+                tracing::warn!(
+                    run = run_id,
+                    records = without_annex,
+                    "records without filter or hash keys: their names were deleted before the agreement asked for them, or give none"
+                );
+            }
             Ok(digests)
         });
         Ok(async { task.await.map_err(|_| interrupted())? })

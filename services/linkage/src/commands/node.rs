@@ -130,6 +130,9 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
             for (reason, n) in &summary.reasons {
                 say(&format!("  {n:>6}  {reason}"));
             }
+            for (remark, n) in &summary.remarks {
+                say(&format!("  {n:>6}  prises en charge, avec une remarque : {remark}"));
+            }
             for (attribute, n) in &summary.attributes_left_out {
                 say(&format!("  {n:>6}  valeurs de {attribute} hors de la règle de la convention, non transmises"));
             }

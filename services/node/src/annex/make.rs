@@ -163,8 +163,11 @@ impl ClkMaker {
     }
 
     fn filter<'v>(&self, value: &impl Fn(&str) -> &'v str) -> Result<Zeroizing<Vec<u8>>, String> {
-        let cells: Vec<Zeroizing<String>> =
-            self.cells.iter().map(|of| of.as_ref().map_or_else(Zeroizing::default, |(column, kind)| cell(*kind, value(column)))).collect();
+        let cells: Vec<Zeroizing<String>> = self
+            .cells
+            .iter()
+            .map(|of| of.as_ref().map_or_else(Zeroizing::default, |(column, kind)| cell(*kind, value(column))))
+            .collect();
         let filter = Zeroizing::new(self.encoder.encode(cells.iter().map(|cell| cell.as_str())).map_err(|e| e.to_string())?);
         match filter.iter().map(|byte| byte.count_ones() as usize).sum::<usize>() {
             0 => Err("aucun bit à 1".to_owned()),
@@ -216,12 +219,14 @@ fn cells(schema: &Schema, ignored: &[bool], fields: &[IdentityField]) -> Result<
         .collect()
 }
 
-/// A delivered value as the schema's cell.
-fn cell(kind: FieldKind, value: &str) -> Zeroizing<String> {
+/// A delivered value as the cell of a clkhash schema's column, by the table above.
+pub fn cell(kind: FieldKind, value: &str) -> Zeroizing<String> {
     Zeroizing::new(match kind {
         FieldKind::BirthName | FieldKind::UsageName | FieldKind::GivenNames | FieldKind::Text => plain_words(value).join(" "),
         FieldKind::BirthDate => match date::parse(value, None) {
-            Ok(Some(date::BirthDate { year, month: Some(month), day: Some(day), .. })) => format!("{year:04}-{month:02}-{day:02}"),
+            Ok(Some(date::BirthDate { year, month: Some(month), day: Some(day), .. })) => {
+                format!("{year:04}-{month:02}-{day:02}")
+            }
             _ => String::new(),
         },
         FieldKind::Sex => match Sex::read(value) {
@@ -271,7 +276,9 @@ mod tests {
         let of = |kind, value| cell(kind, value).to_string();
         assert_eq!(of(FieldKind::BirthName, " Lefèvre-d'Ørmesson "), "LEFEVRE DORMESSON");
         assert_eq!(of(FieldKind::GivenNames, "marie,  anne"), "MARIE ANNE");
-        for (delivered, written) in [("01/02/1980", "1980-02-01"), ("1980-02-01", "1980-02-01"), ("1980", ""), ("x", ""), ("", "")] {
+        for (delivered, written) in
+            [("01/02/1980", "1980-02-01"), ("1980-02-01", "1980-02-01"), ("1980", ""), ("x", ""), ("", "")]
+        {
             assert_eq!(of(FieldKind::BirthDate, delivered), written, "{delivered}");
         }
         assert_eq!([of(FieldKind::Sex, "F"), of(FieldKind::Sex, "1"), of(FieldKind::Sex, "9")], ["2", "1", ""]);

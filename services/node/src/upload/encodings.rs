@@ -10,6 +10,8 @@ use linkage_crypto::derive::RunKey;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::annex::run::RunAnnex;
+use crate::annex::{AnnexSegment, Annexes};
 use crate::archive::Segment;
 use crate::error::NodeError;
 use crate::stage_two::RecordWriter;
@@ -48,6 +50,8 @@ pub(super) struct EncodedBatch {
     pub(super) digest: [u8; 32],
     /// How many.
     pub(super) records: u64,
+    /// How many of them have no annex, where the agreement asks for one.
+    pub(super) without_annex: u64,
 }
 
 /// What one run's encodings are made of.
@@ -60,24 +64,26 @@ pub(super) struct Encodings<'a> {
     pub(super) run: &'a RunKey,
     /// Records, in order.
     pub(super) segments: &'a [PlacedSegment],
+    /// The agreement's annexes and what becomes of them in the run, if it asks for any.
+    pub(super) annexes: Option<(&'a Annexes, &'a RunAnnex)>,
     /// Records of every batch but the last.
     pub(super) per_batch: usize,
 }
 
-impl Encodings<'_> {
+/// A segment and its annexes.
+type Opened<'a> = Arc<(Segment, Option<AnnexSegment<'a>>)>;
+
+impl<'a> Encodings<'a> {
     /// Hands every batch to `take`, in order, until it breaks.
     ///
     /// # Errors
     /// A segment that cannot be opened, or is not what the index says.
     pub(super) fn make(&self, mut take: impl FnMut(EncodedBatch) -> ControlFlow<()>) -> Result<(), NodeError> {
         let ahead = rayon::current_num_threads().clamp(2, MOST_AHEAD);
-        let mut waiting: Vec<(Arc<Segment>, &Placed)> = Vec::new();
+        let mut waiting: Vec<(Opened<'a>, &Placed)> = Vec::new();
         let mut windows = self.segments.chunks(ahead).peekable();
         while let Some(window) = windows.next() {
-            let segments: Vec<Arc<Segment>> = window
-                .par_iter()
-                .map(|placed| Segment::load(self.vault, self.layout, placed.number).map(Arc::new))
-                .collect::<Result<_, _>>()?;
+            let segments: Vec<Opened<'a>> = window.par_iter().map(|placed| self.open(placed.number)).collect::<Result<_, _>>()?;
             for (segment, placed) in segments.iter().zip(window) {
                 waiting.extend(placed.records.iter().map(|record| (Arc::clone(segment), record)));
             }
@@ -97,13 +103,26 @@ impl Encodings<'_> {
         Ok(())
     }
 
-    fn batch(&self, records: &[(Arc<Segment>, &Placed)]) -> Result<EncodedBatch, NodeError> {
+    fn open(&self, number: u32) -> Result<Opened<'a>, NodeError> {
+        let annexes = self.annexes.map(|(annexes, _)| annexes.segment(self.vault, number)).transpose()?;
+        Ok(Arc::new((Segment::load(self.vault, self.layout, number)?, annexes)))
+    }
+
+    fn batch(&self, records: &[(Opened<'a>, &Placed)]) -> Result<EncodedBatch, NodeError> {
         let mut writer = RecordWriter::new(self.layout, self.run)?;
-        let mut bytes = Vec::with_capacity(records.len() * self.layout.record_len());
-        for (segment, placed) in records {
+        let annex_len = self.annexes.map_or(0, |(annexes, _)| annexes.places.len);
+        let mut bytes = Vec::with_capacity(records.len() * (self.layout.record_len() + annex_len));
+        let mut without_annex = 0;
+        for (opened, placed) in records {
+            let (segment, annexes) = &**opened;
             let (header, entries) = segment.record(placed.position, &placed.reference)?;
             writer.write(placed.handle, header, entries, &mut bytes)?;
+            if let (Some(annexes), Some((_, layer))) = (annexes, self.annexes) {
+                let mut annex = annexes.annex(placed.position, &placed.reference)?;
+                without_annex += u64::from(!layer.apply(&mut annex)?);
+                bytes.extend_from_slice(&annex);
+            }
         }
-        Ok(EncodedBatch { digest: Sha256::digest(&bytes).into(), bytes, records: records.len() as u64 })
+        Ok(EncodedBatch { digest: Sha256::digest(&bytes).into(), bytes, records: records.len() as u64, without_annex })
     }
 }
