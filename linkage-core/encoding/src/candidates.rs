@@ -8,10 +8,11 @@ use zeroize::Zeroize;
 use crate::further::Source;
 use crate::identity::Identity;
 use crate::keys::WORDS;
+use crate::memo::Taken;
 use crate::passes::DatePart;
 use crate::plan::{Names, Plan, Planned};
 use crate::tables::{self, MOST_ORIGINS, View, surprisal_of};
-use crate::words::{Taken, Words};
+use crate::words::{Views, Words};
 
 /// Bits that two surnames tell less than independent names: brothers and sisters share both.
 const FAMILY_BITS: f32 = 5.0;
@@ -64,7 +65,7 @@ pub(crate) struct Made {
 
 /// A word of the pool.
 struct Pooled {
-    taken: Taken,
+    taken: Taken<Views>,
     surname: bool,
     index: usize,
 }
@@ -125,7 +126,7 @@ impl Record {
         let given = identity.words(FieldKind::GivenNames);
         let surnames = surnames.take(MOST_SURNAMES).enumerate().map(|(index, word)| (word, true, index));
         for (word, surname, index) in surnames.chain(given.take(MOST_GIVEN).enumerate().map(|(i, word)| (word, false, i))) {
-            if !self.words.iter().any(|w| w.taken.word.word() == word) {
+            if !self.words.iter().any(|w| w.taken.word() == word) {
                 self.words.push(Pooled { taken: words.take(word), surname, index });
             }
         }
@@ -170,7 +171,7 @@ impl Record {
                 let present = match pass.names {
                     Names::None => u64::from(0.0 >= least),
                     Names::One(view) => {
-                        let enough = |w: &Pooled| u64::from(w.taken.word.bits(view) >= least);
+                        let enough = |w: &Pooled| u64::from(w.taken.value().bits(view) >= least);
                         self.words.iter().rev().fold(0, |places, w| places << WORDS | enough(w))
                     }
                     Names::Two { pair, views } => {
@@ -226,10 +227,10 @@ impl Record {
         let Some(pass) = plan.passes.get(candidate.pass()) else { return };
         let start = self.parts.len();
         let place = candidate.place();
-        let word = |at: usize, view: View| self.words.get(at).map_or("", |w| w.taken.word.text(view));
+        let word = |at: usize, view: View| self.words.get(at).map_or("", |w| w.taken.value().text(view));
         let (names, told) = match pass.names {
             Names::One(view) => {
-                (["", word(place / WORDS, view)], self.words.get(place / WORDS).map_or(0.0, |w| w.taken.word.bits(view)))
+                (["", word(place / WORDS, view)], self.words.get(place / WORDS).map_or(0.0, |w| w.taken.value().bits(view)))
             }
             Names::Two { pair, views } => {
                 let mut names = [word(place / WORDS, views[0]), word(place % WORDS, views[1])];
@@ -257,11 +258,10 @@ impl Record {
     pub(crate) fn take_group(&mut self, plan: &Plan, max: usize) {
         let mut group = std::mem::take(&mut self.group);
         if group.len() > 1 {
-            group.sort_by(|x, y| plan.id(x.pass).cmp(plan.id(y.pass)).then_with(|| self.parts(x).cmp(self.parts(y))));
+            group.sort_by(|x, y| plan.order(x.pass).cmp(&plan.order(y.pass)).then_with(|| self.parts(x).cmp(self.parts(y))));
         }
         for made in group.drain(..) {
-            let named = |made: &Made| plan.passes.get(made.pass).map(|p| p.named);
-            let same = |known: &Made| named(known) == named(&made) && self.parts(known) == self.parts(&made);
+            let same = |known: &Made| plan.order(known.pass) == plan.order(made.pass) && self.parts(known) == self.parts(&made);
             if self.made.len() < max && !self.made.iter().any(same) {
                 self.made.push(made);
             }
@@ -291,14 +291,14 @@ fn places_of_enough(bits: &[f32; PAIRS], words: usize, unordered: bool, least: f
 fn pair_bits(words: &[Pooled], [first, second]: [View; 2], bits: &mut [f32; PAIRS]) {
     let mut seconds = [[0.0f32; WORDS]; MOST_ORIGINS];
     for (b, word) in words.iter().enumerate() {
-        for (row, f) in seconds.iter_mut().zip(word.taken.word.frequencies(second).by_origin()) {
+        for (row, f) in seconds.iter_mut().zip(word.taken.value().frequencies(second).by_origin()) {
             row[b] = *f;
         }
     }
     let origins = tables::names().origins();
     for (a, (one, row)) in words.iter().zip(bits.as_chunks_mut::<WORDS>().0).enumerate() {
         let mut shares = [0.0f32; WORDS];
-        for ((origin, f), others) in origins.iter().zip(one.taken.word.frequencies(first).by_origin()).zip(&seconds) {
+        for ((origin, f), others) in origins.iter().zip(one.taken.value().frequencies(first).by_origin()).zip(&seconds) {
             for (share, other) in shares.iter_mut().zip(others) {
                 *share += origin * (f * other);
             }

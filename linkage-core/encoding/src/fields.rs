@@ -43,6 +43,24 @@ pub struct Prepared {
     header: u32,
 }
 
+/// What of a name word enters headers and slots: rarity classes, and the value of its sound.
+#[derive(Clone, Copy)]
+pub(crate) struct WordFacts {
+    surname: u8,
+    given: u8,
+    sound: u64,
+}
+
+impl WordFacts {
+    pub(crate) fn of(word: &str) -> Self {
+        let class = |kind| tables::names().rarity(kind, word);
+        let mut heard = sound(word);
+        let facts = Self { surname: class(NameKind::Surname), given: class(NameKind::Given), sound: text_value(&heard) };
+        heard.zeroize();
+        facts
+    }
+}
+
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Prepared(..)")
@@ -55,18 +73,30 @@ impl Prepared {
     /// # Errors
     /// [`EncodeError::OtherFields`] when the identity was read under other identity fields.
     pub fn new(layout: &Layout, identity: &Identity) -> Result<Self, EncodeError> {
+        Self::with(layout, identity, &mut |word| WordFacts::of(word))
+    }
+
+    /// The same, with what is known of name words.
+    pub(crate) fn with(
+        layout: &Layout,
+        identity: &Identity,
+        facts: &mut dyn FnMut(&str) -> WordFacts,
+    ) -> Result<Self, EncodeError> {
         let kinds = identity.fields().map(|(kind, _)| kind);
         if !kinds.eq(layout.fields.iter().map(|f| f.kind)) {
             return Err(EncodeError::OtherFields);
         }
-        let mut prepared =
-            Self { filters: Vec::new(), slots: Vec::with_capacity(layout.slot_count()), header: header(layout, identity) };
+        let mut prepared = Self {
+            filters: Vec::new(),
+            slots: Vec::with_capacity(layout.slot_count()),
+            header: header_with(layout, identity, facts),
+        };
         let mut texts = 0;
         for (index, (kind, value)) in identity.fields().enumerate() {
             match value {
                 FieldValue::Name(words) => {
                     prepared.filters.push((NAME_DOMAIN, bigrams(words)));
-                    prepared.slots.push((slot_domain::PHONETIC, words.first().map(|w| text_value(&sound(w)))));
+                    prepared.slots.push((slot_domain::PHONETIC, words.first().map(|w| facts(w).sound)));
                 }
                 FieldValue::Text(words) => {
                     texts += 1;
@@ -155,6 +185,10 @@ pub fn blind_entry(layout: &Layout, run: &RunKey, block: &BlockSecret, payload: 
 /// The header of an identity: date quality in bits 0-1, then a rarity class for every name field: 0 absent, 1 very
 /// common to 5 rare, of the field's rarest word.
 pub fn header(layout: &Layout, identity: &Identity) -> u32 {
+    header_with(layout, identity, &mut |word| WordFacts::of(word))
+}
+
+fn header_with(layout: &Layout, identity: &Identity, facts: &mut dyn FnMut(&str) -> WordFacts) -> u32 {
     let mut header = match identity.date_quality() {
         DateQuality::Missing => 0,
         DateQuality::Full => 1,
@@ -163,8 +197,8 @@ pub fn header(layout: &Layout, identity: &Identity) -> u32 {
     };
     for (place, (kind, value)) in layout.fields.iter().zip(identity.fields()) {
         let (Some(at), FieldValue::Name(words)) = (place.rarity_at, value) else { continue };
-        let name_kind = if kind == FieldKind::GivenNames { NameKind::Given } else { NameKind::Surname };
-        let class = words.iter().map(|w| tables::names().rarity(name_kind, w)).max().unwrap_or(0);
+        let class_of = |facts: WordFacts| if kind == FieldKind::GivenNames { facts.given } else { facts.surname };
+        let class = words.iter().map(|word| class_of(facts(word))).max().unwrap_or(0);
         header |= u32::from(class).checked_shl(at).unwrap_or(0);
     }
     header

@@ -25,6 +25,7 @@ pub mod fields;
 mod further;
 pub mod identity;
 mod keys;
+mod memo;
 pub mod passes;
 pub mod phonetic;
 pub mod place;

@@ -27,8 +27,8 @@ pub(crate) struct Plan {
 /// A pass made ready.
 pub(crate) struct Planned {
     pub(crate) id: Arc<str>,
-    /// The first pass of that name.
-    pub(crate) named: usize,
+    /// Its name's place among the names.
+    order: usize,
     pub(crate) names: Names,
     pub(crate) date: DatePart,
     /// Index of its further part in [`Plan::extras`].
@@ -120,7 +120,7 @@ impl Plan {
             let extra = pass.extra.map(|extra| index_of(&mut plan.extras, extra));
             plan.passes.push(Planned {
                 id: pass.id.as_str().into(),
-                named: set.pass.iter().position(|p| p.id == pass.id).unwrap_or(index),
+                order: set.pass.iter().filter(|p| p.id < pass.id).count(),
                 names,
                 date: pass.date,
                 extra,
@@ -133,6 +133,10 @@ impl Plan {
         plan
     }
 
+    /// The place of a pass's name among the names.
+    pub(crate) fn order(&self, pass: usize) -> usize {
+        self.passes.get(pass).map_or(0, |p| p.order)
+    }
     /// The name of a pass.
     pub(crate) fn id(&self, pass: usize) -> &str {
         self.passes.get(pass).map_or("", |p| &p.id)

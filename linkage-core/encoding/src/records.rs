@@ -10,8 +10,9 @@ use linkage_crypto::payloads::PayloadWriter;
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
-use crate::fields::{EncodeError, Prepared};
+use crate::fields::{EncodeError, Prepared, WordFacts};
 use crate::identity::Identity;
+use crate::memo::Memo;
 
 /// What stage 1 keeps of one record: all that later runs need.
 #[derive(Debug)]
@@ -63,10 +64,16 @@ pub fn encode_record<R: CryptoRng + ?Sized>(
 }
 
 /// Encodes one record after the other as [`encode_record`] does, into entries as the archive holds them.
-#[derive(Debug)]
 pub struct RecordWriter {
     layout: Layout,
     payloads: PayloadWriter,
+    words: Memo<WordFacts>,
+}
+
+impl std::fmt::Debug for RecordWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecordWriter(..)")
+    }
 }
 
 impl RecordWriter {
@@ -75,7 +82,8 @@ impl RecordWriter {
     /// # Errors
     /// [`EncodeError::Parameters`] when the profile does not allow its filters.
     pub fn new(layout: &Layout) -> Result<Self, EncodeError> {
-        Ok(Self { layout: layout.clone(), payloads: PayloadWriter::new(layout.filter_bits, layout.hash_count)? })
+        let payloads = PayloadWriter::new(layout.filter_bits, layout.hash_count)?;
+        Ok(Self { layout: layout.clone(), payloads, words: Memo::default() })
     }
 
     /// Adds a record's entries to `out`, secret (32 bytes) and payload of each one after the other; gives the header.
@@ -89,7 +97,8 @@ impl RecordWriter {
         rng: &mut R,
         out: &mut Vec<u8>,
     ) -> Result<u32, EncodeError> {
-        let prepared = Prepared::new(&self.layout, identity)?;
+        let mut facts = |word: &str| self.words.get(word, WordFacts::of).copied().unwrap_or_else(|| WordFacts::of(word));
+        let prepared = Prepared::with(&self.layout, identity, &mut facts)?;
         prepared.lay_out(&mut self.payloads)?;
         let start = out.len();
         let entry = BlockSecret::LEN + self.layout.payload_len;

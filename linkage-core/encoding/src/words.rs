@@ -1,23 +1,14 @@
-//! Name words in every view that a pass set takes, kept for the next record that has them.
-//!
-//! A view's text and how frequent it is take several look-ups in tables of some 200,000 names; and names repeat. Kept words
-//! lie in a table of fixed size where a word has one place: whoever comes later takes it. Words are erased when dropped.
+//! Name words in every view that a pass set takes: their texts and how frequent they are.
 
-use std::hash::BuildHasher;
-
-use foldhash::fast::FixedState;
 use zeroize::Zeroize;
 
+use crate::memo::{Memo, Taken};
 use crate::tables::{self, Frequencies, View};
 
-/// Places for kept words: some ten megabytes.
-const PLACES: usize = 1 << 15;
-
-/// A word with its views.
-pub(crate) struct Word {
-    /// The word, then its views one after the other.
+/// A word's views, erased on drop.
+pub(crate) struct Views {
+    /// One after the other.
     texts: String,
-    word_end: usize,
     views: [Viewed; View::COUNT],
 }
 
@@ -29,12 +20,10 @@ struct Viewed {
     bits: f32,
 }
 
-impl Word {
+impl Views {
     /// A word seen by `views`, each taken to tell `cap` bits at most.
     fn new(word: &str, views: &[View], cap: f32) -> Self {
-        let mut made =
-            Self { texts: String::with_capacity(3 * word.len() + 32), word_end: word.len(), views: Default::default() };
-        made.texts.push_str(word);
+        let mut made = Self { texts: String::with_capacity(2 * word.len() + 32), views: Default::default() };
         for &view in views {
             let mut text = view.of(word);
             let frequencies = tables::names().frequencies(view, &text).at_least(cap);
@@ -46,10 +35,6 @@ impl Word {
             made.views[view as usize] = Viewed { start, end, frequencies, bits: tables::names().surprisal(frequencies) };
         }
         made
-    }
-    /// The word itself.
-    pub(crate) fn word(&self) -> &str {
-        self.texts.get(..self.word_end).unwrap_or_default()
     }
     /// The text of a view; empty for one that was not asked for.
     pub(crate) fn text(&self, view: View) -> &str {
@@ -66,46 +51,30 @@ impl Word {
     }
 }
 
-impl Drop for Word {
+impl Drop for Views {
     fn drop(&mut self) {
         self.texts.zeroize();
     }
 }
 
-/// Words kept for the next record.
+/// The words of one record after the other.
 pub(crate) struct Words {
-    places: Vec<Option<Box<Word>>>,
+    memo: Memo<Views>,
     views: Vec<View>,
     cap: f32,
 }
 
-/// A word taken out of [`Words`], with its place.
-pub(crate) struct Taken {
-    place: usize,
-    pub(crate) word: Box<Word>,
-}
-
 impl Words {
-    /// Room for words seen by `views`, each taken to tell `cap` bits at most.
+    /// Words seen by `views`, each taken to tell `cap` bits at most.
     pub(crate) fn new(views: Vec<View>, cap: f32) -> Self {
-        Self { places: Vec::new(), views, cap }
+        Self { memo: Memo::default(), views, cap }
     }
-
-    /// Takes a word out; made when it was not kept.
-    pub(crate) fn take(&mut self, word: &str) -> Taken {
-        if self.places.is_empty() {
-            self.places.resize_with(PLACES, || None);
-        }
-        // A place that many words share by intent costs time only.
-        let place = FixedState::default().hash_one(word) as usize % PLACES;
-        let kept = self.places.get_mut(place).and_then(Option::take).filter(|kept| kept.word() == word);
-        Taken { place, word: kept.unwrap_or_else(|| Box::new(Word::new(word, &self.views, self.cap))) }
+    /// A word with its views.
+    pub(crate) fn take(&mut self, word: &str) -> Taken<Views> {
+        self.memo.take(word, |word| Views::new(word, &self.views, self.cap))
     }
-
-    /// Puts a word back to its place.
-    pub(crate) fn keep(&mut self, taken: Taken) {
-        if let Some(place) = self.places.get_mut(taken.place) {
-            *place = Some(taken.word);
-        }
+    /// Puts a word back for the next record that has it.
+    pub(crate) fn keep(&mut self, taken: Taken<Views>) {
+        self.memo.keep(taken);
     }
 }

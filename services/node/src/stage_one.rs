@@ -70,8 +70,10 @@ pub async fn encode(
     let mut done = 0;
     step.at(0, order.len() as u64);
     for chunk in order.chunks(CHUNK) {
-        let pieces: Vec<EncodedChunk> =
-            chunk.par_chunks(PIECE).map(|piece| encode_piece(&layout, &writers, identities, piece, &source)).collect::<Result<_, _>>()?;
+        let pieces: Vec<EncodedChunk> = chunk
+            .par_chunks(PIECE)
+            .map(|piece| encode_piece(&layout, &writers, identities, piece, &source))
+            .collect::<Result<_, _>>()?;
         let mut encoded = EncodedChunk { records: Vec::with_capacity(chunk.len()), decoys: Vec::new() };
         for piece in pieces {
             encoded.records.extend(piece.records);
