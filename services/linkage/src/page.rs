@@ -3,6 +3,7 @@
 mod charts;
 mod hash_keys;
 pub mod labels;
+pub mod outside;
 mod parts;
 mod rates;
 mod technical;
@@ -25,7 +26,7 @@ use sha2::{Digest, Sha256};
 use crate::cli::{say, table};
 use crate::fairness::Missed;
 use crate::links::Link;
-use crate::trial::HashKeysFindings;
+use crate::trial::{ClkFindings, HashKeysFindings};
 use labels::{count, optional};
 
 /// What a party's delivery came to.
@@ -131,6 +132,12 @@ pub struct RunFindings {
     /// What hash keys did, where they were the profile; `linkage` is then null.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash_keys: Option<HashKeysFindings>,
+    /// What clkhash filters did, where they were the profile; `linkage` is then null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clk: Option<ClkFindings>,
+    /// What came of parties that deliver filters or hash keys in a run of names, where there are any: the broker's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Value>,
 }
 
 impl RunFindings {

@@ -293,6 +293,8 @@ async fn found(site: &Site, data: &SynthSummary, run: &RunId, period: Period, fo
         linked_rates: Some(linked_rates(&tables, run, site.minimum_cell)?),
         missed: Some(fairness::missed(&links, &truth, period, &traits, site.minimum_cell)?),
         hash_keys: None,
+        clk: None,
+        outside: report.get("outside").cloned(),
     })
 }
 

@@ -147,7 +147,28 @@ pub fn reason(code: &str) -> (&str, &str) {
         "contradicted" => ("Contredit par d'autres fiches", "Les autres fiches des deux groupes parlent contre leur réunion."),
         "tie" => ("Liens égaux qui s'excluent", "Plusieurs rapprochements de même poids s'excluent : aucun n'est retenu."),
         "refuted" => ("Déjà écarté par les détenteurs", "Les deux détenteurs ont dit que ce sont deux personnes."),
+        "outside_uncertain" => (
+            "Filtre ou clé : indices insuffisants",
+            "Autant d'autres personnes se ressemblent à ce point ; sans les noms, rien ne permet de trancher.",
+        ),
+        "outside_rival" => (
+            "Filtre : deux candidates trop proches",
+            "Le filtre d'une autre fiche convient presque aussi bien : homonyme, proche ou doublon.",
+        ),
+        "key_shared" => (
+            "Clé portée par plusieurs fiches",
+            "Plusieurs fiches d'un partenaire portent cette clé : laquelle serait affaire de hasard ; y chercher un doublon.",
+        ),
         other => (other, ""),
+    }
+}
+
+/// What a party that delivers no names delivers.
+pub fn profile(code: &str) -> &str {
+    match code {
+        "clk" => "filtres clkhash",
+        "hash-keys" => "clés de hachage",
+        other => other,
     }
 }
 

@@ -1,13 +1,15 @@
 //! One run's section: the summary and what to look at first, then who is counted and who is missed, then the technical
 //! parts, folded.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use linkage_synth::evaluate::PairFigures;
 use maud::{Markup, html};
 
 use super::labels::{self, count, decimal, fine_percent, optional, percent, points};
-use super::view::{Dispositions, Drift, Estimate, Flag, Linkage};
-use super::{RunFindings, charts, hash_keys, rates, suppressed, technical};
+use super::view::{Dispositions, Drift, Estimate, Flag, Linkage, Outside};
+use super::{RunFindings, charts, hash_keys, outside, rates, suppressed, technical};
 
 /// Share of a party's records with a rival in the same list from which it is worth a question.
 const RIVALS: f64 = 0.01;
@@ -36,20 +38,25 @@ pub fn section(run: &RunFindings) -> anyhow::Result<Markup> {
     if let Some(keys) = &run.hash_keys {
         return Ok(hash_keys::section(run, keys));
     }
+    if let Some(clk) = &run.clk {
+        return Ok(outside::section(run, clk));
+    }
     let linkage: Linkage = serde_json::from_value(run.linkage.clone()).context("report of the broker")?;
     let drift = run.drift.clone().map(serde_json::from_value).transpose().context("drift")?;
     let dispositions = run.dispositions.clone().map(serde_json::from_value).transpose().context("dispositions")?;
+    let outside: Option<Outside> = run.outside.clone().map(serde_json::from_value).transpose().context("outside")?;
     let shown = Shown { run, linkage, drift, dispositions, truth: run.truth() };
     Ok(html! {
         section id=(format!("mois-{}", run.period)) aria-label=(format!("Mois {}", run.period)) {
             h2 { "Mois " (run.period) " " span.soft { "(traitement " (run.run) ")" } }
             (summary(&shown))
             (attention(&shown))
+            @if let Some(outside) = &outside { (outside::notice(outside, &run.linkage_parties)) }
             (estimates(&shown))
             (deliveries(run))
             (combinations(run))
             (rates::who_is_missed(&shown))
-            (left_open(&shown))
+            (left_open(shown.linkage.abstained.clone()))
             (hard_cases(run))
             h3 { "Distribution des poids" }
             p { "Chaque paire de fiches comparée reçoit un poids en bits : un bit de plus double les chances qu'il s'agisse d'une même personne. Au-dessus du seuil de lien, la paire est rapprochée, sauf si une autre fiche convient aussi bien ; entre les deux seuils, elle est laissée ouverte." }
@@ -207,9 +214,10 @@ pub fn combinations(run: &RunFindings) -> Markup {
     }
 }
 
-fn left_open(shown: &Shown<'_>) -> Markup {
-    let mut reasons: Vec<_> = shown.linkage.abstained.iter().map(|(reason, n)| (reason, *n)).collect();
-    reasons.sort_by(|x, y| y.1.cmp(&x.1).then(x.0.cmp(y.0)));
+/// Pairs left open, by reason.
+pub fn left_open(abstained: BTreeMap<String, u64>) -> Markup {
+    let mut reasons: Vec<_> = abstained.into_iter().collect();
+    reasons.sort_by(|x, y| y.1.cmp(&x.1).then_with(|| x.0.cmp(&y.0)));
     let all: u64 = reasons.iter().map(|r| r.1).sum();
     html! {
         h3 { "Paires laissées ouvertes" }
@@ -219,7 +227,7 @@ fn left_open(shown: &Shown<'_>) -> Markup {
             div.wide { table {
                 caption { "Le logiciel s'abstient plutôt que de deviner ; les détenteurs des fiches peuvent trancher." }
                 thead { tr { th scope="col" { "Motif" } th scope="col" { "Paires" } th scope="col" { "Part" } th.text scope="col" { "Ce que cela veut dire" } } }
-                tbody { @for (reason, n) in reasons { @let (name, meaning) = labels::reason(reason); tr {
+                tbody { @for (reason, n) in reasons { @let (name, meaning) = labels::reason(&reason); tr {
                     th scope="row" { (name) } td { (count(n)) } td { (percent(n as f64 / all.max(1) as f64)) " " (charts::bar(n as f64 / all.max(1) as f64)) } td.text { (meaning) }
                 } } }
             } }

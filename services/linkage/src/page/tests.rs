@@ -23,6 +23,8 @@ fn findings(linkage: Value) -> RunFindings {
         linked_rates: None,
         missed: None,
         hash_keys: None,
+        clk: None,
+        outside: None,
     }
 }
 
@@ -136,4 +138,66 @@ fn a_report_of_an_older_version_is_shown_as_far_as_it_goes() {
     let page = html(findings(serde_json::json!({ "precision": { "value": 0.9, "low": 0.8, "high": 1.0 } })));
     assert!(page.contains("90,0"));
     assert!(document("x", &[findings(serde_json::json!({ "histogram": 3 }))]).is_err());
+}
+
+fn outside() -> Value {
+    serde_json::json!({
+        "profiles": { "ccas": "clk", "caf": "hash-keys" }, "threshold_permille": 800, "margin_permille": 30, "diffusion": 10,
+        "keyed": false, "risk_accepted": true,
+        "risk": { "clk_others_reidentified": [0.58, 1.0], "keys_read_back_in_10_s": 0.827 },
+        "pairs": [{ "parties": [0, 1], "met": 1234, "linked": 1000, "open": 34, "expected_wrong": 12.34 }],
+    })
+}
+
+#[test]
+fn parties_without_names_are_named_with_the_risk_and_who_accepted_it() {
+    let mut with = findings(report());
+    assert!(!html(findings(report())).contains("réidentifiable"));
+    with.outside = Some(outside());
+    let page = html(with);
+    for said in [
+        "caf (clés de hachage), ccas (filtres clkhash)",
+        "chaque fiche de tous les partenaires est partie avec un filtre clkhash et deux clés de hachage",
+        "58,0",
+        "100,0",
+        "82,7",
+        "La convention l'accepte",
+        "0,800",
+        "diffusion de 10 bits",
+        "caf + ccas",
+        "12,3",
+    ] {
+        assert!(page.contains(said) || page.contains(&said.replace('\'', "&#39;")), "{said} is missing");
+    }
+    let mut refused = outside();
+    refused["risk_accepted"] = false.into();
+    let mut with = findings(report());
+    with.outside = Some(refused);
+    assert!(html(with).contains("prévenir les délégués"));
+}
+
+#[test]
+fn a_trial_with_filters_says_what_they_give_away() {
+    let counts = serde_json::from_value(outside()["pairs"].clone()).unwrap();
+    let clk = ClkFindings {
+        schema_sha256: "ab".repeat(32),
+        bits: 1024,
+        threshold_permille: 800,
+        margin_permille: 30,
+        without_filter: [("caf".to_owned(), 7)].into(),
+        pairs: counts,
+        open: [(linkage_linking::Reason::OutsideRival, 21)].into(),
+    };
+    let text = outside::summary(&clk);
+    for said in ["1024 bits", "0,800", "1\u{202f}234", "58,0", "fichier de noms"] {
+        assert!(text.contains(said), "{said} is missing: {text}");
+    }
+    let mut with = findings(Value::Null);
+    with.clk = Some(clk);
+    let page = html(with);
+    for said in
+        ["Ces filtres sont réidentifiables", "7 fiches n", "caf + ccas", "Filtre : deux candidates trop proches", "<td>21<"]
+    {
+        assert!(page.contains(said), "{said} is missing");
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use linkage_linking::OutsideCounts;
 use serde::Deserialize;
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -194,4 +195,25 @@ pub struct Flag {
     pub level: String,
     pub shift: Shift,
     pub threshold: f64,
+}
+
+/// What the broker says of parties that deliver no names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Outside {
+    pub profiles: BTreeMap<String, String>,
+    pub threshold_permille: Option<u32>,
+    pub margin_permille: Option<u32>,
+    pub diffusion: Option<u32>,
+    pub keyed: Option<bool>,
+    pub risk_accepted: bool,
+    pub risk: Risk,
+    pub pairs: Vec<OutsideCounts>,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct Risk {
+    pub clk_others_reidentified: Option<[f64; 2]>,
+    pub keys_read_back_in_10_s: Option<f64>,
 }

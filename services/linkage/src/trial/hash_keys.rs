@@ -93,6 +93,8 @@ pub fn run(args: &TrialArgs) -> anyhow::Result<()> {
         dispositions: None,
         linked_rates: None,
         missed: None,
+        clk: None,
+        outside: None,
         hash_keys: Some(HashKeysFindings {
             given_names,
             without_primary: counts.iter().map(|c| (by_party(c), c.without_primary)).collect(),

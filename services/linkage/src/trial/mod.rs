@@ -1,5 +1,6 @@
 //! `linkage trial`: every step in one process over the same code, for an operator who owns all the files.
 
+mod clk;
 mod hash_keys;
 pub mod infer;
 mod uploads;
@@ -34,6 +35,7 @@ use crate::fairness::{self, Traits};
 use crate::links::{Link, write_links};
 use crate::page::{self, Found, PartyCounts, RunFindings};
 use crate::secrets::Secrets;
+pub use clk::ClkFindings;
 pub use hash_keys::HashKeysFindings;
 use uploads::Kept;
 
@@ -44,6 +46,8 @@ pub enum ProfileName {
     BlockScoped,
     /// SHA-256 keys of today's conventions: re-identifiable, and shown with what they miss.
     HashKeys,
+    /// clkhash filters, one for a record: re-identifiable, and shown with what they are worth.
+    Clk,
 }
 
 /// Arguments of `linkage trial`.
@@ -83,6 +87,8 @@ pub struct TrialArgs {
     /// Profile hash-keys: what is taken for the given name.
     #[arg(long, value_enum, default_value = "all")]
     given_names: GivenNamesArg,
+    #[command(flatten)]
+    clk: clk::ClkArgs,
     /// Draw all keys from this seed: the same seed gives the same bytes.
     #[arg(long)]
     seed: Option<u64>,
@@ -109,6 +115,7 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
     match args.profile {
         ProfileName::BlockScoped => {}
         ProfileName::HashKeys => return hash_keys::run(&args),
+        ProfileName::Clk => return clk::run(&args),
     }
     let secrets = Secrets::new(args.seed);
     let mappings = mappings(&args.input, &args.mapping, &args.out, args.json)?;
@@ -142,7 +149,7 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
     let spill = SpillFolder::new(&args.out.join("debordement"))?;
     let memory = args.memory_mib.saturating_mul(1 << 20);
     let compared = pipeline::compare(agreement.agreement(), &uploads.source(agreement.agreement()), &spill, memory)?;
-    let pipeline::Linked { clusters, report: linkage, .. } =
+    let pipeline::Linked { clusters, report: linkage, outside, .. } =
         pipeline::cluster_run(agreement.agreement(), &uploads.parties(), &compared, &[])?;
     progress.step("appariement").at(1, 1);
 
@@ -175,6 +182,8 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
         linked_rates: (trialists.len() > 1).then(|| fairness::linked(&links, &traits, minimum)),
         missed,
         hash_keys: None,
+        clk: None,
+        outside: outside.map(serde_json::to_value).transpose()?,
     };
     let runs = [findings];
     page::write(&args.out, "Essai de rapprochement", &runs)?;
@@ -298,7 +307,7 @@ async fn encode(
         let all: Vec<&Identity> = trialist.delivery.rows.iter().map(|row| &row.identity).collect();
         let levels = stage_one::level_frequencies(&layout, &all, &seed)?;
 
-        let per_batch = linkage_node::stage_two::records_per_batch(&layout, linkage_proto::MAX_BATCH_BYTES);
+        let per_batch = linkage_node::stage_two::records_per_batch(layout.record_len(), linkage_proto::MAX_BATCH_BYTES);
         uploads.begin(trialist.party.clone(), serde_json::to_vec(&levels)?);
         for chunk in encoded.records.chunks(per_batch) {
             let mut batch = Vec::with_capacity(chunk.len() * layout.record_len());
