@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 /// Most bytes that one memo keeps: 37,000 cells of 1,024-bit filters.
 const MOST_BYTES: usize = 8 << 20;
 /// What an entry takes beside its letters and values.
@@ -9,7 +11,7 @@ const ENTRY: usize = 96;
 
 /// Slices by text. When it is full it takes no more; had it been of little use by then, it is emptied and stays so.
 pub(crate) struct Memo<T> {
-    held: HashMap<Box<str>, Box<[T]>>,
+    held: HashMap<Box<str>, Box<[T]>, RandomState>,
     bytes: usize,
     hits: usize,
     open: bool,
@@ -17,7 +19,7 @@ pub(crate) struct Memo<T> {
 
 impl<T> Default for Memo<T> {
     fn default() -> Self {
-        Self { held: HashMap::new(), bytes: 0, hits: 0, open: true }
+        Self { held: HashMap::default(), bytes: 0, hits: 0, open: true }
     }
 }
 
@@ -47,7 +49,7 @@ impl<T: Copy> Memo<T> {
         }
         self.open = false;
         if self.hits < self.held.len() {
-            self.held = HashMap::new();
+            self.held = HashMap::default();
         }
     }
 }

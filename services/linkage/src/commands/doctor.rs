@@ -2,6 +2,7 @@
 //!
 //! It changes nothing and reads no data. What cannot be found out is said to be unknown, never guessed.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +49,7 @@ struct Facts {
     clock: Timestamp,
     kernel: &'static str,
     kernels: Vec<KernelFacts>,
-    instructions: Vec<(&'static str, bool)>,
+    instructions: BTreeMap<&'static str, bool>,
     cores: Option<NonZeroUsize>,
     threads: usize,
     threads_from: &'static str,
@@ -73,8 +74,7 @@ impl Facts {
     fn find(data: &Path, asked: Option<NonZeroUsize>) -> Self {
         let instructions = instructions();
         let lacking = |needed: &[&'static str]| -> Vec<&'static str> {
-            let has = |name: &&&str| instructions.contains(&(**name, true));
-            needed.iter().filter(|name| !has(name)).copied().collect()
+            needed.iter().filter(|name| instructions.get(**name) != Some(&true)).copied().collect()
         };
         let available: Vec<_> = Kernel::available().into_iter().map(Kernel::name).collect();
         let kernels =
@@ -111,7 +111,7 @@ impl Facts {
         if self.kernel == "portable" {
             warnings.push("noyau portable : la comparaison de filtres fonctionne, plusieurs fois plus lentement".to_owned());
         }
-        if self.instructions.iter().any(|(name, found)| matches!(*name, "aes" | "sha" | "sha2") && !found) {
+        if ["aes", "sha", "sha2"].iter().any(|name| self.instructions.get(name) == Some(&false)) {
             warnings.push("AES ou SHA sans instructions du processeur : l'encodage sera plus lent".to_owned());
         }
         if let Some(cores) = self.cores.filter(|cores| self.threads > cores.get()) {
@@ -147,7 +147,7 @@ impl Facts {
             say(&format!("  {:<18} {why}", kernel.name));
         }
         let names = |wanted: bool| -> String {
-            let names = self.instructions.iter().filter(|(_, found)| *found == wanted).map(|(name, _)| *name);
+            let names = self.instructions.iter().filter(|(_, found)| **found == wanted).map(|(name, _)| *name);
             names.collect::<Vec<_>>().join(", ")
         };
         let (found, missing) = (names(true), names(false));
@@ -188,9 +188,9 @@ const KERNELS: &[(&str, &[&str])] = &[
 ];
 
 /// Instructions that the commands make use of: comparison, AES and SHA-256 (both chosen by the libraries themselves).
-fn instructions() -> Vec<(&'static str, bool)> {
+fn instructions() -> BTreeMap<&'static str, bool> {
     #[cfg(target_arch = "x86_64")]
-    return vec![
+    return BTreeMap::from([
         ("avx512f", is_x86_feature_detected!("avx512f")),
         ("avx512vpopcntdq", is_x86_feature_detected!("avx512vpopcntdq")),
         ("avx2", is_x86_feature_detected!("avx2")),
@@ -198,15 +198,15 @@ fn instructions() -> Vec<(&'static str, bool)> {
         ("aes", is_x86_feature_detected!("aes")),
         ("pclmulqdq", is_x86_feature_detected!("pclmulqdq")),
         ("sha", is_x86_feature_detected!("sha")),
-    ];
+    ]);
     #[cfg(target_arch = "aarch64")]
-    return vec![
+    return BTreeMap::from([
         ("neon", std::arch::is_aarch64_feature_detected!("neon")),
         ("aes", std::arch::is_aarch64_feature_detected!("aes")),
         ("sha2", std::arch::is_aarch64_feature_detected!("sha2")),
-    ];
+    ]);
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    Vec::new()
+    BTreeMap::new()
 }
 
 /// Memory that can be taken without swapping, as Linux counts it.
@@ -254,14 +254,14 @@ mod tests {
         let mut facts = Facts::find(Path::new("."), None);
         facts.clock = WRITTEN;
         facts.kernel = "avx2";
-        facts.instructions = vec![("aes", true), ("sha", true)];
+        facts.instructions = BTreeMap::from([("aes", true), ("sha", true)]);
         (facts.cores, facts.threads) = (NonZeroUsize::new(2), 2);
         (facts.memory_available, facts.memory_limit, facts.disk_free) = (Some(LEAST_MEMORY), None, Some(LEAST_DISK));
         assert_eq!(facts.warnings(), Vec::<String>::new());
         facts.memory_limit = Some(LEAST_MEMORY - 1);
         facts.clock = Timestamp::UNIX_EPOCH;
         facts.kernel = "portable";
-        facts.instructions = vec![("aes", true), ("sha", false)];
+        facts.instructions = BTreeMap::from([("aes", true), ("sha", false)]);
         (facts.threads, facts.disk_free) = (3, None);
         let warnings = facts.warnings().join("\n");
         for told in ["horloge", "portable", "SHA", "--threads 2", "1 Gio", "--data"] {
