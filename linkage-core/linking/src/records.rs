@@ -121,11 +121,11 @@ impl<'a> Source for InMemory<'a> {
 pub struct Records {
     layout: Layout,
     parties: Vec<PartyTerms>,
-    /// First record of each party, and the total at the end.
+    /// First record of each party, and the total at the end; after an increment once more for its records.
     starts: Vec<RecordIndex>,
     handles: Vec<Handle>,
     headers: Vec<u32>,
-    /// By party: its records' annexes, one after the other.
+    /// By entry of `starts`: the records' annexes, one after the other.
     annexes: Vec<Vec<u8>>,
 }
 
@@ -154,16 +154,22 @@ impl Records {
     pub fn parties(&self) -> usize {
         self.parties.len()
     }
-    /// The records of party number `party`; empty when there is no such party.
+    /// The records of party number `party`, without those of increments; empty when there is no such party.
     pub fn of_party(&self, party: usize) -> std::ops::Range<RecordIndex> {
-        match (self.starts.get(party), self.starts.get(party + 1)) {
-            (Some(&from), Some(&to)) => from..to,
-            _ => 0..0,
-        }
+        if party < self.parties() { self.of_section(party) } else { 0..0 }
     }
     /// The party that sent `record`.
     pub fn party(&self, record: RecordIndex) -> usize {
+        self.section(record) % self.parties().max(1)
+    }
+    fn section(&self, record: RecordIndex) -> usize {
         self.starts.partition_point(|&start| start <= record).saturating_sub(1)
+    }
+    fn of_section(&self, section: usize) -> std::ops::Range<RecordIndex> {
+        match (self.starts.get(section), self.starts.get(section + 1)) {
+            (Some(&from), Some(&to)) => from..to,
+            _ => 0..0,
+        }
     }
     /// Whether party number `party` holds each person once only.
     pub fn duplicate_free(&self, party: usize) -> bool {
@@ -188,18 +194,36 @@ impl Records {
     }
     /// The annex of `record`; empty where the run has none.
     pub fn annex(&self, record: RecordIndex) -> &[u8] {
-        let party = self.party(record);
-        let len = self.shape(party).annex_len;
-        let at = (record - self.of_party(party).start) as usize * len;
-        self.annexes.get(party).and_then(|all| all.get(at..at + len)).unwrap_or(&[])
+        let section = self.section(record);
+        let len = self.shape(self.party(record)).annex_len;
+        let at = (record - self.of_section(section).start) as usize * len;
+        self.annexes.get(section).and_then(|all| all.get(at..at + len)).unwrap_or(&[])
     }
 
-    /// Packs: kind, version, number of parties; each party's number of records; handles, headers, annexes.
+    /// These records, and after them those of an increment of the same parties and layout: numbers stay.
+    ///
+    /// Errors: other parties or another layout, too many records.
+    pub fn followed_by(mut self, increment: Self) -> Result<Self, LinkError> {
+        if (&self.layout, &self.parties) != (&increment.layout, &increment.parties) {
+            return Err(LinkError::Packed("records of other parties"));
+        }
+        let before = self.starts.pop().unwrap_or(0);
+        for start in increment.starts {
+            self.starts.push(before.checked_add(start).ok_or(LinkError::TooManyRecords)?);
+        }
+        self.handles.extend(increment.handles);
+        self.headers.extend(increment.headers);
+        self.annexes.extend(increment.annexes);
+        Ok(self)
+    }
+
+    /// Packs: kind, version, number of sections (parties, and as many for each increment); each section's number of records;
+    /// handles, headers, annexes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new(Self::KIND);
-        out.u32(self.parties.len() as u32);
-        for party in 0..self.parties() {
-            out.u32(self.of_party(party).len() as u32);
+        out.u32(self.annexes.len() as u32);
+        for section in 0..self.annexes.len() {
+            out.u32(self.of_section(section).len() as u32);
         }
         for handle in &self.handles {
             out.bytes(&handle.0);
@@ -215,19 +239,21 @@ impl Records {
     /// Unpacks the records of a run among `parties`.
     pub fn from_bytes(layout: &Layout, parties: Vec<PartyTerms>, bytes: &[u8]) -> Result<Self, LinkError> {
         let mut input = Reader::new(Self::KIND, bytes)?;
-        if input.u32()? as usize != parties.len() {
+        let sections = input.u32()? as usize;
+        // No party at all has no sections.
+        if !sections.is_multiple_of(parties.len()) || sections < parties.len() {
             return Err(LinkError::Packed("records of other parties"));
         }
         let mut starts = vec![0u32];
-        for _ in &parties {
+        for _ in 0..sections {
             let before = starts.last().copied().unwrap_or(0);
             starts.push(before.checked_add(input.u32()?).ok_or(LinkError::TooManyRecords)?);
         }
         let count = starts.last().copied().unwrap_or(0) as usize;
         let handles = input.slice(count.saturating_mul(16))?.as_chunks::<16>().0.iter().map(|h| Handle(*h)).collect();
         let headers = input.slice(count.saturating_mul(4))?.as_chunks::<4>().0.iter().map(|h| u32::from_le_bytes(*h)).collect();
-        let mut annexes = Vec::with_capacity(parties.len());
-        for (party, bounds) in parties.iter().zip(starts.windows(2)) {
+        let mut annexes = Vec::new();
+        for (party, bounds) in parties.iter().cycle().zip(starts.windows(2)) {
             let records = bounds.iter().rev().copied().reduce(|to, from| to - from).unwrap_or(0) as usize;
             annexes.push(input.slice(records.saturating_mul(party.shape.annex_len))?.to_vec());
         }
@@ -248,6 +274,14 @@ pub(crate) struct BatchView<'b> {
 }
 
 impl<'b> BatchView<'b> {
+    pub(crate) fn new(layout: &'b Layout, shape: RecordShape, first: RecordIndex, bytes: &'b [u8]) -> Self {
+        Self { layout, shape, first, bytes }
+    }
+    /// The same with numbers counted from `from`.
+    pub(crate) fn numbered_from(&self, from: RecordIndex) -> Result<Self, LinkError> {
+        let first = self.first.checked_add(from).ok_or(LinkError::TooManyRecords)?;
+        Ok(Self { first, ..*self })
+    }
     /// Every record's number and bytes.
     pub(crate) fn records(&self) -> impl Iterator<Item = (RecordIndex, &'b [u8])> {
         (self.first..).zip(self.bytes.chunks_exact(self.shape.record_len(self.layout)))
@@ -293,7 +327,7 @@ fn map_batches<S: Source, T: Send>(
         if bytes.len() != record_len * at.records as usize {
             return Err(LinkError::BatchLength { party: at.party, len: bytes.len(), record_len }.into());
         }
-        see(&BatchView { layout, shape, first: *first, bytes })
+        see(&BatchView::new(layout, shape, *first, bytes))
     };
     batches.par_iter().zip(&firsts).enumerate().map(one).collect()
 }

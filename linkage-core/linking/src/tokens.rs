@@ -33,6 +33,10 @@ impl Partitions {
     pub fn for_rows(rows: u64) -> Self {
         Self(rows.div_ceil(PARTITION_ROWS).clamp(1, MOST_PARTITIONS) as u32)
     }
+    /// `count` of them, 1 to 512.
+    pub fn new(count: u32) -> Option<Self> {
+        (1..=MOST_PARTITIONS).contains(&u64::from(count)).then_some(Self(count))
+    }
     /// How many there are.
     pub fn count(self) -> u32 {
         self.0
@@ -88,16 +92,41 @@ pub(crate) fn arrow(_: ArrowError) -> LinkError {
 }
 
 /// The columns of a token batch.
-pub(crate) fn columns(batch: &RecordBatch) -> Result<impl Iterator<Item = (&[u8; 16], u32, u8)>, LinkError> {
-    let foreign = || LinkError::Packed("an Arrow batch of another form");
-    let tokens = batch.column(0).as_any().downcast_ref::<FixedSizeBinaryArray>().ok_or_else(foreign)?;
-    let records = batch.column(1).as_any().downcast_ref::<UInt32Array>().ok_or_else(foreign)?;
-    let entries = batch.column(2).as_any().downcast_ref::<UInt8Array>().ok_or_else(foreign)?;
-    if tokens.value_length() != 16 {
-        return Err(foreign());
+pub(crate) struct Columns<'b> {
+    pub(crate) tokens: &'b [[u8; 16]],
+    pub(crate) records: &'b [u32],
+    pub(crate) entries: &'b [u8],
+}
+
+impl<'b> Columns<'b> {
+    pub(crate) fn of(batch: &'b RecordBatch) -> Result<Self, LinkError> {
+        let foreign = || LinkError::Packed("an Arrow batch of another form");
+        let tokens = batch.column(0).as_any().downcast_ref::<FixedSizeBinaryArray>().ok_or_else(foreign)?;
+        let records = batch.column(1).as_any().downcast_ref::<UInt32Array>().ok_or_else(foreign)?;
+        let entries = batch.column(2).as_any().downcast_ref::<UInt8Array>().ok_or_else(foreign)?;
+        if tokens.value_length() != 16 {
+            return Err(foreign());
+        }
+        Ok(Self { tokens: tokens.value_data().as_chunks::<16>().0, records: records.values(), entries: entries.values() })
     }
-    let tokens = tokens.value_data().as_chunks::<16>().0;
-    Ok(tokens.iter().zip(records.values()).zip(entries.values()).map(|((t, r), e)| (t, *r, *e)))
+}
+
+/// The rows of a token batch.
+pub(crate) fn columns(batch: &RecordBatch) -> Result<impl Iterator<Item = (&[u8; 16], u32, u8)>, LinkError> {
+    let Columns { tokens, records, entries } = Columns::of(batch)?;
+    Ok(tokens.iter().zip(records).zip(entries).map(|((t, r), e)| (t, *r, *e)))
+}
+
+/// The rows of all batches in one, in order of token, record and entry.
+pub(crate) fn sorted(batches: &[RecordBatch]) -> Result<RecordBatch, LinkError> {
+    let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    for batch in batches {
+        rows.extend(columns(batch)?.map(|(token, record, entry)| (*token, record, entry)));
+    }
+    rows.sort_unstable();
+    let mut out = TokenRows::default();
+    rows.iter().for_each(|(token, record, entry)| out.push(token, *record, *entry));
+    out.into_batch()
 }
 
 /// A partition while batches come in.
@@ -120,10 +149,16 @@ pub(crate) struct Partitioned {
 impl Partitioned {
     /// Room for `rows` tokens, of which `held_rows` may be in memory at a time.
     pub(crate) fn new(rows: u64, held_rows: u64) -> Self {
-        let partitions = Partitions::for_rows(rows);
+        let mut all = Self::within(Partitions::for_rows(rows));
+        if held_rows < rows {
+            all.flush_rows = (held_rows / u64::from(all.partitions.count())).max(1);
+        }
+        all
+    }
+    /// Room for a few tokens, divided as others are.
+    pub(crate) fn within(partitions: Partitions) -> Self {
         let filling = (0..partitions.count()).map(|_| Mutex::default()).collect();
-        let flush_rows = if held_rows >= rows { u64::MAX } else { (held_rows / u64::from(partitions.count())).max(1) };
-        Self { partitions, filling, flush_rows }
+        Self { partitions, filling, flush_rows: u64::MAX }
     }
     pub(crate) fn partitions(&self) -> Partitions {
         self.partitions

@@ -1,0 +1,221 @@
+//! New records against those of a run that is held: work in proportion to what is new, not to what is held.
+//!
+//! Held are the tokens of the run, sorted within each partition ([`index_tokens`]), its comparisons, its classifier and its
+//! uploads. New tokens are looked up in the index, held payloads are read for what met only, and clusters are made anew for
+//! the components of the candidate graph that new or removed records touch; all others stay. New records are numbered after
+//! all that are held. Weights are those of the held run: some thousand new pairs would teach little. A held pair stays when
+//! its block has since grown over the cap, and how often twins stand apart in lists (`beside`) is learnt from the touched
+//! components: in these two an increment differs from a full run.
+
+use std::collections::BTreeSet;
+
+use arrow_array::RecordBatch;
+use rayon::prelude::*;
+
+use crate::classify::{Comparison, Comparisons};
+use crate::join::{Meeting, join};
+use crate::meet::compare_group;
+use crate::payloads::{Components, Wanted};
+use crate::records::{BatchView, Source, for_each_batch, read_all};
+use crate::spill::{Held, Place, Spill};
+use crate::tokens::{self, Partitioned, Partitions, TokenRows};
+use crate::{Clusters, Dispositions, LinkError, Model, RecordIndex, Records, Settings, settle};
+
+/// The tokens of a run, by partition.
+pub trait TokenIndex<E>: Sync {
+    /// How they are divided.
+    fn partitions(&self) -> Partitions;
+    /// The batches of one partition, each sorted by token ([`tokens::schema`]).
+    fn partition(&self, number: u32) -> Result<Vec<RecordBatch>, E>;
+}
+
+/// The records of a run as they were sent, one by one.
+pub trait HeldRecords<E>: Sync {
+    /// The bytes of `record`.
+    fn record(&self, record: RecordIndex) -> Result<Vec<u8>, E>;
+}
+
+/// What is held of a run and needed in memory.
+#[derive(Debug)]
+pub struct Base<'b> {
+    /// Its records, those of earlier increments after them.
+    pub records: Records,
+    /// The pairs that met, compared.
+    pub comparisons: &'b Comparisons,
+    /// Its classifier.
+    pub model: &'b Model,
+}
+
+/// What an increment changes.
+#[derive(Debug, Clone)]
+pub struct Increment {
+    /// All records, the new ones last.
+    pub records: Records,
+    /// The new tokens by partition, sorted: to be kept beside the index's.
+    pub tokens: Vec<(u32, RecordBatch)>,
+    /// Pairs with a new record, compared.
+    pub comparisons: Comparisons,
+    /// The records whose clusters are made anew, in order: all of their clusters before are void.
+    pub touched: Vec<RecordIndex>,
+    /// The clusters among them, and the pairs left open.
+    pub clusters: Clusters,
+}
+
+/// Sorts the tokens of a run into an index of as many partitions as suit it, and shows each to `keep`.
+///
+/// Errors: the source's, and those of `keep`.
+pub fn index_tokens<S: Source>(
+    source: &S,
+    spill: &dyn Spill<S::Error>,
+    keep: impl Fn(u32, &RecordBatch) -> Result<(), S::Error> + Sync,
+) -> Result<Partitions, S::Error> {
+    let rows = token_rows(source);
+    let tokens = Partitioned::new(rows, u64::MAX);
+    for_each_batch(source, |batch| tokens.add(batch, spill))?;
+    let partitions = tokens.partitions();
+    (0..partitions.count())
+        .into_par_iter()
+        .try_for_each(|number| keep(number, &tokens::sorted(&tokens.take(number, spill)?)?))?;
+    Ok(partitions)
+}
+
+fn token_rows<S: Source>(source: &S) -> u64 {
+    let parties = source.parties();
+    let rows = |party: usize| parties.get(party).map_or(0, |p| p.shape.entries as u64);
+    source.batches().iter().map(|batch| u64::from(batch.records) * rows(batch.party)).sum()
+}
+
+/// Links the records of `new` and takes `removed` ones out.
+///
+/// Errors: the source's and the index's; records of other parties than the base's.
+pub fn increment<S: Source>(
+    base: Base<'_>,
+    index: &dyn TokenIndex<S::Error>,
+    held: &dyn HeldRecords<S::Error>,
+    new: &S,
+    removed: &BTreeSet<RecordIndex>,
+    settings: &Settings,
+    dispositions: &Dispositions,
+) -> Result<Increment, S::Error> {
+    let memory = Held::default();
+    let tokens = Partitioned::within(index.partitions());
+    let from = base.records.len() as RecordIndex;
+    let added = read_all(new, |batch| tokens.add(&batch.numbered_from(from)?, &memory))?;
+    let records = base.records.followed_by(added)?;
+
+    let met = (0..index.partitions().count()).into_par_iter().map(|number| {
+        let fresh = tokens::sorted(&tokens.take(number, &memory)?)?;
+        if fresh.num_rows() == 0 {
+            return Ok((Vec::new(), None));
+        }
+        let mut batches = vec![fresh.clone()];
+        for batch in index.partition(number)? {
+            batches.push(same_tokens(&batch, &fresh, removed)?);
+        }
+        let met = join(&records, settings.block_cap, &batches)?.rows;
+        let rows: Vec<Meeting> = met.into_iter().filter(|m| m.b >= from).collect();
+        Ok::<_, S::Error>((rows, Some((number, fresh))))
+    });
+    let met: Vec<_> = met.collect::<Result<_, _>>()?;
+    let (mut meetings, mut kept) = (Vec::new(), Vec::new());
+    for (rows, fresh) in met {
+        meetings.extend(rows);
+        kept.extend(fresh);
+    }
+    meetings.par_sort_unstable();
+
+    let (wanted, _) = Wanted::of(&meetings, records.len(), records.layout().payload_len, u64::MAX);
+    let payloads = payloads(&records, &meetings, &wanted, from, held, new, &memory)?;
+    let comparisons = Comparisons { rows: compare_group(&records, &meetings, &payloads)? };
+
+    let (touched, rows) = touched(&records, base.comparisons, &comparisons, removed, from);
+    let rows = Comparisons { rows };
+    let (_, clusters) = settle(&records, &rows, base.model, settings, dispositions)?;
+    Ok(Increment { records, tokens: kept, comparisons, touched, clusters })
+}
+
+/// The rows of `held`, sorted, whose token is one of `fresh`, without those of `removed` records.
+fn same_tokens(held: &RecordBatch, fresh: &RecordBatch, removed: &BTreeSet<RecordIndex>) -> Result<RecordBatch, LinkError> {
+    let all = tokens::Columns::of(held)?;
+    let mut out = TokenRows::default();
+    let mut before = None;
+    for (token, ..) in tokens::columns(fresh)? {
+        if before.replace(token) == Some(token) {
+            continue;
+        }
+        let first = all.tokens.partition_point(|held| held < token);
+        let rows = all.tokens.iter().zip(all.records).zip(all.entries).skip(first);
+        for ((_, record), entry) in rows.take_while(|((held, _), _)| *held == token) {
+            if !removed.contains(record) {
+                out.push(token, *record, *entry);
+            }
+        }
+    }
+    out.into_batch()
+}
+
+/// The payloads of all entries that met: of held records one by one, of new ones by batch.
+fn payloads<S: Source>(
+    records: &Records,
+    meetings: &[Meeting],
+    wanted: &Wanted,
+    from: RecordIndex,
+    held: &dyn HeldRecords<S::Error>,
+    new: &S,
+    memory: &Held,
+) -> Result<Vec<RecordBatch>, S::Error> {
+    let mut old: Vec<RecordIndex> = meetings.iter().map(|m| m.a).filter(|&record| record < from).collect();
+    old.par_sort_unstable();
+    old.dedup();
+    let layout = records.layout();
+    let read = |&number: &RecordIndex| {
+        let bytes = held.record(number)?;
+        let shape = records.shape(records.party(number));
+        if bytes.len() != shape.record_len(layout) {
+            return Err(LinkError::NoSuchRecord(number).into());
+        }
+        Ok::<_, S::Error>((number, shape, bytes))
+    };
+    let read: Vec<_> = old.par_iter().map(read).collect::<Result<_, _>>()?;
+    for (number, shape, bytes) in &read {
+        for (group, batch) in wanted.pick(&BatchView::new(layout, *shape, *number, bytes))? {
+            Spill::<S::Error>::write(memory, Place::Payloads(group), &batch)?;
+        }
+    }
+    for_each_batch(new, |batch| {
+        for (group, batch) in wanted.pick(&batch.numbered_from(from)?)? {
+            Spill::<S::Error>::write(memory, Place::Payloads(group), &batch)?;
+        }
+        Ok(())
+    })?;
+    memory.take(Place::Payloads(0))
+}
+
+/// Records of the components that new or removed records are in, and all pairs among those that stay, in order.
+fn touched(
+    records: &Records,
+    held: &Comparisons,
+    new: &Comparisons,
+    removed: &BTreeSet<RecordIndex>,
+    from: RecordIndex,
+) -> (Vec<RecordIndex>, Vec<Comparison>) {
+    let mut components = Components::new(records.len());
+    for row in held.rows.iter().chain(&new.rows) {
+        components.join(row.a, row.b);
+    }
+    let mut roots = vec![false; records.len()];
+    for record in removed.iter().copied().chain(from..records.len() as RecordIndex) {
+        if let Some(flag) = roots.get_mut(components.root(record) as usize) {
+            *flag = true;
+        }
+    }
+    let mut is_touched = |record: RecordIndex| roots.get(components.root(record) as usize).copied().unwrap_or(false);
+    let mut rows = Vec::new();
+    for row in held.rows.iter().chain(&new.rows).filter(|row| is_touched(row.a)) {
+        if !removed.contains(&row.a) && !removed.contains(&row.b) {
+            rows.push(*row);
+        }
+    }
+    rows.par_sort_unstable_by_key(|row| (row.a, row.b));
+    ((0..records.len() as RecordIndex).filter(|&record| is_touched(record)).collect(), rows)
+}
