@@ -35,7 +35,10 @@ impl BlockSecret {
     /// x without a custodian: HMAC-SHA256(shared key, label("block-shared") ‖ 0x00 ‖ input). Whoever holds the shared
     /// key can try every input: for trials only.
     pub fn shared(key: &SharedKey, input: &[u8]) -> Self {
-        Self(key.0.mac(&[label!("block-shared"), &[0], input]))
+        match input.strip_prefix(INPUT_HEAD) {
+            Some(rest) => Self(key.begun.mac(&[rest])),
+            None => Self(key.keyed.mac(&[label!("block-shared"), &[0], input])),
+        }
     }
     /// The key of the block's field filters, stage 1: HMAC-SHA256(x, label("field filters"))[..16].
     pub fn field_key(&self) -> PrfKey {
@@ -46,14 +49,39 @@ impl BlockSecret {
     }
 }
 
+/// What every input of a block key begins with.
+const INPUT_HEAD: &[u8] = label!("input");
+
+/// The first block of the message of every block key: label, 0x00 and [`INPUT_HEAD`] fill it.
+const SHARED_HEAD: MessageBlock = {
+    let label = label!("block-shared");
+    assert!(label.len() + 1 + INPUT_HEAD.len() == 64);
+    let mut block = [0; 64];
+    let mut at = 0;
+    while at < block.len() {
+        if at < label.len() {
+            block[at] = label[at];
+        } else if at > label.len() {
+            block[at] = INPUT_HEAD[at - label.len() - 1];
+        }
+        at += 1;
+    }
+    block
+};
+
 /// The key that stands for the OPRF in a trial without custodian.
-pub struct SharedKey(Keyed);
+pub struct SharedKey {
+    keyed: Keyed,
+    /// After [`SHARED_HEAD`].
+    begun: Keyed,
+}
 redacted!(SharedKey);
 
 impl SharedKey {
     /// Takes 32 secret bytes.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(Keyed::new(bytes))
+        let keyed = Keyed::new(bytes);
+        Self { begun: keyed.begun(&SHARED_HEAD), keyed }
     }
     /// Draws a fresh key.
     pub fn generate<R: rand_core::CryptoRng + ?Sized>(rng: &mut R) -> Self {

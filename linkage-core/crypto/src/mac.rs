@@ -21,6 +21,8 @@ const LENGTH_AT: usize = 56;
 pub(crate) struct Keyed {
     inner: State,
     outer: State,
+    /// Bytes that the inner hash has taken.
+    taken: usize,
 }
 
 impl Keyed {
@@ -32,10 +34,15 @@ impl Keyed {
             *inner ^= key;
             *outer ^= key;
         }
-        let keyed = Self { inner: after(&INITIAL, &inner), outer: after(&INITIAL, &outer) };
+        let keyed = Self { inner: after(&INITIAL, &inner), outer: after(&INITIAL, &outer), taken: 64 };
         erase(&mut inner);
         erase(&mut outer);
         keyed
+    }
+
+    /// The states for messages that all begin with `block`, which is taken once.
+    pub(crate) fn begun(&self, block: &MessageBlock) -> Self {
+        Self { inner: after(&self.inner, block), outer: self.outer, taken: self.taken + block.len() }
     }
 
     /// HMAC-SHA256 of the parts, one after the other.
@@ -43,7 +50,7 @@ impl Keyed {
         let mut state = self.inner;
         let mut block = [0; 64];
         let mut filled = 0;
-        let mut len = block.len();
+        let mut len = self.taken;
         for part in parts {
             len += part.len();
             let mut rest = *part;
@@ -74,7 +81,7 @@ impl Keyed {
         mac
     }
 
-    /// The inner hash of a message of one block, as [`one_block`] pads it.
+    /// The inner hash of a message of one block, as [`one_block`] pads it; of a state that nothing was begun with.
     pub(crate) fn inner(&self, block: &MessageBlock) -> State {
         after(&self.inner, block)
     }
@@ -177,6 +184,12 @@ mod tests {
                 let parts: Vec<&[u8]> = places.windows(2).map(|w| &message[w[0]..w[1]]).collect();
                 prop_assert_eq!(Keyed::new(&key).mac(&parts), elsewhere(&key, &message));
             }
+        }
+
+        #[test]
+        fn a_message_begun_before(key: [u8; 32], first: [u8; 64], rest in prop::collection::vec(any::<u8>(), 0..150)) {
+            let message = [first.as_slice(), &rest].concat();
+            prop_assert_eq!(Keyed::new(&key).begun(&first).mac(&[&rest]), elsewhere(&key, &message));
         }
 
         #[test]

@@ -20,6 +20,10 @@ use crate::secret::redacted;
 const LANES: usize = 4;
 /// Levelling blocks of a filter that are drawn with those of the others; hardly any filter needs more.
 const LEVELLING: usize = 2;
+/// Blocks that wide registers take at once; fewer than that are taken one by one.
+const AT_ONCE: usize = 64;
+/// Blocks beyond a multiple of [`AT_ONCE`] that are worth filling up.
+const WORTH: usize = 20;
 /// What a block's field key is derived with, as the one block that it is.
 const FIELD_FILTERS: MessageBlock = {
     let text = label!("field filters");
@@ -187,6 +191,9 @@ impl Record {
         self.asked.clear();
         self.asked.extend_from_slice(&self.grams);
         self.asked.extend_from_slice(&self.slots);
+        if self.asked.len() % AT_ONCE >= WORTH {
+            self.asked.resize(self.asked.len().next_multiple_of(AT_ONCE), Block::default());
+        }
         self.drawn.resize(self.asked.len(), Block::default());
         self.levelling.resize(self.filters.len() * LEVELLING, Block::default());
         BlockSecret::LEN + self.filters.len() * self.filter_bits / 8 + 2 * self.present.len()
