@@ -19,14 +19,17 @@ use linkage_crypto::derive::SharedKey;
 use linkage_crypto::group::{Contribution, GroupKey};
 use linkage_custodian::registry;
 use linkage_encoding::{Identity, PassSet};
+use linkage_node::NodeError;
+use linkage_node::archive::ArchivedRecord;
 use linkage_node::delivery::{Delivery, read_delivery};
 use linkage_node::intake::{Mapping, SetAsideReport, propose};
 use linkage_node::oprf::Evaluator;
 use linkage_node::progress::Progress;
-use linkage_node::stage_one::{self, NoCache};
+use linkage_node::stage_one::{self, EncodedChunk, NoCache};
 use linkage_node::stage_two::write_record;
 use linkage_node::vault::Vault;
 use rand_core::Rng;
+use rayon::prelude::*;
 
 use crate::bars::Bars;
 use crate::commands::hash_keys::GivenNamesArg;
@@ -294,33 +297,45 @@ async fn encode(
         } else {
             Evaluator::Local(Box::new(secrets.oprf()?))
         };
-        let identities: Vec<(RecordRef, Identity)> =
-            trialist.delivery.rows.iter().map(|row| (stage_one::random_ref(&mut rng), row.identity.clone())).collect();
-        let local_ids: HashMap<RecordRef, &str> = identities
-            .iter()
-            .zip(&trialist.delivery.rows)
-            .map(|((reference, _), row)| (*reference, row.local_id.as_str()))
-            .collect();
-        let encoded = stage_one::encode(terms, passes, &identities, period, &mut evaluator, &mut NoCache, progress).await?;
+        let rows = &trialist.delivery.rows;
+        let identities: Vec<(RecordRef, &Identity)> =
+            rows.iter().map(|row| (stage_one::random_ref(&mut rng), &row.identity)).collect();
+        let local_ids: HashMap<RecordRef, &str> =
+            identities.iter().zip(rows).map(|((reference, _), row)| (*reference, row.local_id.as_str())).collect();
         let storage = secrets.key(&format!("party/{}/storage", trialist.party));
         let seed = Vault::local_secret(&storage, "levels", &[period.to_string().as_bytes()]);
-        let all: Vec<&Identity> = trialist.delivery.rows.iter().map(|row| &row.identity).collect();
+        let all: Vec<&Identity> = rows.iter().map(|row| &row.identity).collect();
         let levels = stage_one::level_frequencies(&layout, &all, &seed)?;
 
         let per_batch = linkage_node::stage_two::records_per_batch(layout.record_len(), linkage_proto::MAX_BATCH_BYTES);
         uploads.begin(trialist.party.clone(), serde_json::to_vec(&levels)?);
-        for chunk in encoded.records.chunks(per_batch) {
-            let mut batch = Vec::with_capacity(chunk.len() * layout.record_len());
-            for record in chunk {
+        // Stage 2 of a chunk as it comes, on all cores; no chunk is kept.
+        let blind = |records: &[ArchivedRecord]| {
+            let mut rng = linkage_common::rng();
+            let mut batch = Vec::with_capacity(records.len() * layout.record_len());
+            let mut handles = Vec::with_capacity(records.len());
+            for record in records {
                 let mut handle = Handle::default();
                 rng.fill_bytes(&mut handle.0);
                 write_record(&layout, &run_key, handle, record.header, &record.entries, &mut batch)?;
-                if let Some(local_id) = local_ids.get(&record.reference) {
-                    owners.insert(handle, (trialist.party.clone(), (*local_id).to_owned()));
+                handles.push(handle);
+            }
+            Ok((batch, handles))
+        };
+        let send = |chunk: EncodedChunk| {
+            let batches: Vec<(Vec<u8>, Vec<Handle>)> =
+                chunk.records.par_chunks(per_batch).map(blind).collect::<Result<_, NodeError>>()?;
+            for (records, (batch, handles)) in chunk.records.chunks(per_batch).zip(batches) {
+                uploads.push(&batch, records.len() as u32)?;
+                for (record, handle) in records.iter().zip(handles) {
+                    if let Some(local_id) = local_ids.get(&record.reference) {
+                        owners.insert(handle, (trialist.party.clone(), (*local_id).to_owned()));
+                    }
                 }
             }
-            uploads.push(&batch, u32::try_from(chunk.len())?)?;
-        }
+            Ok(())
+        };
+        stage_one::encode(terms, passes, &identities, period, &mut evaluator, &mut NoCache::new(), progress, send).await?;
     }
     Ok((uploads, owners))
 }
