@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod config;
+pub mod held;
 pub mod jobs;
 pub mod outside;
 pub mod pipeline;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt};
 use linkage_agreement::{Layout, PartyId, RunId};
 use linkage_common::batches::{
     HeldBatch, check_digest, check_manifest, check_size, committed_otherwise, empty_stream, one_run_a_stream, parse, period,
@@ -23,6 +24,9 @@ use crate::store::{Admission, Contribution, Run, State, Store, Upload, closed_to
 
 /// Largest table of level frequencies accepted, in bytes.
 const MAX_LEVEL_FREQUENCIES: usize = 64 << 10;
+
+/// Batches of one stream that are stored at a time, a mebibyte each.
+const BATCHES_AT_ONCE: usize = 4;
 
 /// What the two gRPC services share.
 #[derive(Clone)]
@@ -214,17 +218,20 @@ impl runs_server::Runs for Broker {
     async fn put_batches(&self, request: Request<Streaming<v1::Batch>>) -> Result<Response<v1::UploadStatus>, Status> {
         let role = self.gate.peer(&request)?;
         let layout = self.gate.agreement().layout();
-        let mut stream = request.into_inner();
-        let mut last = None;
-        while let Some(batch) = stream.message().await? {
+        // Several at a time: each waits for the disk more than once, and nothing is acknowledged before the end.
+        let mut last: Option<(RunId, PartyId)> = None;
+        let admitted = request.into_inner().map(|batch| {
+            let batch = batch?;
             let party = self.gate.party_of(&role, batch.agreement.as_ref())?;
             let run = run_id(&batch.run_id)?;
             if last.as_ref().is_some_and(|(known, _)| known != &run) {
                 return Err(one_run_a_stream().into());
             }
-            self.store_batch(&layout, &party, &batch).await?;
-            last = Some((run, party));
-        }
+            last = Some((run, party.clone()));
+            let layout = &layout;
+            Ok::<_, Status>(async move { self.store_batch(layout, &party, &batch).await.map_err(Status::from) })
+        });
+        admitted.try_buffer_unordered(BATCHES_AT_ONCE).try_for_each(|()| std::future::ready(Ok(()))).await?;
         let (run, party) = last.ok_or_else(empty_stream)?;
         Ok(Response::new(self.upload_status(&run, &party).await?))
     }

@@ -91,14 +91,14 @@ impl Drop for SpillFolder {
     }
 }
 
-fn refused(error: &std::io::Error) -> ServiceError {
+pub(crate) fn refused(error: &std::io::Error) -> ServiceError {
     if fsx::is_disk_full(error) {
         return ServiceError::exhausted("disque plein pendant le rapprochement ; faites de la place, l'étape est reprise");
     }
     ServiceError::internal(error)
 }
 
-fn failed(error: &arrow_schema::ArrowError) -> ServiceError {
+pub(crate) fn failed(error: &arrow_schema::ArrowError) -> ServiceError {
     if fsx::is_disk_full_in(error) { refused(&std::io::ErrorKind::StorageFull.into()) } else { ServiceError::internal(error) }
 }
 

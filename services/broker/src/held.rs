@@ -1,0 +1,97 @@
+//! The tokens of a held run on disk, for increments: one Arrow IPC stream for each partition and addition, sorted by token.
+//!
+//! As sensitive as the uploads that they come from, and kept no longer.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use linkage_common::error::ServiceError;
+use linkage_common::fsx;
+use linkage_linking::TokenIndex;
+use linkage_linking::tokens::Partitions;
+
+use crate::pipeline::Fault;
+use crate::spill::{failed, refused};
+
+/// An index in a private folder.
+#[derive(Debug)]
+pub struct HeldTokens {
+    folder: PathBuf,
+    partitions: Partitions,
+    additions: u32,
+}
+
+impl HeldTokens {
+    /// The index in `folder`, of so many partitions, to which increments were added `additions` times.
+    pub fn new(folder: &Path, partitions: Partitions, additions: u32) -> Self {
+        Self { folder: folder.to_owned(), partitions, additions }
+    }
+
+    /// Keeps one partition's sorted tokens of addition number `addition` in `folder`: the run itself is 0. The same again
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// The disk is full, or refuses.
+    pub fn keep(folder: &Path, addition: u32, partition: u32, batch: &RecordBatch) -> Result<(), ServiceError> {
+        fsx::create_private_dir(folder).map_err(|e| refused(&e))?;
+        let mut bytes = Vec::new();
+        let mut writer = StreamWriter::try_new(&mut bytes, &batch.schema()).map_err(|e| failed(&e))?;
+        writer.write(batch).and_then(|()| writer.finish()).map_err(|e| failed(&e))?;
+        drop(writer);
+        fsx::write_atomic(&path(folder, addition, partition), &bytes).map_err(|e| refused(&e))
+    }
+}
+
+fn path(folder: &Path, addition: u32, partition: u32) -> PathBuf {
+    folder.join(format!("tokens-{partition:05}-{addition:05}.arrows"))
+}
+
+impl TokenIndex<Fault> for HeldTokens {
+    fn partitions(&self) -> Partitions {
+        self.partitions
+    }
+
+    fn partition(&self, number: u32) -> Result<Vec<RecordBatch>, Fault> {
+        let mut batches = Vec::new();
+        for addition in 0..=self.additions {
+            let file = match File::open(path(&self.folder, addition, number)) {
+                Ok(file) => file,
+                // An addition need not have a token in every partition, but the run itself does.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && addition > 0 => continue,
+                Err(error) => return Err(Fault(refused(&error))),
+            };
+            let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None).map_err(|e| failed(&e))?;
+            for batch in reader {
+                batches.push(batch.map_err(|e| failed(&e))?);
+            }
+        }
+        Ok(batches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, UInt8Array};
+
+    use super::*;
+
+    #[test]
+    fn additions_stand_beside_the_run_and_a_lost_part_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("tokens");
+        let batch = |value| RecordBatch::try_from_iter([("entry", Arc::new(UInt8Array::from(vec![value])) as ArrayRef)]).unwrap();
+        for (addition, partition, value) in [(0, 0, 1), (0, 1, 2), (2, 1, 3), (2, 1, 3)] {
+            HeldTokens::keep(&folder, addition, partition, &batch(value)).unwrap();
+        }
+        let index = HeldTokens::new(&folder, Partitions::new(3).unwrap(), 2);
+        assert_eq!(index.partition(0).unwrap(), [batch(1)]);
+        assert_eq!(index.partition(1).unwrap(), [batch(2), batch(3)]);
+        assert!(index.partition(2).is_err());
+    }
+}
