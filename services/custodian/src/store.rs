@@ -7,9 +7,13 @@ use linkage_agreement::{Handle, PartyId, Period, RecordRef, RunId};
 use linkage_common::batches::{HeldBatch, manifest_digest};
 use linkage_common::error::ServiceError;
 use linkage_common::store::{db, held_batches, id};
-use sqlx::{Row, SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Rows that one statement inserts: what a statement costs by itself is then a small part. SQLite binds at most 32,766
+/// values to one, six a row.
+const ROWS_PER_INSERT: usize = 256;
 
 /// One record of a run, as its node sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,18 +132,19 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(db)?;
-        for record in records {
-            let done = sqlx::query("INSERT INTO handles (run_id, party, handle, ref, present, sealed) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
-                .bind(run.as_str())
-                .bind(party.as_str())
-                .bind(&record.handle.0[..])
-                .bind(&record.reference.0[..])
-                .bind(record.present)
-                .bind(&record.sealed)
-                .execute(&mut *tx)
-                .await
-                .map_err(db)?;
-            if done.rows_affected() == 0 {
+        for records in records.chunks(ROWS_PER_INSERT) {
+            let mut insert = QueryBuilder::new("INSERT INTO handles (run_id, party, handle, ref, present, sealed) ");
+            insert.push_values(records, |mut row, record| {
+                row.push_bind(run.as_str())
+                    .push_bind(party.as_str())
+                    .push_bind(&record.handle.0[..])
+                    .push_bind(&record.reference.0[..])
+                    .push_bind(record.present)
+                    .push_bind(&record.sealed);
+            });
+            insert.push(" ON CONFLICT DO NOTHING");
+            let done = insert.build().execute(&mut *tx).await.map_err(db)?;
+            if done.rows_affected() != records.len() as u64 {
                 return Err(ServiceError::conflict(
                     "une fiche figure deux fois dans ce traitement ; ouvrez un nouveau traitement et renvoyez chaque fiche une fois",
                 ));
