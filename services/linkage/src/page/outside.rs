@@ -16,10 +16,10 @@ const CLK_REIDENTIFIED: [f64; 2] = [0.58, 1.0];
 /// What filters give away, in one sentence.
 fn clk_risk([least, most]: [f64; 2]) -> String {
     format!(
-        "Qui tient les filtres et connaît quelques personnes en réidentifie {} à {} des autres (mesuré sur les encodages simples, \
+        "Qui tient les filtres et connaît quelques personnes réidentifie {} à {}\u{a0}% des autres (mesuré sur les encodages simples, \
          équilibrés, repliés, Rule 90 et BLIP) ; l'attaque par graphes n'a besoin d'en connaître aucune.",
-        percent(least),
-        percent(most)
+        decimal(100.0 * least, 0),
+        decimal(100.0 * most, 0)
     )
 }
 
@@ -102,7 +102,7 @@ pub fn notice(outside: &Outside, names: &[String]) -> Markup {
                 @if let Some(bits) = outside.diffusion.filter(|bits| *bits > 0) { ", diffusion de " (bits) " bits" } ". "
             }
             @if outside.keyed.is_some() { "Clés : égales, et portées une seule fois de chaque côté. " }
-            "Les estimations de rappel de ce rapport ne disent rien de ces paires."
+            "Le rappel estimé de ce rapport ne sait rien des paires de cette sorte qui manquent."
         }
         (pairs(&outside.pairs, names))
     }

@@ -158,8 +158,7 @@ fn parties_without_names_are_named_with_the_risk_and_who_accepted_it() {
     for said in [
         "caf (clés de hachage), ccas (filtres clkhash)",
         "chaque fiche de tous les partenaires est partie avec un filtre clkhash et deux clés de hachage",
-        "58,0",
-        "100,0",
+        "58 à 100",
         "82,7",
         "La convention l'accepte",
         "0,800",
@@ -189,7 +188,7 @@ fn a_trial_with_filters_says_what_they_give_away() {
         open: [(linkage_linking::Reason::OutsideRival, 21)].into(),
     };
     let text = outside::summary(&clk);
-    for said in ["1024 bits", "0,800", "1\u{202f}234", "58,0", "fichier de noms"] {
+    for said in ["1024 bits", "0,800", "1\u{202f}234", "58 à 100", "fichier de noms"] {
         assert!(text.contains(said), "{said} is missing: {text}");
     }
     let mut with = findings(Value::Null);
