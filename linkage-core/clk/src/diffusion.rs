@@ -53,10 +53,13 @@ pub enum DiffusionError {
 #[derive(Clone)]
 pub struct Diffusion {
     bytes: usize,
-    words: usize,
-    /// For each bit that enters, the bits that it changes, as a filter.
-    columns: Vec<u64>,
+    /// For each [`Block`] of the filter that leaves and each bit that enters, the bits of the block that it changes.
+    columns: Vec<Block>,
 }
+
+/// 512 bits of a filter: few enough to stay in registers while they are added up.
+type Block = [u64; 8];
+const BLOCK: usize = 512;
 
 impl Diffusion {
     /// Draws the layer for filters of `bits` bits, `t` of which make one.
@@ -73,8 +76,7 @@ impl Diffusion {
         if usize::from(t) > bits / 2 {
             return Err(DiffusionError::TooMany { t, bits });
         }
-        let words = bits.div_ceil(64);
-        let mut columns = vec![0u64; bits * words];
+        let mut columns = vec![Block::default(); bits.div_ceil(BLOCK) * bits];
         // The bound on `bits` makes it fit.
         let mut decks = Decks::new(key, u32::try_from(bits).unwrap_or(u32::MAX), t);
         let mut taken = Zeroizing::new(Vec::with_capacity(t.into()));
@@ -83,12 +85,13 @@ impl Diffusion {
             for _ in 0..t {
                 let position = decks.deal(&taken);
                 taken.push(position);
-                if let Some(word) = columns.get_mut(position as usize * words + out / 64) {
+                let block = columns.get_mut(out / BLOCK * bits + position as usize);
+                if let Some(word) = block.and_then(|block| block.get_mut(out % BLOCK / 64)) {
                     *word |= 1 << (out % 64);
                 }
             }
         }
-        Ok(Self { bytes: bits / 8, words, columns })
+        Ok(Self { bytes: bits / 8, columns })
     }
 
     /// Length of the filters in bits.
@@ -96,7 +99,7 @@ impl Diffusion {
         self.bytes * 8
     }
 
-    /// Replaces a filter by its diffusion. About half a microsecond for 400 bits set of 1,024.
+    /// Replaces a filter by its diffusion. About a microsecond for 512 bits set of 1,024.
     ///
     /// # Errors
     /// With the filter's length in bits when it is another than the layer's; the filter is left as it was.
@@ -104,17 +107,21 @@ impl Diffusion {
         if filter.len() != self.bytes {
             return Err(DiffusionError::Length(filter.len() * 8));
         }
-        let mut sums = Zeroizing::new(vec![0u64; self.words]);
-        for (byte, columns) in filter.iter().zip(self.columns.chunks_exact(8 * self.words)) {
-            let mut left = *byte;
-            while left != 0 {
-                let from = left.trailing_zeros() as usize * self.words;
-                left &= left - 1;
-                let column = columns.get(from..from + self.words).unwrap_or_default();
-                sums.iter_mut().zip(column).for_each(|(sum, word)| *sum ^= word);
+        let word = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+        let words: Zeroizing<Vec<u64>> = Zeroizing::new(filter.chunks(8).map(word).collect());
+        for (out, columns) in filter.chunks_mut(BLOCK / 8).zip(self.columns.chunks_exact(self.bits())) {
+            let mut sum = Block::default();
+            for (word, columns) in words.iter().zip(columns.chunks(64)) {
+                let mut left = *word;
+                while left != 0 {
+                    let column = columns.get(left.trailing_zeros() as usize).copied().unwrap_or_default();
+                    left &= left - 1;
+                    sum.iter_mut().zip(column).for_each(|(sum, word)| *sum ^= word);
+                }
             }
+            out.iter_mut().zip(sum.iter().flat_map(|word| word.to_le_bytes())).for_each(|(to, from)| *to = from);
+            sum.zeroize();
         }
-        filter.iter_mut().zip(sums.iter().flat_map(|word| word.to_le_bytes())).for_each(|(to, from)| *to = from);
         Ok(())
     }
 }
