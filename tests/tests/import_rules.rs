@@ -214,6 +214,7 @@ fn each_rule_can_fail() {
         with(&[("linkage-cohort", "linkage-linking")]),
         [
             "the analyst does not link: linkage-analyst -> linkage-cohort -> linkage-linking",
+            "a role has its own crates only: linkage-analyst -> linkage-cohort -> linkage-linking -> linkage-clk",
             "a role has its own crates only: linkage-analyst -> linkage-cohort -> linkage-linking",
         ]
     );
@@ -236,7 +237,10 @@ fn each_rule_can_fail() {
     );
     assert_eq!(
         with(&[("linkage-custodian", "linkage-linking")]),
-        ["a role has its own crates only: linkage-custodian -> linkage-linking"]
+        [
+            "a role has its own crates only: linkage-custodian -> linkage-linking -> linkage-clk",
+            "a role has its own crates only: linkage-custodian -> linkage-linking",
+        ]
     );
     assert_eq!(with(&[("linkage-cohort", "getrandom")]), ["core crates draw nothing: linkage-cohort -> getrandom"]);
 }

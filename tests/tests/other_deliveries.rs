@@ -17,13 +17,16 @@ use linkage_crypto::derive::SharedKey;
 use linkage_crypto::group::GroupKey;
 use linkage_crypto::oprf::{Mode, ServerKey};
 use linkage_hash_keys::{GivenNames, Hashing, Values, texts};
+use linkage_linking::LevelFrequencies;
 use linkage_node::delivery::DeliverySummary;
 use linkage_node::oprf::Evaluator;
 use linkage_node::progress::Progress;
 use linkage_node::{Node, NodeError};
 use linkage_tests::fakes::{Fake, FakeBroker, FakeCustodian};
-use linkage_tests::fixture::{PERSONAL, World, party, period};
+use linkage_tests::fixture::{PERSONAL, World, party, period, refused as refused_at};
+use linkage_tests::wire::AtBroker;
 use sha2::{Digest, Sha256};
+use tonic::Code;
 
 const SCHEMA: &str = include_str!("../clk/federation-schema.json");
 const SECRET: &[u8] = b"secret partage";
@@ -83,11 +86,8 @@ async fn refused(node: &Node, file: &std::path::Path, says: &str) {
 /// The cells of the schema for a person of [`World::deliver`], as docs/guide-operateur.md asks for.
 fn person(n: usize) -> [String; 4] {
     let suffix: String = [n / 26, n % 26].map(|l| char::from(b'A' + l as u8)).iter().collect();
-    let (surname, given, date) = if n % 2 == 0 {
-        ("MARZOUKI", "YASMINA", "1971-03-09")
-    } else {
-        ("LE GOFFIC", "ANNICK", "1988-11-23")
-    };
+    let (surname, given, date) =
+        if n % 2 == 0 { ("MARZOUKI", "YASMINA", "1971-03-09") } else { ("LE GOFFIC", "ANNICK", "1988-11-23") };
     [format!("{surname}{suffix}"), given.to_owned(), "2".to_owned(), date.to_owned()]
 }
 
@@ -236,13 +236,15 @@ async fn every_line_of_a_key_file_is_a_record_or_listed() {
     assert_eq!(summary.reasons.len(), 3);
     let listed = std::fs::read_to_string(node.report_path(period())).unwrap();
     assert!(["\r\n5;clé", "\r\n6;aucune clé", "\r\n7;colonnes manquantes"].iter().all(|line| listed.contains(line)), "{listed}");
-    let levels = node.delivery(period()).unwrap().unwrap().level_frequencies.to_string();
-    assert!(!levels.contains(|c: char| ('1'..='9').contains(&c) && c != '1') || levels.len() < 20_000, "{levels}");
+    let levels: LevelFrequencies = serde_json::from_value(node.delivery(period()).unwrap().unwrap().level_frequencies).unwrap();
+    assert_eq!(levels, LevelFrequencies::new(&world.agreement.layout()), "a party without names has no levels");
     let fresh = self::world(false);
     let node = other(&fresh, "caf", false);
-    for (text, says) in
-        [("", "fichier vide"), ("local_id;nom_naissance\n", "doit nommer les colonnes"), ("numero_ligne;cle_primaire;cle_secondaire\n", "aucune fiche")]
-    {
+    for (text, says) in [
+        ("", "fichier vide"),
+        ("local_id;nom_naissance\n", "doit nommer les colonnes"),
+        ("numero_ligne;cle_primaire;cle_secondaire\n", "aucune fiche"),
+    ] {
         refused(&node, &write(&fresh, "cles.csv", text), says).await;
     }
 }
@@ -385,4 +387,29 @@ async fn keyed_keys_are_those_that_the_command_makes() {
         sent[party].chunks_exact(len).map(|record| record[len - 64..].to_vec()).collect()
     };
     assert_eq!(tails(0), tails(2));
+}
+
+#[tokio::test]
+async fn a_party_that_sends_records_of_another_shape_is_refused() {
+    let world = world(false);
+    let _broker = world.serve_broker();
+    AtBroker::party(&world, "ccas").await.open("r", &["ccas", "siao", "caf"]).await;
+    let layout = world.agreement.layout();
+    let len = |party: &str| world.agreement.shape(&party.parse().unwrap()).record_len(&layout);
+    let (names, filters) = (len("ccas"), len("siao"));
+    assert_eq!((filters, len("caf")), (20 + 192, filters));
+    // Records with entries from a party without names; without, from one with; without an annex; cut.
+    for (party, record) in [("siao", names), ("caf", names), ("ccas", filters), ("ccas", names - 192), ("siao", 20), ("caf", 211)]
+    {
+        let mut at = AtBroker::party(&world, party).await;
+        let batch = at.batch("r", 0, &vec![7; record]);
+        let says = format!("fiches entières de {} octets", len(party));
+        refused_at(at.put(vec![batch]).await, Code::InvalidArgument, &says);
+        assert_eq!(at.held("r").await.records, 0);
+    }
+    for (party, len) in [("ccas", names), ("siao", filters), ("caf", filters)] {
+        let mut at = AtBroker::party(&world, party).await;
+        let batch = at.batch("r", 0, &vec![7; 3 * len]);
+        assert_eq!(at.put(vec![batch]).await.unwrap().records, 3);
+    }
 }

@@ -72,7 +72,8 @@ fn amend(federation: &Federation) {
     fsx::write_atomic(&path, text.as_bytes()).unwrap();
     fsx::write_atomic(&federation.folder.join("convention.signatures.toml"), signatures.to_toml().as_bytes()).unwrap();
     let shown = linkage_ok(["agreement", "show", path.to_str().unwrap()]);
-    for words in ["siao : ", "livre des filtres clkhash", "livre des clés de hachage", "58 à 100 %", "83 %", "risque accepté"] {
+    for words in ["siao : ", "livre des filtres clkhash", "livre des clés de hachage", "58 à 100 %", "83 %", "risque accepté"]
+    {
         assert!(shown.contains(words), "« {words} » is not in: {shown}");
     }
     for party in &federation.parties {
@@ -126,9 +127,7 @@ fn keys(federation: &Federation, folder: &Path) -> PathBuf {
     let out = folder.join("cles.csv");
     let input = format!("{KEYS}={}", delivery.file.display());
     let mapping = federation.home(&node(KEYS)).join("correspondance.toml");
-    linkage_ok(
-        ["hash-keys", "make", "--input", &input, "--mapping", mapping.to_str().unwrap(), "--out", out.to_str().unwrap()],
-    );
+    linkage_ok(["hash-keys", "make", "--input", &input, "--mapping", mapping.to_str().unwrap(), "--out", out.to_str().unwrap()]);
     out
 }
 
@@ -213,7 +212,7 @@ fn partners_with_filters_and_with_keys_take_part() {
         assert!(records * 10 > canonical(&federation, party).len() * 9, "{party}: {records} records in the table");
     }
     let (found, true_pairs) = (pairs(&linked), pairs(&truth));
-    for (party, least_recall) in [(CLK, 0.6), (KEYS, 0.6)] {
+    for (party, least_recall) in [(CLK, 0.8), (KEYS, 0.7)] {
         let of = |set: &BTreeSet<[(String, String); 2]>| -> BTreeSet<[(String, String); 2]> {
             let other = if party == CLK { KEYS } else { CLK };
             let has = |pair: &&[(String, String); 2], name: &str| pair.iter().any(|record| record.0 == name);
@@ -223,7 +222,7 @@ fn partners_with_filters_and_with_keys_take_part() {
         let right = found.intersection(&true_pairs).count() as f64;
         let (precision, recall) = (right / found.len() as f64, right / true_pairs.len() as f64);
         println!("{party}: {} pairs found of {}, precision {precision:.3}, recall {recall:.3}", found.len(), true_pairs.len());
-        assert!(precision > 0.9 && recall > least_recall, "{party}: precision {precision:.3}, recall {recall:.3}");
+        assert!(precision > 0.97 && recall > least_recall, "{party}: precision {precision:.3}, recall {recall:.3}");
     }
 
     // A filter or key party holds no name, nor do those who link; the others hold theirs sealed, in one file.
