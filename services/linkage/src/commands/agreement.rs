@@ -6,7 +6,8 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use linkage_agreement::signature::SigningKey;
 use linkage_agreement::{
-    Agreement, Fault, ParsedAgreement, PartyId, PartyProfile, RecordShape, Signatures, SignedAgreement, Termination, sign, template_fr,
+    Agreement, Fault, ParsedAgreement, PartyId, PartyProfile, RecordShape, Signatures, SignedAgreement, Termination, sign,
+    template_fr,
 };
 use linkage_common::clock::{Clock, SystemClock};
 use linkage_common::config::SecretSource;
@@ -183,10 +184,7 @@ fn show(parsed: &ParsedAgreement, json: bool) -> anyhow::Result<()> {
     ));
     say(&format!(
         "Encodage : jeu de passes {}, {} jetons par fiche, filtres de {} bits, soit {} octets par fiche",
-        a.encoding.pass_set,
-        layout.tokens_per_record,
-        layout.filter_bits,
-        record_bytes
+        a.encoding.pass_set, layout.tokens_per_record, layout.filter_bits, record_bytes
     ));
     other_profiles(a).iter().for_each(|line| say(line));
     Ok(())
