@@ -5,8 +5,8 @@
 //! allows 2^32 values under one key (SP 800-38D, section 8.3). The associated data is everything before the nonce and
 //! the place, so that a value copied to another row, column or file does not open.
 
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Nonce};
+use aes_gcm::aead::{Aead, AeadInOut, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use zeroize::Zeroizing;
 
 use crate::keyfile::{self, KeyFileError};
@@ -94,11 +94,16 @@ impl StorageKey {
     }
     /// Decrypts a value that was written for `place`.
     pub fn open(&self, place: Place<'_>, stored: &[u8]) -> Result<Zeroizing<Vec<u8>>, StorageError> {
+        self.open_owned(place, stored.to_vec())
+    }
+    /// The same in the value's own memory: for large ones a second buffer costs more than the decryption.
+    pub fn open_owned(&self, place: Place<'_>, stored: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, StorageError> {
+        const PLAIN_AT: usize = HEADER_LEN + NONCE_LEN;
         if stored.len() < OVERHEAD {
             return Err(StorageError::Truncated);
         }
-        let (header, rest) = stored.split_first_chunk::<HEADER_LEN>().ok_or(StorageError::Truncated)?;
-        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LEN>().ok_or(StorageError::Truncated)?;
+        let mut value = Zeroizing::new(stored);
+        let (header, rest) = value.split_first_chunk_mut::<HEADER_LEN>().ok_or(StorageError::Truncated)?;
         if header[0] != VERSION {
             return Err(StorageError::Version);
         }
@@ -106,10 +111,15 @@ impl StorageKey {
             return Err(StorageError::WrongKey);
         }
         let aad = self.associated(place)?;
+        let (nonce, rest) = rest.split_first_chunk_mut::<NONCE_LEN>().ok_or(StorageError::Truncated)?;
+        let (ciphertext, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(StorageError::Truncated)?;
         self.cipher
-            .decrypt(&Nonce::from(*nonce), Payload { msg: ciphertext, aad: &aad })
-            .map(Zeroizing::new)
-            .map_err(|_| StorageError::Refused)
+            .decrypt_inout_detached(&Nonce::from(*nonce), &aad, ciphertext.into(), &Tag::from(*tag))
+            .map_err(|_| StorageError::Refused)?;
+        let end = value.len() - TAG_LEN;
+        value.copy_within(PLAIN_AT..end, 0);
+        value.truncate(end - PLAIN_AT);
+        Ok(value)
     }
 
     /// header ‖ len(table) u16 BE ‖ table ‖ row

@@ -72,7 +72,7 @@ impl Vault {
         };
         let opened = self
             .key
-            .open(Place { table: name, row: b"" }, &sealed)
+            .open_owned(Place { table: name, row: b"" }, sealed)
             .map_err(|source| NodeError::State { file: name.to_owned(), source })?;
         Ok(Some(opened))
     }
