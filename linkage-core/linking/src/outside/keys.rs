@@ -102,12 +102,15 @@ fn between(first: &[KeyRecord], second: &[KeyRecord]) -> Result<Vec<Row>, Outsid
     Ok(rows)
 }
 
-/// Who holds each key, in the first list and in the second.
-struct Holders(HashMap<[u8; 32], (Vec<usize>, Vec<usize>)>);
+/// The records that hold a key, in the first list and in the second.
+type Both = (Vec<usize>, Vec<usize>);
+
+/// Who holds each key.
+struct Holders(HashMap<[u8; 32], Both>);
 
 impl Holders {
     fn of(first: &[KeyRecord], second: &[KeyRecord], key: impl Fn(&KeyRecord) -> Option<[u8; 32]>) -> Self {
-        let mut all: HashMap<[u8; 32], (Vec<usize>, Vec<usize>)> = HashMap::new();
+        let mut all: HashMap<[u8; 32], Both> = HashMap::new();
         for (number, key) in first.iter().enumerate().filter_map(|(n, r)| Some((n, key(r)?))) {
             all.entry(key).or_default().0.push(number);
         }
@@ -128,7 +131,7 @@ impl Holders {
 /// expected to be linked to another person.
 fn secondary_weight(first: &[KeyRecord], second: &[KeyRecord], primary: &Holders, secondary: &Holders) -> i32 {
     let shared = |record: &KeyRecord| record.primary.is_some_and(|key| primary.shared(&key));
-    let side = |records: &[KeyRecord], others: &[KeyRecord], there: fn(&(Vec<usize>, Vec<usize>)) -> &[usize]| {
+    let side = |records: &[KeyRecord], others: &[KeyRecord], there: fn(&Both) -> &[usize]| {
         let (mut found, mut strangers) = (0.0, 0.0);
         for record in records.iter().filter(|record| shared(record)) {
             found += 1.0;
@@ -144,9 +147,7 @@ fn secondary_weight(first: &[KeyRecord], second: &[KeyRecord], primary: &Holders
     // A stranger is linked only when he has not found himself either.
     let wrong = f64::midpoint(rate_a * free_a * share_b, rate_b * free_b * share_a).max(1e-9);
     let unmet = |at: Option<&usize>, records: &[KeyRecord]| at.and_then(|at| records.get(*at)).is_some_and(|r| !shared(r));
-    let single = |(xs, ys): &&(Vec<usize>, Vec<usize>)| {
-        xs.len() == 1 && ys.len() == 1 && unmet(xs.first(), first) && unmet(ys.first(), second)
-    };
+    let single = |(xs, ys): &&Both| xs.len() == 1 && ys.len() == 1 && unmet(xs.first(), first) && unmet(ys.first(), second);
     let links = secondary.0.values().filter(single).count() as f64;
     let odds = ((links - wrong) / wrong).max(1e-3);
     ((odds.log2() * 1000.0).round() as i32).clamp(LEAST_MILLIBITS, MOST_MILLIBITS)

@@ -88,7 +88,7 @@ fn a_lead_links_a_tie_is_left_open_and_what_is_well_beaten_is_not_linked() {
     assert_eq!(outcomes(&decided(&namesakes, &terms(800, 50))), [(0, 1, open), (0, 2, open)]);
     // No margin is asked for, and still a tie is none.
     assert_eq!(outcomes(&decided(&namesakes, &terms(800, 0))), [(0, 1, open), (0, 2, open)]);
-    let beaten = [one.clone(), list(true, &[person(1), worn(1, 12)])];
+    let beaten = [one, list(true, &[person(1), worn(1, 12)])];
     assert_eq!(outcomes(&decided(&beaten, &terms(800, 50))), [(0, 1, Outcome::Link), (0, 2, Outcome::Refuse)]);
     assert_eq!(outcomes(&decided(&beaten, &terms(800, 300))), [(0, 1, open), (0, 2, open)]);
     // A rival below the threshold is one all the same: coefficients 0.812 and 0.788.
@@ -194,7 +194,7 @@ fn keys_link_primary_first_and_nobody_by_chance() {
     assert_eq!(key_rows(&filler), []);
     // Never within one list, and never between two parties that blocks compare.
     assert_eq!(key_rows(&[list(false, &[keys(1, 9), keys(1, 9)])]), []);
-    let mut blocks = lists.clone();
+    let mut blocks = lists;
     blocks.iter_mut().for_each(|l| l.block_scoped = true);
     assert_eq!(key_rows(&blocks), []);
     blocks[0].block_scoped = false;
