@@ -120,7 +120,7 @@ impl Annexes {
         let number = |at: usize| head.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_le_bytes).unwrap_or_default();
         let (clk_len, keys_len) = (usize::from(number(33)), usize::from(number(35)));
         let record_len = 16 + clk_len + keys_len;
-        if (bytes.len() - HEAD) % record_len != 0 {
+        if !(bytes.len() - HEAD).is_multiple_of(record_len) {
             return Err(damaged());
         }
         // A part of another recipe or length is absent.
