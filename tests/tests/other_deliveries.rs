@@ -365,6 +365,43 @@ async fn equal_persons_have_equal_annexes_under_the_runs_key() {
 }
 
 #[tokio::test]
+async fn an_amendment_finds_records_without_annex_until_their_names_come_again() {
+    // Taken in under an agreement of block-scoped parties; the amendment finds the same state.
+    let before = World::new();
+    let delivery = before.deliver("ccas", 20);
+    take_in(&Node::open(before.node_config("ccas")).unwrap(), &delivery).await.unwrap();
+    let world = world(false);
+    let open = || {
+        let (old, mut config) = (before.node_config("ccas"), ccas(&world).config);
+        (config.state_dir, config.storage_key, config.mapping) = (old.state_dir, old.storage_key, old.mapping);
+        Node::open(config).unwrap()
+    };
+    let nodes = [open(), other(&world, "siao", false), other(&world, "caf", false)];
+    take_in(&nodes[1], &write(&world, "clks.json", &clks(&(0..20).map(filter).collect::<Vec<_>>()))).await.unwrap();
+    take_in(&nodes[2], &write(&world, "cles.csv", &key_file(0..20))).await.unwrap();
+    let layout = world.agreement.layout();
+    let filters = |sent: &[Vec<u8>], party: usize| -> std::collections::BTreeSet<Vec<u8>> {
+        let len = world.agreement.shape(nodes[party].party()).record_len(&layout);
+        sent[party].chunks_exact(len).map(|record| record[len - 192..len - 64].to_vec()).collect()
+    };
+    let sent = uploads(&world, &nodes).await;
+    assert_eq!(filters(&sent, 0), [vec![0; 128]].into());
+    // The same file again is not the same delivery: its annexes are made, its records stay who they were.
+    let of = |node: &Node| node.delivery(period()).unwrap().unwrap().records;
+    let records = of(&nodes[0]);
+    take_in(&nodes[0], &delivery).await.unwrap();
+    assert_eq!(of(&nodes[0]), records);
+    for node in &nodes {
+        node.vault.remove("runs/r").unwrap();
+    }
+    let sent = uploads(&world, &nodes).await;
+    assert_eq!(filters(&sent, 0).intersection(&filters(&sent, 1)).count(), 20);
+    let archived = nodes[0].vault.list("archive").unwrap();
+    take_in(&nodes[0], &delivery).await.unwrap();
+    assert_eq!(nodes[0].vault.list("archive").unwrap(), archived);
+}
+
+#[tokio::test]
 async fn keyed_keys_are_those_that_the_command_makes() {
     let world = world(true);
     let nodes = [ccas(&world), other(&world, "siao", false), other(&world, "caf", false)];

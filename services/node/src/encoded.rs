@@ -93,7 +93,8 @@ impl Node {
         let Delivery { rows, summary } = self.read_encoded(profile, path, period, &mut report)?;
         report.finish()?;
         progress.step("read").at(summary.lines, summary.lines);
-        if self.known_delivery(&summary)? {
+        let made_by = Some(hex::encode(self.vault.digest("annexes", &[&annexes.recipes()])));
+        if self.known_delivery(&summary, made_by.as_deref())? {
             return Ok(summary);
         }
         self.within_limit(&summary)?;
@@ -142,7 +143,7 @@ impl Node {
         // No names, so no levels: the table that this party sends is empty.
         let level_frequencies = serde_json::to_value(LevelFrequencies::new(&agreement.layout()))
             .map_err(|_| NodeError::Configuration("fréquences de niveaux".to_owned()))?;
-        self.keep_delivery(&DeliveryState { summary: summary.clone(), records, level_frequencies })?;
+        self.keep_delivery(&DeliveryState { summary: summary.clone(), records, level_frequencies, annexes: made_by })?;
         tracing::info!(period = %period, records = summary.records, set_aside = summary.set_aside, archived = new.len(), "delivery taken in");
         Ok(summary)
     }

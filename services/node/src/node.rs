@@ -68,6 +68,9 @@ pub struct DeliveryState {
     pub records: Vec<DeliveredRecord>,
     /// Level frequencies of the delivery (JSON).
     pub level_frequencies: serde_json::Value,
+    /// Digest of what annexes were made by, where the agreement asked for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annexes: Option<String>,
 }
 
 fn delivery_name(period: Period) -> String {
@@ -162,7 +165,8 @@ impl Node {
         let delivery = read_delivery(agreement, &mapping, path, period, &mut report)?;
         report.finish()?;
         progress.step("read").at(delivery.summary.lines, delivery.summary.lines);
-        if self.known_delivery(&delivery.summary)? {
+        let made_by = annexes.as_ref().map(|annexes| hex::encode(self.vault.digest("annexes", &annexes.content())));
+        if self.known_delivery(&delivery.summary, made_by.as_deref())? {
             return Ok(delivery.summary);
         }
         self.within_limit(&delivery.summary)?;
@@ -229,15 +233,16 @@ impl Node {
         Annexes::drop_unnamed(&self.vault, &index)?;
         let level_frequencies =
             serde_json::to_value(&levels).map_err(|_| NodeError::Configuration("fréquences de niveaux".to_owned()))?;
-        let state = DeliveryState { summary: summary.clone(), records, level_frequencies };
+        let state = DeliveryState { summary: summary.clone(), records, level_frequencies, annexes: made_by };
         self.keep_delivery(&state)?;
         tracing::info!(period = %period, records = summary.records, set_aside = summary.set_aside, encoded = changed.len(), "delivery taken in");
         Ok(summary)
     }
 
-    /// Whether the delivery is the one taken in for its month.
-    pub(crate) fn known_delivery(&self, summary: &DeliverySummary) -> Result<bool, NodeError> {
-        Ok(self.delivery(summary.period)?.is_some_and(|known| known.summary.digest == summary.digest))
+    /// Whether the delivery is the one taken in for its month, and its annexes are those that the agreement asks for now.
+    pub(crate) fn known_delivery(&self, summary: &DeliverySummary, annexes: Option<&str>) -> Result<bool, NodeError> {
+        let known = self.delivery(summary.period)?;
+        Ok(known.is_some_and(|known| known.summary.digest == summary.digest && known.annexes.as_deref() == annexes))
     }
 
     /// Refuses a delivery of more records than the agreement provides for.
