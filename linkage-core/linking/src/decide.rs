@@ -44,7 +44,7 @@ impl Settings {
         let floor = (f64::from(self.abstain_floor_permille) / 1000.0).clamp(1e-6, 1.0 - 1e-6);
         (((floor / (1.0 - floor)).log2() * 1000.0).round() as i32).min(self.link_millibits())
     }
-    fn margin_millibits(&self) -> i32 {
+    pub(crate) fn margin_millibits(&self) -> i32 {
         i32::try_from(self.lead_margin_decibits.saturating_mul(100)).unwrap_or(i32::MAX)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Held are the tokens of the run, sorted within each partition ([`index_tokens`]), its comparisons, its classifier and its
 //! uploads. New tokens are looked up in the index, held payloads are read for what met only, and clusters are made anew for
-//! the components of the candidate graph that new or removed records touch; all others stay. New records are numbered after
+//! the components that new or removed records touch; all others stay. New records are numbered after
 //! all that are held. Weights are those of the held run: some thousand new pairs would teach little. A held pair stays when
 //! its block has since grown over the cap, and how often twins stand apart in lists (`beside`) is learnt from the touched
 //! components: in these two an increment differs from a full run.
@@ -19,6 +19,7 @@ use crate::payloads::{Components, Wanted};
 use crate::records::{BatchView, Source, for_each_batch, read_all};
 use crate::spill::{Held, Place, Spill};
 use crate::tokens::{self, Partitioned, Partitions, TokenRows};
+use crate::vectors::Vectors;
 use crate::{Clusters, Dispositions, LinkError, Model, RecordIndex, Records, Settings, settle};
 
 /// The tokens of a run, by partition.
@@ -87,7 +88,8 @@ fn token_rows<S: Source>(source: &S) -> u64 {
 
 /// Links the records of `new` and takes `removed` ones out.
 ///
-/// Errors: the source's and the index's; records of other parties than the base's.
+/// Errors: the source's and the index's; records of other parties than the base's; parties that are compared by annexes, for
+/// whom a full run is needed.
 pub fn increment<S: Source>(
     base: Base<'_>,
     index: &dyn TokenIndex<S::Error>,
@@ -97,6 +99,9 @@ pub fn increment<S: Source>(
     settings: &Settings,
     dispositions: &Dispositions,
 ) -> Result<Increment, S::Error> {
+    if new.parties().iter().any(|party| party.shape.annex_len > 0) {
+        return Err(LinkError::Layout("increments are of parties that all have blocks").into());
+    }
     let memory = Held::default();
     let tokens = Partitioned::within(index.partitions());
     let from = base.records.len() as RecordIndex;
@@ -128,7 +133,13 @@ pub fn increment<S: Source>(
     let payloads = payloads(&records, &meetings, &wanted, from, held, new, &memory)?;
     let comparisons = Comparisons { rows: compare_group(&records, &meetings, &payloads)? };
 
-    let (touched, rows) = touched(&records, base.comparisons, &comparisons, removed, from);
+    let least = settings.abstain_millibits().min(settings.link_millibits().saturating_sub(settings.margin_millibits()));
+    let matters = |rows: &[Comparison]| {
+        let vectors = Vectors::of(rows);
+        let of_vectors = vectors.map(|within, vector| base.model.weight_millibits(within, vector) >= least);
+        vectors.of_rows().iter().map(|&vector| of_vectors.get(vector as usize).copied().unwrap_or(true)).collect()
+    };
+    let (touched, rows) = touched(&records, base.comparisons, &comparisons, removed, from, matters);
     let rows = Comparisons { rows };
     let (_, clusters) = settle(&records, &rows, base.model, settings, dispositions)?;
     Ok(Increment { records, tokens: kept, comparisons, touched, clusters })
@@ -191,17 +202,23 @@ fn payloads<S: Source>(
     memory.take(Place::Payloads(0))
 }
 
-/// Records of the components that new or removed records are in, and all pairs among those that stay, in order.
+/// Records whose clusters new or removed ones may change, and all pairs among those that stay, in order.
+///
+/// A pair matters beyond its two records when it may be linked, left open or another one's rival; groups without such a pair
+/// between them never join. So touched are the components of these pairs that a new or removed record is in.
 fn touched(
     records: &Records,
     held: &Comparisons,
     new: &Comparisons,
     removed: &BTreeSet<RecordIndex>,
     from: RecordIndex,
+    matters: impl Fn(&[Comparison]) -> Vec<bool>,
 ) -> (Vec<RecordIndex>, Vec<Comparison>) {
     let mut components = Components::new(records.len());
-    for row in held.rows.iter().chain(&new.rows) {
-        components.join(row.a, row.b);
+    for rows in [&held.rows, &new.rows] {
+        for (row, _) in rows.iter().zip(matters(rows)).filter(|(_, matters)| *matters) {
+            components.join(row.a, row.b);
+        }
     }
     let mut roots = vec![false; records.len()];
     for record in removed.iter().copied().chain(from..records.len() as RecordIndex) {
@@ -209,13 +226,12 @@ fn touched(
             *flag = true;
         }
     }
-    let mut is_touched = |record: RecordIndex| roots.get(components.root(record) as usize).copied().unwrap_or(false);
-    let mut rows = Vec::new();
-    for row in held.rows.iter().chain(&new.rows).filter(|row| is_touched(row.a)) {
-        if !removed.contains(&row.a) && !removed.contains(&row.b) {
-            rows.push(*row);
-        }
-    }
+    let is_touched: Vec<bool> = (0..records.len() as RecordIndex)
+        .map(|record| roots.get(components.root(record) as usize).copied().unwrap_or(false))
+        .collect();
+    let stays = |record: RecordIndex| is_touched.get(record as usize) == Some(&true) && !removed.contains(&record);
+    let mut rows: Vec<Comparison> =
+        held.rows.iter().chain(&new.rows).filter(|row| stays(row.a) && stays(row.b)).copied().collect();
     rows.par_sort_unstable_by_key(|row| (row.a, row.b));
-    ((0..records.len() as RecordIndex).filter(|&record| is_touched(record)).collect(), rows)
+    ((0..).zip(is_touched).filter(|(_, touched)| *touched).map(|(record, _)| record).collect(), rows)
 }

@@ -10,13 +10,12 @@ use arrow_array::RecordBatch;
 use linkage_agreement::Handle;
 use linkage_linking::tokens::Partitions;
 use linkage_linking::{
-    Base, Clusters, Dispositions, Held, HeldRecords, InMemory, LevelFrequencies, LinkError, Met, PartyInput, RecordIndex, Records,
-    Settings, TokenIndex, classify, increment, index_tokens, meet_in_memory, settle,
+    Base, Clusters, Dispositions, Held, HeldRecords, InMemory, LevelFrequencies, LinkError, Met, PartyInput, RecordIndex,
+    Records, Settings, TokenIndex, classify, increment, index_tokens, meet_in_memory, settle,
 };
 use support::{Person, block_keys, layout, mix, record};
 
-const SETTINGS: Settings =
-    Settings { block_cap: 16, false_link_cost: 20, lead_margin_decibits: 30, abstain_floor_permille: 500 };
+const SETTINGS: Settings = Settings { block_cap: 16, false_link_cost: 20, lead_margin_decibits: 30, abstain_floor_permille: 500 };
 
 struct Index(Partitions, BTreeMap<u32, Vec<RecordBatch>>);
 
@@ -55,7 +54,8 @@ fn person(n: u64) -> Person {
 
 /// Records of `persons` in list `list`.
 fn side(list: u64, persons: impl Iterator<Item = u64>) -> Vec<Vec<u8>> {
-    let one = |n: u64| record(&layout(128, 4, 8), &person(n), &block_keys(&person(n)), mix(&[&list.to_le_bytes(), &n.to_le_bytes()]));
+    let one =
+        |n: u64| record(&layout(128, 4, 8), &person(n), &block_keys(&person(n)), mix(&[&list.to_le_bytes(), &n.to_le_bytes()]));
     persons.map(one).collect()
 }
 
@@ -112,11 +112,8 @@ fn what_is_new_joins_what_is_held() {
     let rest = |list: &[Vec<u8>], from: u32| -> Vec<Vec<u8>> {
         list.iter().zip(from..).filter(|(_, n)| !removed.contains(n)).map(|(r, _)| r.clone()).collect()
     };
-    let whole = [
-        [rest(&base[0], 0), new[0].clone()].concat(),
-        rest(&base[1], 600),
-        [rest(&base[2], 1200), new[2].clone()].concat(),
-    ];
+    let whole =
+        [[rest(&base[0], 0), new[0].clone()].concat(), rest(&base[1], 600), [rest(&base[2], 1200), new[2].clone()].concat()];
     let all = met(&whole);
     let (_, expected) = settle(&all.records, &all.comparisons, &model, &SETTINGS, &nothing).unwrap();
 
