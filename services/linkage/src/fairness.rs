@@ -120,7 +120,9 @@ pub fn missed<K: std::hash::Hash + Eq>(
     let found: HashMap<(&str, &str), &K> = links.iter().map(|l| ((l.party.as_str(), l.local_id.as_str()), &l.person)).collect();
     let alone = traits.parties.len() == 1;
     let mut counted = Vec::new();
-    for records in persons(&text, period)?.into_values() {
+    for mut records in persons(&text, period)?.into_values() {
+        // The truth may know of parties that took no part.
+        records.retain(|(party, _)| traits.parties.contains_key(*party));
         for (party, local_id) in &records {
             let person = found.get(&(*party, *local_id));
             let partners = || records.iter().filter(|r| if alone { r.1 != *local_id } else { r.0 != *party });

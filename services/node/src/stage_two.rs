@@ -77,18 +77,6 @@ impl RecordWriter {
     }
 }
 
-/// Appends one record, as [`RecordWriter::write`], which is for many.
-pub fn write_record(
-    layout: &Layout,
-    run: &RunKey,
-    handle: Handle,
-    header: u32,
-    entries: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), NodeError> {
-    RecordWriter::new(layout, run)?.write(handle, header, entries, out)
-}
-
 /// Whole records of `record_len` bytes that fit a batch of `limit` bytes.
 pub fn records_per_batch(record_len: usize, limit: usize) -> usize {
     (limit / record_len.max(1)).max(1)
@@ -109,7 +97,7 @@ mod tests {
     fn written(run: &RunKey, seed: u8, reference: u8, entries: &[u8]) -> Vec<u8> {
         let handle = RunSeed::new(Zeroizing::new([seed; 32])).handle(&RecordRef([reference; 16]));
         let mut out = Vec::new();
-        write_record(&layout(), run, handle, 7, entries, &mut out).unwrap();
+        RecordWriter::new(&layout(), run).unwrap().write(handle, 7, entries, &mut out).unwrap();
         out
     }
 
@@ -157,7 +145,7 @@ mod tests {
             let token = blind_entry(&layout, &run, &BlockSecret::from_bytes(secret), &mut payload).unwrap();
             assert_eq!(entry, [token.0.as_slice(), &payload].concat());
         }
-        let cut = write_record(&layout, &run, Handle::default(), 7, &entries[1..], &mut Vec::new());
+        let cut = RecordWriter::new(&layout, &run).unwrap().write(Handle::default(), 7, &entries[1..], &mut Vec::new());
         assert!(matches!(cut, Err(NodeError::Damaged(file)) if file == "archive"));
     }
 

@@ -265,7 +265,7 @@ async fn found(site: &Site, data: &SynthSummary, run: &RunId, period: Period, fo
     let path = folder.join(format!("links-{period}.csv"));
     write_links(&path, &mut links)?;
     let truth = folder.join("donnees/truth/truth.csv");
-    let evaluation = crate::trial::evaluate(&path, &truth, period)?;
+    let evaluation = crate::trial::evaluate(&path, &truth, period, &site.parties)?;
     let traits = traits(site, data, period)?;
     let tables = Tables::open(&site.analyst_data())?;
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(tables.run_folder(run).join("report.json"))?)?;

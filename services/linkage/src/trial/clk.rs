@@ -155,7 +155,8 @@ pub fn run(args: &TrialArgs) -> anyhow::Result<()> {
     let mut links = persons(&members, &owners);
     let links_path = args.out.join("links.csv");
     write_links(&links_path, &mut links)?;
-    let evaluation = args.truth.as_ref().map(|truth| evaluate(&links_path, truth, period)).transpose()?;
+    let evaluation =
+        args.truth.as_ref().map(|truth| evaluate(&links_path, truth, period, args.input.iter().map(|i| &i.0))).transpose()?;
     let mut open = BTreeMap::new();
     for pair in &clusters.abstained {
         *open.entry(pair.reason).or_default() += 1;

@@ -76,7 +76,7 @@ pub fn run(args: &TrialArgs) -> anyhow::Result<()> {
     let (links_path, primary_path) = (args.out.join("links.csv"), args.out.join("links-cle-primaire.csv"));
     write_links(&links_path, &mut links)?;
     write_links(&primary_path, &mut primary)?;
-    let measured = |path| args.truth.as_ref().map(|truth| evaluate(path, truth, period)).transpose();
+    let measured = |path| args.truth.as_ref().map(|truth| evaluate(path, truth, period, parties.iter().map(|p| p.0))).transpose();
     let (evaluation, primary_only) = (measured(&links_path)?, measured(&primary_path)?);
 
     let by_party = |counts: &MadeCounts| counts.delivery.party.clone();

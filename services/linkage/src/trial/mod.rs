@@ -6,7 +6,7 @@ pub mod infer;
 mod uploads;
 mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -26,7 +26,7 @@ use linkage_node::intake::{Mapping, SetAsideReport, propose};
 use linkage_node::oprf::Evaluator;
 use linkage_node::progress::Progress;
 use linkage_node::stage_one::{self, EncodedChunk, NoCache};
-use linkage_node::stage_two::write_record;
+use linkage_node::stage_two::RecordWriter;
 use linkage_node::vault::Vault;
 use rand_core::Rng;
 use rayon::prelude::*;
@@ -124,6 +124,9 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
     let mappings = mappings(&args.input, &args.mapping, &args.out, args.json)?;
     let given = args.pass_set.as_deref().map(passes::pass_set).transpose()?;
     let agreement = agreement(&args, &mappings, &secrets, given.as_ref().map(|(_, reference)| reference))?;
+    if agreement.agreement().annex_len() > 0 {
+        bail!("cette convention a des partenaires sans noms (clk, hash-keys) : un essai par --profile, ou les nœuds eux-mêmes");
+    }
     let passes = passes(given, &agreement.agreement().encoding.pass_set)?;
     let period = match args.period {
         Some(period) => period,
@@ -161,7 +164,7 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
     write_links(&links_path, &mut links)?;
     let evaluation = match &args.truth {
         None => None,
-        Some(truth) => Some(evaluate(&links_path, truth, period)?),
+        Some(truth) => Some(evaluate(&links_path, truth, period, mappings.keys())?),
     };
     bars.finish();
 
@@ -312,12 +315,13 @@ async fn encode(
         // Stage 2 of a chunk as it comes, on all cores; no chunk is kept.
         let blind = |records: &[ArchivedRecord]| {
             let mut rng = linkage_common::rng();
+            let mut writer = RecordWriter::new(&layout, &run_key)?;
             let mut batch = Vec::with_capacity(records.len() * layout.record_len());
             let mut handles = Vec::with_capacity(records.len());
             for record in records {
                 let mut handle = Handle::default();
                 rng.fill_bytes(&mut handle.0);
-                write_record(&layout, &run_key, handle, record.header, &record.entries, &mut batch)?;
+                writer.write(handle, record.header, &record.entries, &mut batch)?;
                 handles.push(handle);
             }
             Ok((batch, handles))
@@ -373,22 +377,42 @@ fn persons(clusters: &[Vec<pipeline::Member>], owners: &HashMap<Handle, (PartyId
     links
 }
 
-/// Measures `links` against `truth`, with the figures by tag where a `truth_persons.csv` lies beside it.
-pub fn evaluate(links: &Path, truth: &Path, period: Period) -> anyhow::Result<linkage_synth::evaluate::Evaluation> {
+/// Measures `links` against what `truth` says of `parties`, with the figures by tag where a `truth_persons.csv` lies beside it.
+pub fn evaluate<'p>(
+    links: &Path,
+    truth: &Path,
+    period: Period,
+    parties: impl IntoIterator<Item = &'p PartyId>,
+) -> anyhow::Result<linkage_synth::evaluate::Evaluation> {
     let open = |path: &Path| std::fs::File::open(path).with_context(|| path.display().to_string());
-    let months = std::io::read_to_string(open(truth)?)?
-        .lines()
-        .next()
-        .is_some_and(|h| h.split(',').any(|c| c == "month" || c == "period"));
+    let (known, months) = truth_among(truth, &parties.into_iter().map(PartyId::as_str).collect())?;
     let period = months.then(|| period.to_string());
     let persons = truth.with_file_name("truth_persons.csv");
     let mut persons = if persons.is_file() { Some(open(&persons)?) } else { None };
     Ok(linkage_synth::evaluate::evaluate(
         open(links)?,
-        open(truth)?,
+        known.as_slice(),
         persons.as_mut().map(|file| file as &mut dyn std::io::Read),
         period.as_deref(),
     )?)
+}
+
+/// The lines of `truth` that are of `parties`, and whether there is a column of months: a truth may know of parties that are not
+/// in the trial, whose records nobody could have found.
+fn truth_among(truth: &Path, parties: &BTreeSet<&str>) -> anyhow::Result<(Vec<u8>, bool)> {
+    let mut reader = csv::Reader::from_path(truth).with_context(|| truth.display().to_string())?;
+    let headers = reader.byte_headers()?.clone();
+    let column = |names: &[&[u8]]| headers.iter().position(|h| names.contains(&h));
+    let party = column(&[b"party"]).context("fichier de vérité : la colonne « party » manque")?;
+    let mut kept = csv::Writer::from_writer(Vec::new());
+    kept.write_byte_record(&headers)?;
+    let mut line = csv::ByteRecord::new();
+    while reader.read_byte_record(&mut line)? {
+        if line.get(party).is_some_and(|name| parties.iter().any(|party| party.as_bytes() == name)) {
+            kept.write_byte_record(&line)?;
+        }
+    }
+    Ok((kept.into_inner().map_err(|e| e.into_error())?, column(&[b"month", b"period"]).is_some()))
 }
 
 pub fn period_of(file: &Path) -> Option<Period> {
