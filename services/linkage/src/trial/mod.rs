@@ -412,7 +412,7 @@ fn truth_among(truth: &Path, parties: &BTreeSet<&str>) -> anyhow::Result<(Vec<u8
             kept.write_byte_record(&line)?;
         }
     }
-    Ok((kept.into_inner().map_err(|e| e.into_error())?, column(&[b"month", b"period"]).is_some()))
+    Ok((kept.into_inner().map_err(csv::IntoInnerError::into_error)?, column(&[b"month", b"period"]).is_some()))
 }
 
 pub fn period_of(file: &Path) -> Option<Period> {
