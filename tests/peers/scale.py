@@ -72,7 +72,7 @@ def plot(rows, path):
     """Seconds of processor by records, both axes logarithmic, with a line of slope one."""
     width, height, left, bottom = 640, 420, 70, 50
     cpu = lambda r: r["compare_cpu_s"] + r["cluster_cpu_s"]
-    x0, x1 = 5e4, 1e7
+    x0, x1 = 5e4, 1.6e7
     y0, y1 = 0.3, 300
     x = lambda v: left + (width - left - 20) * math.log(v / x0) / math.log(x1 / x0)
     y = lambda v: height - bottom - (height - bottom - 20) * math.log(v / y0) / math.log(y1 / y0)
@@ -91,7 +91,7 @@ def plot(rows, path):
     ends = (first["records"], rows[-1]["records"])
     points = " ".join(f"{x(v):.1f},{y(slope * v):.1f}" for v in ends)
     out.append(f'<polyline points="{points}" fill="none" stroke="#888" stroke-dasharray="6 4"/>')
-    out.append(f'<text x="{x(ends[1]) - 10:.1f}" y="{y(slope * ends[1]) + 24:.1f}" fill="#555" text-anchor="end">proportional to records</text>')
+    out.append(f'<text x="{x(ends[1]):.1f}" y="{y(slope * ends[1]) + 62:.1f}" fill="#555" text-anchor="middle">proportional to records</text>')
     points = " ".join(f"{x(r['records']):.1f},{y(cpu(r)):.1f}" for r in rows)
     out.append(f'<polyline points="{points}" fill="none" stroke="#14507a" stroke-width="2"/>')
     for r in rows:
