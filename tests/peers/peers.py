@@ -317,6 +317,7 @@ def main():
     args = parser.parse_args()
     linkage = args.linkage.resolve()
     made = {"machine": machine(linkage)}
+    ENVIRONMENTS.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ENVIRONMENTS.parent) as work:
         work = pathlib.Path(work)
         if "benches" in args.only:
