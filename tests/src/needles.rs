@@ -2,8 +2,8 @@
 //!
 //! Encodings, keys and handles are random bytes, in which short needles occur by chance: 40 MB of them hold every given
 //! four letters once in a hundred searches, and there are thousands of needles. A needle of four or five bytes therefore
-//! counts only where it could have been written: as a word among text, or after a byte that gives its length, as protobuf writes a
-//! field. One of digits counts only where no letter or digit continues it: pseudonyms and digests are hexadecimal.
+//! counts only where it could have been written: as a word among text, or as protobuf writes a field, between the tag and the length
+//! of its own and the tag of the next one. One of digits counts only where no letter or digit continues it: pseudonyms and digests are hexadecimal.
 //! Findings show kind, place and length, never the needle.
 
 #![allow(clippy::unwrap_used)]
@@ -16,6 +16,8 @@ use std::path::Path;
 const SHORTEST: usize = 4;
 /// From this length on a needle counts wherever it stands.
 const LONG: usize = 6;
+/// Bytes of text that a shorter needle needs on either side, where there are so many.
+const CONTEXT: usize = 5;
 /// Prefix hashes in the first filter, as bits.
 const FILTER_BITS: u32 = 20;
 
@@ -141,7 +143,13 @@ fn contains(hay: &[u8], needle: &[u8]) -> bool {
 fn counts(hay: &[u8], at: usize, needle: &[u8]) -> bool {
     let (before, after) = (&hay[..at], &hay[at + needle.len()..]);
     if before.last().is_some_and(|&b| usize::from(b) == needle.len()) {
-        return true;
+        // Tags of one byte: field number up to 15, of a length or a number. Zero begins an HTTP/2 frame.
+        let tag = |b: &u8, kinds: &[u8]| *b < 0x80 && *b >= 8 && kinds.contains(&(b & 7));
+        let begins = before.iter().rev().nth(1).is_some_and(|b| tag(b, &[2]));
+        let ends = after.first().is_none_or(|b| *b == 0 || tag(b, &[0, 2]));
+        if needle.len() >= LONG || begins && ends {
+            return true;
+        }
     }
     if needle.iter().all(|b| b.is_ascii_digit() || b"-/.".contains(b)) {
         let continues = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
@@ -151,7 +159,7 @@ fn counts(hay: &[u8], at: usize, needle: &[u8]) -> bool {
     }
     let text = |b: &u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~');
     let word = !before.last().is_some_and(u8::is_ascii_alphabetic) && !after.first().is_some_and(u8::is_ascii_alphabetic);
-    needle.len() >= LONG || word && before.iter().rev().take(3).all(text) && after.iter().take(3).all(text)
+    needle.len() >= LONG || word && before.iter().rev().take(CONTEXT).all(text) && after.iter().take(CONTEXT).all(text)
 }
 
 fn add(found: &mut HashSet<(Vec<u8>, Kind)>, needle: &[u8], kind: Kind) {
@@ -244,13 +252,18 @@ mod tests {
         assert_eq!(found(b"\x0a\x0801021980\x12"), [Kind::Birth]);
         assert_eq!(found(b"id=D34-0003248247;"), [Kind::Identifier]);
         assert_eq!(found(b"\x0a\x04ANNE\x12\x00"), [Kind::Name]);
+        assert_eq!(found(b"\xff\x1a\x04ANNE"), [Kind::Name]);
         assert_eq!(found(b"to ANNE, from"), [Kind::Name]);
+        assert_eq!(found(b"ANNE\n"), [Kind::Name]);
     }
 
     #[test]
     fn what_chance_makes_does_not_count() {
         let needles = needles();
         assert_eq!(needles.scan(b"\xff\xfeANNE\xfd\xfc"), []);
+        assert_eq!(needles.scan(b"\xfe\x04ANNE\xfd\xfc"), []);
+        assert_eq!(needles.scan(b"\x0a\x04ANNE\xfd\xfc"), []);
+        assert_eq!(needles.scan(b"\xfd\xfc.;ANNE.;,-\xfd"), []);
         assert_eq!(needles.scan(b"an ANNEX to"), []);
         assert_eq!(needles.scan(b"3f01021980ab"), []);
         assert_eq!(needles.scan(b"Marie"), []);
