@@ -90,13 +90,19 @@ impl Broker {
         Ok(run)
     }
 
-    /// Checks a batch against the layout and stores it: blob first, then its row, so that a row always has its blob. The
-    /// worker compares digests, so that of two batches sent at once under one number the wrong blob is never linked.
-    async fn store_batch(&self, layout: &Layout, party: &PartyId, batch: &v1::Batch) -> Result<(), ServiceError> {
+    /// Checks a batch against the layout and stores its blob; `None` when it is held already. [`Broker::note_batch`] comes
+    /// after, so that a row always has its blob. The worker compares digests, so that of two batches sent at once under one
+    /// number the wrong blob is never linked.
+    async fn store_batch(
+        &self,
+        layout: &Layout,
+        party: PartyId,
+        batch: v1::Batch,
+    ) -> Result<Option<(Run, PartyId, HeldBatch)>, ServiceError> {
         let run = run_id(&batch.run_id)?;
         check_size(&batch.records)?;
         // By party: one that delivers filters or hash keys sends no entries (RecordShape).
-        let shape = self.gate.agreement().shape(party);
+        let shape = self.gate.agreement().shape(&party);
         let record_len = shape.record_len(layout);
         if batch.records.is_empty() || !batch.records.len().is_multiple_of(record_len) {
             return Err(ServiceError::invalid(format!(
@@ -108,22 +114,26 @@ impl Broker {
             )));
         }
         check_digest(&batch.records, &batch.digest)?;
-        let open = self.collecting(&run, party).await?;
+        let open = self.collecting(&run, &party).await?;
         let held = HeldBatch {
             sequence: batch.sequence,
             records: (batch.records.len() / record_len) as u64,
             digest: batch.digest.to_vec(),
         };
-        let limit = self.record_limit(party);
-        if self.store.admit_batch(&open, party, &held, limit).await? == Admission::Held {
-            return Ok(());
+        if self.store.admit_batch(&open, &party, &held, self.record_limit(&party)).await? == Admission::Held {
+            return Ok(None);
         }
-        let blob = BlobName::new(&run, party, u64::from(batch.sequence));
-        self.blobs.put(&blob, batch.records.clone()).await?;
-        let noted = self.store.insert_batch(&open, party, &held, limit).await;
-        if noted.is_err() && self.store.run(&run).await?.state.is_final() {
+        let blob = BlobName::new(&run, &party, u64::from(batch.sequence));
+        self.blobs.put(&blob, batch.records).await?;
+        Ok(Some((open, party, held)))
+    }
+
+    /// Notes a batch whose blob is stored.
+    async fn note_batch(&self, open: &Run, party: &PartyId, held: &HeldBatch) -> Result<(), ServiceError> {
+        let noted = self.store.insert_batch(open, party, held, self.record_limit(party)).await;
+        if noted.is_err() && self.store.run(&open.id).await?.state.is_final() {
             // The run ended while the blob was written: its deletion may have passed by already.
-            self.blobs.delete_prefix(&BlobPrefix::Run(run)).await?;
+            self.blobs.delete_prefix(&BlobPrefix::Run(open.id.clone())).await?;
         }
         noted
     }
@@ -218,7 +228,8 @@ impl runs_server::Runs for Broker {
     async fn put_batches(&self, request: Request<Streaming<v1::Batch>>) -> Result<Response<v1::UploadStatus>, Status> {
         let role = self.gate.peer(&request)?;
         let layout = self.gate.agreement().layout();
-        // Several at a time: each waits for the disk more than once, and nothing is acknowledged before the end.
+        // Several blobs at a time, since each waits for the disk more than once, and their rows in the order of the stream.
+        // Nothing is acknowledged before the end.
         let mut last: Option<(RunId, PartyId)> = None;
         let admitted = request.into_inner().map(|batch| {
             let batch = batch?;
@@ -229,9 +240,15 @@ impl runs_server::Runs for Broker {
             }
             last = Some((run, party.clone()));
             let layout = &layout;
-            Ok::<_, Status>(async move { self.store_batch(layout, &party, &batch).await.map_err(Status::from) })
+            Ok::<_, Status>(async move { self.store_batch(layout, party, batch).await.map_err(Status::from) })
         });
-        admitted.try_buffer_unordered(BATCHES_AT_ONCE).try_for_each(|()| std::future::ready(Ok(()))).await?;
+        let note = |batch: Option<(Run, PartyId, HeldBatch)>| async move {
+            match batch {
+                None => Ok(()),
+                Some((run, party, held)) => Ok(self.note_batch(&run, &party, &held).await?),
+            }
+        };
+        admitted.try_buffered(BATCHES_AT_ONCE).try_for_each(note).await?;
         let (run, party) = last.ok_or_else(empty_stream)?;
         Ok(Response::new(self.upload_status(&run, &party).await?))
     }
