@@ -270,7 +270,7 @@ def compared(linkage, filters, most, rounds, work):
 SECTIONS = {
     "stage-1": r"stage 1|derive|normalis|encoding|key|plan|surprisal",
     "oprf": r"oprf|voprf",
-    "stage-2": r"stage 2|upload",
+    "stage-2": r"stage 2|upload|\d+ records|archive",
     "clk-benches": r"compare/|encode/|diffusion",
 }
 
