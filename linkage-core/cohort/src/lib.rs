@@ -3,10 +3,16 @@
 //! Works on pseudonyms only. Whatever leaves this crate as a figure has passed [`disclose`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod figures;
 pub mod overlap;
+pub mod public;
+pub mod query;
 pub mod rates;
+pub mod study;
 pub mod table;
 
+pub use figures::{Category, Dimension, Figure, FigureTable, LinkTerms, Note, Unit};
 pub use overlap::{Cell, Overlap, disclose, overlap};
+pub use public::{Method, PublicTable, Shown};
 pub use rates::{AgeBand, Rate, RateRow, RateTable, Sensitive, Sex, Subject, rates};
 pub use table::{LinkRow, MatchClass};

@@ -1,0 +1,125 @@
+//! Tables of figures: what a query gives, before disclosure control.
+//!
+//! A table is a cube: one dimension for the periods, then one for each breakdown. Its cells hold what disclosure control
+//! and intervals need beside the figure itself, so that nothing has to be counted twice. A [`FigureTable`] is raw and
+//! must not be shown: [`crate::disclosure`] turns it into one that may be.
+
+use linkage_agreement::{PartyId, Period};
+use serde::{Deserialize, Serialize};
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// Distinct persons.
+    Persons,
+    /// Distinct households.
+    Households,
+}
+
+/// One value of a dimension.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Category {
+    /// A value: a period, a party, a combination of parties joined by ` + `, an attribute's value, a path joined by ` > `.
+    Value(String),
+    /// The attribute is missing for the unit.
+    Unknown,
+    /// All the others together.
+    Total,
+}
+
+/// One dimension of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dimension {
+    /// `period`, `party`, `parties`, `age`, the name of an attribute, `from`, `to`, `path`, `quantile`.
+    pub name: String,
+    /// Values in order; the total last, where there is one.
+    pub categories: Vec<Category>,
+    /// Whether every unit of the total is in exactly one of the other categories, so that these add up to it.
+    pub partition: bool,
+}
+
+/// How surely a figure's records are linked: over the records of the units counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkTerms {
+    /// Records.
+    pub records: u64,
+    /// Records linked beyond reasonable doubt.
+    pub certain: u64,
+    /// Records linked with less certainty.
+    pub probable: u64,
+    /// Sum over linked records of 10,000 less their probability, in ten-thousandths of a record.
+    pub doubt: u64,
+}
+
+/// One cell, raw.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// Units that contribute.
+    pub units: u64,
+    /// The figure: the number of units for counts, months for durations, a sum of an attribute for sums.
+    pub value: f64,
+    /// Sum modulo 2^64 of the contributing units' keys (Thompson, Broadfoot, Elazar 2013): the same units, the same key.
+    pub key: u64,
+    /// The two largest single contributions to a sum; 0 for counts.
+    pub largest: [u64; 2],
+    /// How surely linked.
+    pub links: LinkTerms,
+    /// Nothing can be said: a period or a party that the figure needs was not delivered.
+    pub missing: bool,
+}
+
+/// Something to be read with the figures.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "note")]
+pub enum Note {
+    /// The party delivered nothing for the month.
+    NotDelivered {
+        /// The month.
+        period: Period,
+        /// The party.
+        party: PartyId,
+    },
+    /// No run of the month is here.
+    NoRun {
+        /// The month.
+        period: Period,
+    },
+}
+
+/// A query's result, raw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FigureTable {
+    /// What is counted.
+    pub unit: Unit,
+    /// The measure's name, as in query documents.
+    pub measure: String,
+    /// Dimensions, the periods first.
+    pub dimensions: Vec<Dimension>,
+    /// Cells, the last dimension running fastest.
+    pub cells: Vec<Figure>,
+    /// What the figures lack.
+    pub notes: Vec<Note>,
+}
+
+impl FigureTable {
+    /// Position of the cell at `at`, one category number for each dimension.
+    pub fn position(&self, at: &[usize]) -> Option<usize> {
+        if at.len() != self.dimensions.len() {
+            return None;
+        }
+        let mut position = 0;
+        for (dimension, index) in self.dimensions.iter().zip(at) {
+            if *index >= dimension.categories.len() {
+                return None;
+            }
+            position = position * dimension.categories.len() + index;
+        }
+        Some(position)
+    }
+    /// The cell at `at`, one category number for each dimension.
+    pub fn cell(&self, at: &[usize]) -> Option<&Figure> {
+        self.cells.get(self.position(at)?)
+    }
+}
