@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 
 use crate::document::{Faults, Kind, Node, element, join};
+use crate::forms::parse_date;
 use crate::ids::{PartyId, Period};
 use crate::layout::FieldKind;
 use crate::permit::{RoleId, certificate_identity};
-use crate::schema::{MAX_DIFFUSION, PARTY_PROFILES, PLACEHOLDER, parse_date};
+use crate::schema::{MAX_DIFFUSION, PARTY_PROFILES, PLACEHOLDER};
+use crate::squash::squash;
 
 /// Most name fields: the header keeps three bits for each (see `layout`).
 const MAX_NAMES: usize = 10;
@@ -190,6 +192,8 @@ fn attributes(root: &Node, faults: &mut Faults<'_>) {
         rising(rule.get("from_years"), &join(&path, "from_years"), faults);
         rising(rule.get("from"), &join(&path, "from"), faults);
         distinct_texts(rule.get("values"), &join(&path, "values"), "code déjà listé", faults);
+        distinct_texts(rule.get("codes"), &join(&path, "codes"), "code déjà listé", faults);
+        sources(rule.get("values"), &join(&path, "values"), faults);
         let (Some(name), Some(kind)) = (attribute.text_of("name"), rule.get("kind").or(Some(rule))) else { continue };
         if let (Some(word), Some(advice)) = (kind.text(), unminimised(root, name, kind.text())) {
             faults.add(
@@ -215,11 +219,34 @@ fn rising(bounds: Option<&Node>, path: &str, faults: &mut Faults<'_>) {
     }
 }
 
+/// Notes each value of a map that the node could not tell from an earlier one, or from nothing.
+fn sources(values: Option<&Node>, path: &str, faults: &mut Faults<'_>) {
+    let Some(Kind::Table(entries)) = values.map(|v| &v.kind) else { return };
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for (source, entry) in entries {
+        let key = squash(source);
+        if key.is_empty() && !source.trim().is_empty() {
+            faults.add(
+                entry.key_at,
+                &join(path, source),
+                "valeur sans lettre ni chiffre : le logiciel ne la distinguerait d'aucune autre",
+            );
+        } else if let Some(first) = seen.get(&key) {
+            let message = format!(
+                "même valeur que celle de la ligne {first}, à la casse, aux accents et à la ponctuation près : la retirer"
+            );
+            faults.add(entry.key_at, &join(path, source), message);
+        } else {
+            seen.insert(key, faults.line(entry.key_at));
+        }
+    }
+}
+
 /// What to do when `rule` on column `name` would let an identity through; `None` when it may stand.
 fn unminimised(root: &Node, name: &str, rule: Option<&str>) -> Option<&'static str> {
     const REMOVE: &str = "retirer cet attribut";
     const COARSER_DATE: &str = "employer month, year ou age-band";
-    let rule = rule?;
+    let rule = rule.filter(|rule| *rule != "drop")?;
     if IDENTIFYING.contains(&name) {
         return Some(REMOVE);
     }
@@ -234,11 +261,13 @@ fn unminimised(root: &Node, name: &str, rule: Option<&str>) -> Option<&'static s
     match (kind_of(field)?, key) {
         (FieldKind::BirthDate, _) => coarser_date(rule),
         // A code of one or two is as coarse as sex gets.
-        (FieldKind::Sex, _) => (rule != "code").then_some("employer code"),
-        (FieldKind::Place, "column") => (!matches!(rule, "commune" | "department")).then_some("employer commune ou department"),
+        (FieldKind::Sex, _) => (!matches!(rule, "code" | "map")).then_some("employer code ou map"),
+        (FieldKind::Place, "column") => {
+            (!matches!(rule, "commune" | "department" | "inside")).then_some("employer commune, department ou inside")
+        }
         (FieldKind::Place, "country_column") => (rule != "nationality-class").then_some("employer nationality-class"),
         (FieldKind::Category, _) => {
-            matches!(rule, "code" | "count").then_some("employer une règle qui regroupe (commune, department…)")
+            matches!(rule, "code" | "map" | "count").then_some("employer une règle qui regroupe (commune, department…)")
         }
         _ => Some(REMOVE),
     }

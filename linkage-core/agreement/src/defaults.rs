@@ -111,9 +111,9 @@ impl Default for Retention {
 }
 
 impl Default for Disclosure {
-    /// 11, the threshold of French social statistics.
+    /// 11, the threshold of French social statistics; nothing else said.
     fn default() -> Self {
-        Self { minimum_cell: 11 }
+        Self { minimum_cell: 11, method: None, approval: None, tables_per_month: None, dominance_percent: None, round_to: None }
     }
 }
 

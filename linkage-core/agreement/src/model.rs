@@ -2,6 +2,8 @@
 //!
 //! Whole numbers only, so that the canonical form (see `canonical`) has one spelling for each value.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{PartyId, Period};
@@ -311,6 +313,18 @@ pub enum Rule {
         /// Largest value kept.
         max: u32,
     },
+    /// A value of the file to a code of the agreement; several values may come to one code.
+    Map {
+        /// Code for each value of the file, compared as [`crate::squash`] leaves them.
+        values: BTreeMap<String, String>,
+    },
+    /// Place to `inside` or `outside` the places listed.
+    Inside {
+        /// INSEE codes of communes (five characters) and départements (two or three).
+        codes: Vec<String>,
+    },
+    /// The column is named so that everybody sees that it stays where it is: no value leaves, no column is made of it.
+    Drop,
 }
 
 /// How long each class of data may be kept.
@@ -337,6 +351,57 @@ pub struct Retention {
 pub struct Disclosure {
     /// Smallest count that may be published.
     pub minimum_cell: u32,
+    /// How small counts are protected; see [`Disclosure::method`] for what an absent key means, likewise below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<DisclosureMethod>,
+    /// Whether the producers approve each table before it is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<bool>,
+    /// Tables that an analyst may publish in a calendar month.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables_per_month: Option<u32>,
+    /// Share of an amount that one contributor may make up, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dominance_percent: Option<u32>,
+    /// What published counts are rounded to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_to: Option<u32>,
+}
+
+/// How small counts are kept out of what is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DisclosureMethod {
+    /// Cells below the minimum are hidden, and others with them so that no subtraction gives them back.
+    Suppression,
+    /// Every count is changed by a small noise that depends on the persons counted, the same in every table
+    /// (Thompson, Broadfoot, Elazar 2013).
+    CellKey,
+}
+
+impl Disclosure {
+    /// How small counts are protected: suppression unless the agreement says otherwise.
+    pub fn method(&self) -> DisclosureMethod {
+        self.method.unwrap_or(DisclosureMethod::Suppression)
+    }
+    /// Whether a table is published only once the producers, the parties whose data it holds, have approved it: no
+    /// unless the agreement says so.
+    pub fn needs_approval(&self) -> bool {
+        self.approval.unwrap_or(false)
+    }
+    /// Tables that each analyst may publish in a calendar month: 100 unless the agreement says otherwise.
+    pub fn tables_per_month(&self) -> u32 {
+        self.tables_per_month.unwrap_or(100)
+    }
+    /// Share of a published amount, in percent, that its largest contributor must not exceed: 85 unless the agreement
+    /// says otherwise.
+    pub fn dominance_percent(&self) -> u32 {
+        self.dominance_percent.unwrap_or(85)
+    }
+    /// What published counts are rounded to: 1, not at all, unless the agreement says 5 or 10.
+    pub fn round_to(&self) -> u32 {
+        self.round_to.unwrap_or(1)
+    }
 }
 
 impl Agreement {
@@ -371,6 +436,11 @@ impl Agreement {
     pub fn run_record_limit(&self, party: &PartyId) -> u64 {
         let years = 1 + u64::from(self.agreement.history_months) / 12;
         self.party(party).map_or(0, |p| p.max_records.saturating_mul(years))
+    }
+    /// The attributes that leave the parties, in the agreement's order: all listed but those whose rule drops them.
+    /// What a record's attributes, sealed and opened, are in the order of.
+    pub fn travelling_attributes(&self) -> Vec<Attribute> {
+        self.attribute.iter().filter(|a| a.rule != Rule::Drop).cloned().collect()
     }
     /// The partner named `id`.
     pub fn party(&self, id: &PartyId) -> Option<&Party> {

@@ -9,6 +9,7 @@ use jiff::civil::Date;
 
 use crate::canonical::AgreementHash;
 use crate::ids::{PartyId, Period, RunId};
+use crate::model::Rule;
 use crate::signature::{AgreementError, SignedAgreement};
 use crate::termination::VerifiedTermination;
 
@@ -213,7 +214,7 @@ impl SignedAgreement {
     }
     /// Whether every attribute named may travel to analysts.
     pub fn permit_attributes<S: AsRef<str>>(&self, names: &[S]) -> Result<(), Refusal> {
-        let listed = |name: &str| self.agreement().attribute.iter().any(|a| a.name == name);
+        let listed = |name: &str| self.agreement().attribute.iter().any(|a| a.name == name && a.rule != Rule::Drop);
         match names.iter().map(AsRef::as_ref).find(|name| !listed(name)) {
             Some(name) => Err(Refusal::UnlistedAttribute { name: name.to_owned() }),
             None => Ok(()),

@@ -4,8 +4,10 @@
 //! test holds it against the typed model. What concerns two keys at once is in `check`.
 
 use crate::document::{Faults, Kind, MAX_INTEGER, Node, element, join};
+use crate::forms::{is_column, is_place_code, parse_date};
 use crate::ids::{PartyId, Period};
 use crate::keys;
+use crate::nearest::nearest;
 use crate::pass_set::{InvalidPassSetRef, PassSetRef, lower_hex};
 
 /// What the template leaves to fill in starts with this.
@@ -51,12 +53,18 @@ pub(crate) enum Shape {
     Integer { min: i64, max: i64 },
     /// A whole number that `of` divides.
     Multiple { of: i64, min: i64, max: i64 },
+    /// One of these numbers.
+    Numbers(&'static [i64]),
     /// A power of two.
     PowerOfTwo { min: i64, max: i64 },
     /// true or false.
     Boolean,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// An INSEE code of a commune or a département.
+    PlaceCode,
+    /// A table whose keys are values of the partners' files, blank ones apart.
+    Map { of: &'static Shape, min: usize, max: usize },
     /// A list.
     List { of: &'static Shape, min: usize, max: usize },
     /// A table.
@@ -109,11 +117,7 @@ pub(crate) static AGREEMENT: Shape = Shape::Table(&[
         Shape::List { of: &Shape::Table(ATTRIBUTE), min: 0, max: 200 },
     ),
     key("retention", "durées de conservation", Shape::Table(RETENTION)),
-    key(
-        "disclosure",
-        "limites de publication",
-        Shape::Table(&[key("minimum_cell", "plus petit effectif publiable", Shape::Integer { min: 5, max: 1_000 })]),
-    ),
+    key("disclosure", "limites de publication", Shape::Table(DISCLOSURE)),
 ]);
 
 const TERMS: &[Key] = &[
@@ -212,6 +216,15 @@ pub(crate) const RULES: &[(&str, &[Key])] = &[
     ("amount-band", &[key("from", "bornes inférieures", Shape::List { of: &BOUND, min: 1, max: 50 })]),
     ("code", &[key("values", "codes admis", Shape::List { of: &Shape::Text { max: 100 }, min: 1, max: 1_000 })]),
     ("count", &[key("max", "plus grande valeur gardée", Shape::Integer { min: 1, max: 1_000 })]),
+    (
+        "map",
+        &[key("values", "code pour chaque valeur du fichier", Shape::Map { of: &Shape::Text { max: 100 }, min: 1, max: 1_000 })],
+    ),
+    (
+        "inside",
+        &[key("codes", "communes et départements du territoire", Shape::List { of: &Shape::PlaceCode, min: 1, max: 2_000 })],
+    ),
+    ("drop", &[]),
 ];
 const ATTRIBUTE: &[Key] =
     &[key("name", "colonne canonique", Shape::Column), key("rule", "règle de minimisation", Shape::Variant(RULES))];
@@ -222,6 +235,14 @@ const RETENTION: &[Key] = &[
     months("link_tables_months", "tables de correspondance, en mois"),
     months("access_log_months", "journal des accès, en mois"),
     days("system_log_days", "journal technique, en jours"),
+];
+const DISCLOSURE: &[Key] = &[
+    key("minimum_cell", "plus petit effectif publiable", Shape::Integer { min: 5, max: 1_000 }),
+    optional("method", "protection des petits effectifs", Shape::Choice(&["cell-key", "suppression"])),
+    optional("approval", "accord des producteurs avant publication", Shape::Boolean),
+    optional("tables_per_month", "tableaux publiés par équipe d'étude et par mois", Shape::Integer { min: 1, max: 10_000 }),
+    optional("dominance_percent", "part d'un montant due à un seul, en pour cent", Shape::Integer { min: 50, max: 100 }),
+    optional("round_to", "arrondi des effectifs publiés", Shape::Numbers(&[1, 5, 10])),
 ];
 
 /// The file of detached signatures.
@@ -283,6 +304,19 @@ pub(crate) fn walk(node: &Node, shape: &Shape, path: &str, faults: &mut Faults<'
                 walk(e, of, &element(path, i), faults);
             }
         }
+        (Shape::Map { of, min, max }, Kind::Table(entries)) => {
+            if !(*min..=*max).contains(&entries.len()) {
+                let found = entries.len();
+                faults.add(node.at, path, format!("{found} valeur(s) : il en faut de {min} à {max}"));
+            }
+            for (name, entry) in entries {
+                let path = join(path, name);
+                if let Some(message) = text_fault(&Shape::Text { max: 100 }, name) {
+                    faults.add(entry.key_at, &path, message);
+                }
+                walk(entry, of, &path, faults);
+            }
+        }
         (Shape::Boolean, Kind::Boolean(_)) => {}
         (Shape::Integer { min, max }, Kind::Integer(n)) => {
             if min == max && n != min {
@@ -294,6 +328,12 @@ pub(crate) fn walk(node: &Node, shape: &Shape, path: &str, faults: &mut Faults<'
         (Shape::Multiple { of, min, max }, Kind::Integer(n)) => {
             if !(min..=max).contains(&n) || n % of != 0 {
                 faults.add(node.at, path, format!("écrire un multiple de {of}, de {min} à {max}"));
+            }
+        }
+        (Shape::Numbers(known), Kind::Integer(n)) => {
+            if !known.contains(n) {
+                let known: Vec<String> = known.iter().map(i64::to_string).collect();
+                faults.add(node.at, path, format!("valeur inconnue ; valeurs admises : {}", known.join(", ")));
             }
         }
         (Shape::PowerOfTwo { min, max }, Kind::Integer(n)) => {
@@ -337,8 +377,10 @@ fn expects_other(shape: &Shape) -> bool {
         shape,
         Shape::Integer { .. }
             | Shape::Multiple { .. }
+            | Shape::Numbers(_)
             | Shape::PowerOfTwo { .. }
             | Shape::Boolean
+            | Shape::Map { .. }
             | Shape::List { .. }
             | Shape::Table(_)
             | Shape::Variant(_)
@@ -367,6 +409,10 @@ fn text_fault(shape: &Shape, text: &str) -> Option<String> {
         Shape::Column => (
             is_column(text),
             "nom de colonne invalide : lettre minuscule, puis minuscules, chiffres ou soulignés (64 au plus)".to_owned(),
+        ),
+        Shape::PlaceCode => (
+            is_place_code(text),
+            "code INSEE invalide : commune (34172, 2A004) ou département (34, 2A, 974), lettres en capitales".to_owned(),
         ),
         Shape::Date => (parse_date(text).is_some(), "date invalide : l'écrire AAAA-MM-JJ, par exemple 2024-01-31".to_owned()),
         Shape::Period => (text.parse::<Period>().is_ok(), "mois invalide : l'écrire AAAA-MM, par exemple 2024-01".to_owned()),
@@ -399,7 +445,10 @@ fn choice_fault<'w>(word: &str, known: impl Iterator<Item = &'w str> + Clone) ->
 
 fn expected(shape: &Shape) -> &'static str {
     match shape {
-        Shape::Integer { .. } | Shape::Multiple { .. } | Shape::PowerOfTwo { .. } => "un nombre entier, sans guillemets",
+        Shape::Integer { .. } | Shape::Multiple { .. } | Shape::Numbers(_) | Shape::PowerOfTwo { .. } => {
+            "un nombre entier, sans guillemets"
+        }
+        Shape::Map { .. } => "une table entre accolades, par exemple { \"valeur du fichier\" = \"code\" }",
         Shape::Boolean => "true ou false, sans guillemets",
         Shape::List { of: Shape::Table(_), .. } => "une ou plusieurs tables, écrites [[nom]]",
         Shape::List { .. } => "une liste entre crochets",
@@ -411,74 +460,4 @@ fn expected(shape: &Shape) -> &'static str {
 
 fn words<'w>(known: impl Iterator<Item = &'w str>) -> String {
     known.collect::<Vec<_>>().join(", ")
-}
-
-/// Whether `text` can be a canonical column's name.
-fn is_column(text: &str) -> bool {
-    text.len() <= 64
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-}
-
-/// A day of 1900..=2199 written exactly `AAAA-MM-JJ`; any other spelling would give the same day a second hash.
-pub(crate) fn parse_date(text: &str) -> Option<jiff::civil::Date> {
-    let shaped =
-        text.len() == 10 && text.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() });
-    let day: jiff::civil::Date = if shaped { text.parse().ok()? } else { return None };
-    (1900..=2199).contains(&day.year()).then_some(day)
-}
-
-/// The known word nearest to `word`, when near enough to be meant (a third of its letters changed at most).
-fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    if word.len() > 64 {
-        return None;
-    }
-    known
-        .map(|k| (edits(word, k), k))
-        .filter(|(distance, k)| *distance <= (k.chars().count() / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, k)| k)
-}
-
-/// Levenshtein distance, in characters.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut last = i + 1;
-        let mut next = vec![last];
-        for (cb, pair) in b.iter().zip(row.windows(2)) {
-            let [diagonal, above] = pair else { continue };
-            last = (last + 1).min(above + 1).min(diagonal + usize::from(ca != *cb));
-            next.push(last);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_are_counted() {
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("signig_key", "signing_key"), 1);
-        assert_eq!(edits("kitten", "sitting"), 3);
-    }
-
-    #[test]
-    fn only_near_words_are_suggested() {
-        assert_eq!(nearest("sealin_key", ["signing_key", "sealing_key"].into_iter()), Some("sealing_key"));
-        assert_eq!(nearest("couleur", ["signing_key", "name"].into_iter()), None);
-    }
-
-    #[test]
-    fn a_day_has_one_spelling() {
-        assert!(parse_date("2024-02-29").is_some());
-        for wrong in ["2023-02-29", "20240229", "1899-12-31", "2024-2-29", "2024-02-29T00:00", "2024-W01-1", ""] {
-            assert_eq!(parse_date(wrong), None, "{wrong}");
-        }
-    }
 }

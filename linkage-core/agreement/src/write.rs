@@ -67,11 +67,14 @@ fn inline(value: &Json) -> String {
     match value {
         Json::String(text) => Value::from(text.as_str()).to_string(),
         Json::Array(elements) => format!("[{}]", elements.iter().map(inline).collect::<Vec<_>>().join(", ")),
-        // Only rules are inline tables, and `kind` comes first for the reader.
+        // Only rules and the values of a map are inline tables, and `kind` comes first for the reader.
         Json::Object(entries) => {
             let mut entries: Vec<_> = entries.iter().collect();
             entries.sort_by_key(|(key, _)| (key.as_str() != "kind", key.as_str()));
-            let entries: Vec<_> = entries.into_iter().map(|(key, value)| format!("{key} = {}", inline(value))).collect();
+            let entries: Vec<_> = entries
+                .into_iter()
+                .map(|(key, value)| format!("{} = {}", toml_edit::Key::new(key.as_str()), inline(value)))
+                .collect();
             format!("{{ {} }}", entries.join(", "))
         }
         other => other.to_string(),

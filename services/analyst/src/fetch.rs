@@ -73,7 +73,7 @@ async fn fetch(
     let request = v1::LinkTableRequest { agreement: Some(gate.reference()), run_id: run.to_string() };
     let mut stream = client.get_link_table(request).await.map_err(|s| ServiceError::from(&s))?.into_inner();
     let period = announced.period.parse().map_err(|_| broken())?;
-    let attribute_names: Vec<String> = gate.agreement().attribute.iter().map(|a| a.name.clone()).collect();
+    let attribute_names: Vec<String> = gate.agreement().travelling_attributes().into_iter().map(|a| a.name).collect();
     let mut attribute_keys: HashMap<String, StorageKey> = HashMap::new();
     let mut made =
         RunTables { run: run.clone(), links: vec![], attribute_names, attributes: vec![], supersessions: vec![], report: vec![] };

@@ -13,22 +13,27 @@
 //! | amount band | `500-999`, `1500+`, `<0` below the first bound |
 //! | code | the listed code, in the agreement's writing |
 //! | count | the number, at most `max` |
+//! | map | the code that the value stands for |
+//! | inside | `inside` or `outside` the places listed |
+//! | drop | nothing, and no place is kept for it |
 
 mod nationality;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use linkage_agreement::ids::Period;
 use linkage_agreement::model::{Attribute, Rule};
 
 pub use nationality::{NationalityClass, nationality_class};
 
-use crate::intake::{RawRecord, amount, commune_code, five_characters, is_insee, iso_date, squash, year_month};
+use linkage_agreement::squash;
+
+use crate::intake::{RawRecord, amount, commune_code, five_characters, is_insee, iso_date, year_month};
 
 /// A record's attributes after minimisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Minimised {
-    /// One value for each attribute of the agreement, in its order; none when missing or outside the rule.
+    /// One value for each attribute of the agreement that leaves, in its order; none when missing or outside the rule.
     pub values: Vec<Option<String>>,
     /// Attributes with a value that the rule has no word for.
     pub outside: Vec<String>,
@@ -49,12 +54,19 @@ struct Bound {
 enum Compiled {
     Month,
     Year,
-    Age { from: Vec<i64>, period: Period },
+    Age {
+        from: Vec<i64>,
+        period: Period,
+    },
     Commune,
     Department,
     Nationality,
-    Amount { from: Vec<i64> },
+    Amount {
+        from: Vec<i64>,
+    },
+    /// Both rules that list values: `code`, where each stands for itself, and `map`.
     Code(HashMap<String, String>),
+    Inside(HashSet<String>),
     Count(u32),
 }
 
@@ -62,10 +74,8 @@ impl Minimiser {
     /// Binds `attributes` to the canonical `columns` of a delivery for `period`.
     pub fn new(attributes: &[Attribute], columns: &[String], period: Period) -> Self {
         let position = |name: &str| columns.iter().position(|c| c == name);
-        let bound = |attribute: &Attribute| Bound {
-            name: attribute.name.clone(),
-            column: position(&attribute.name),
-            rule: match &attribute.rule {
+        let bound = |attribute: &Attribute| {
+            let rule = match &attribute.rule {
                 Rule::Month => Compiled::Month,
                 Rule::Year => Compiled::Year,
                 Rule::AgeBand { from_years } => {
@@ -77,9 +87,13 @@ impl Minimiser {
                 Rule::AmountBand { from } => Compiled::Amount { from: from.clone() },
                 Rule::Code { values } => Compiled::Code(values.iter().map(|v| (squash(v), v.clone())).collect()),
                 Rule::Count { max } => Compiled::Count(*max),
-            },
+                Rule::Map { values } => Compiled::Code(values.iter().map(|(v, code)| (squash(v), code.clone())).collect()),
+                Rule::Inside { codes } => Compiled::Inside(codes.iter().cloned().collect()),
+                Rule::Drop => return None,
+            };
+            Some(Bound { name: attribute.name.clone(), column: position(&attribute.name), rule })
         };
-        Self { rules: attributes.iter().map(bound).collect(), postcode: position("code_postal") }
+        Self { rules: attributes.iter().filter_map(bound).collect(), postcode: position("code_postal") }
     }
 
     /// Attributes of the agreement that the delivery has no column for.
@@ -114,6 +128,7 @@ impl Compiled {
             Self::Nationality => nationality_class(text).map(|class| class.as_str().to_owned()),
             Self::Amount { from } => amount_band(from, text),
             Self::Code(codes) => codes.get(&squash(text)).cloned(),
+            Self::Inside(codes) => inside(codes, text, postcode),
             Self::Count(max) => text.parse::<u32>().ok().map(|count| count.min(*max).to_string()),
         }
     }
@@ -172,7 +187,17 @@ fn commune(text: &str, postcode: Option<&str>) -> Option<String> {
 }
 
 fn department(text: &str, postcode: Option<&str>) -> Option<String> {
+    department_of(&commune(text, postcode)?)
+}
+
+fn inside(codes: &HashSet<String>, text: &str, postcode: Option<&str>) -> Option<String> {
     let code = commune(text, postcode)?;
+    let listed = codes.contains(&code) || codes.contains(&department_of(&code)?);
+    Some(if listed { "inside" } else { "outside" }.to_owned())
+}
+
+/// The département of a commune's code.
+fn department_of(code: &str) -> Option<String> {
     let length = if code.starts_with("97") || code.starts_with("98") { 3 } else { 2 };
     code.get(..length).map(str::to_owned)
 }
@@ -255,6 +280,44 @@ mod tests {
         is(Rule::Count { max: 6 }, "-1", "");
         is(Rule::NationalityClass, "Hors U.E.", "HUE");
         is(Rule::NationalityClass, "Martien", "");
+    }
+
+    #[test]
+    fn mapped_values_leave_as_their_codes_only() {
+        let values = [("Domicile fixe", "logé"), ("À la rue", "sans logement"), ("Campement / squat", "sans logement")];
+        let map = || Rule::Map { values: values.iter().map(|(v, c)| ((*v).to_owned(), (*c).to_owned())).collect() };
+        is(map(), "DOMICILE FIXE", "logé");
+        is(map(), "a la rue", "sans logement");
+        is(map(), "campement/squat", "sans logement");
+        is(map(), "logé", "");
+        is(map(), "chez Jeanne", "");
+    }
+
+    #[test]
+    fn places_are_inside_or_outside_and_nothing_more() {
+        let inside = || Rule::Inside { codes: vec!["34".to_owned(), "30189".to_owned(), "2A".to_owned(), "974".to_owned()] };
+        is(inside(), "34172", "inside");
+        is(inside(), "Montpellier", "inside");
+        is(inside(), "30189", "inside");
+        is(inside(), "30007", "outside");
+        is(inside(), "2a004", "inside");
+        is(inside(), "2B033", "outside");
+        is(inside(), "97411", "inside");
+        is(inside(), "97105", "outside");
+        is(inside(), "99352", "outside");
+        is(inside(), "12 rue des Lilas", "");
+    }
+
+    #[test]
+    fn what_is_dropped_has_no_place_among_the_values() {
+        let attributes =
+            [Attribute { name: "a".to_owned(), rule: Rule::Drop }, Attribute { name: "b".to_owned(), rule: Rule::Year }];
+        let columns = ["a".to_owned(), "b".to_owned()];
+        let minimiser = Minimiser::new(&attributes, &columns, Period::new(2024, 1).unwrap());
+        let record = RawRecord { line: 2, values: vec!["Jeanne".to_owned(), "1987".to_owned()] };
+        assert_eq!(minimiser.minimise(&record), Minimised { values: vec![Some("1987".to_owned())], outside: vec![] });
+        let minimiser = Minimiser::new(&attributes, &columns[1..], Period::new(2024, 1).unwrap());
+        assert_eq!(minimiser.absent().count(), 0, "a column that never leaves is not missed");
     }
 
     #[test]

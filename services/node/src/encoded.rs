@@ -246,6 +246,7 @@ fn joined(
             Some(lines.into_iter())
         }
     };
+    let travelling = agreement.travelling_attributes().len();
     let mut rows = Vec::with_capacity(places);
     let mut equal: HashMap<[u8; 32], u64> = HashMap::new();
     for Entry { place, part } in entries {
@@ -274,7 +275,7 @@ fn joined(
                 let of: [u8; 32] = Sha256::digest(&*part).into();
                 let number = equal.entry(of).and_modify(|n| *n += 1).or_default();
                 let local_id = Zeroizing::new(format!("{}#{number}", hex::encode(of)));
-                Row { local_id, household: None, attributes: vec![None; agreement.attribute.len()], part }
+                Row { local_id, household: None, attributes: vec![None; travelling], part }
             }
         });
     }

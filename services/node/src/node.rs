@@ -118,9 +118,9 @@ impl Node {
 
     /// The attributes of a record that this party chose to send; the others are as if missing.
     pub(crate) fn sent(&self, values: &[Option<String>]) -> Vec<Option<String>> {
-        let names = self.gate.agreement().attribute.iter().map(|a| &a.name);
         let chosen = |name: &String| self.config.attributes.as_ref().is_none_or(|chosen| chosen.contains(name));
-        names.zip(values).map(|(name, value)| value.clone().filter(|_| chosen(name))).collect()
+        let attributes = self.gate.agreement().travelling_attributes();
+        attributes.iter().zip(values).map(|(attribute, value)| value.clone().filter(|_| chosen(&attribute.name))).collect()
     }
 
     /// What is kept of the delivery for `period`.

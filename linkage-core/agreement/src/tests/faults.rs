@@ -216,6 +216,20 @@ fn encoding_decision_retention_and_disclosure_ranges() {
         finds(0, key, &format!("{name} = ⟦0"), &format!("retention.{name}"), "hors bornes");
     }
     finds(0, "minimum_cell = 11", "minimum_cell = ⟦4", "disclosure.minimum_cell", "de 5 à 1000");
+    for (line, message) in [
+        ("method = ⟦\"cell-keys\"", "écrire \"cell-key\""),
+        ("method = ⟦true", "un texte entre guillemets"),
+        ("approval = ⟦\"oui\"", "true ou false"),
+        ("tables_per_month = ⟦0", "de 1 à 10000"),
+        ("tables_per_month = ⟦10001", "de 1 à 10000"),
+        ("dominance_percent = ⟦49", "de 50 à 100"),
+        ("dominance_percent = ⟦101", "de 50 à 100"),
+        ("round_to = ⟦2", "valeurs admises : 1, 5, 10"),
+        ("round_to = ⟦\"5\"", "un nombre entier"),
+    ] {
+        let name = line.split(' ').next().unwrap();
+        finds(0, "minimum_cell = 11", &format!("minimum_cell = 11\n{line}"), &format!("disclosure.{name}"), message);
+    }
 }
 
 #[test]
@@ -234,6 +248,23 @@ fn attribute_rules() {
     rule("{ kind = \"amount-band\", from = [0, 5, ⟦5] }", ".from[3]", "croître");
     rule("{ kind = \"age-band\", from_years = [18, ⟦0] }", ".from_years[2]", "croître");
     rule("{ kind = \"age-band\", from_years = [⟦-1] }", ".from_years[1]", "hors bornes");
+    rule("{ kind = \"map\", values = ⟦{} }", ".values", "de 1 à");
+    rule("{ kind = \"map\", values = ⟦[\"a\"] }", ".values", "une table entre accolades");
+    rule("{ kind = \"map\", values = { a = ⟦1 } }", ".values.a", "un texte entre guillemets");
+    rule("{ kind = \"map\", values = { a = ⟦\" \" } }", ".values.a", "texte vide");
+    rule("{ kind = \"map\", values = { ⟦\" \" = \"x\" } }", ".values. ", "texte vide");
+    rule("{ kind = \"map\", values = { ⟦\"--\" = \"x\" } }", ".values.--", "sans lettre ni chiffre");
+    rule(
+        "{ kind = \"map\", values = { \"À la rue\" = \"x\", b = \"x\", ⟦\"a la-rue\" = \"y\" } }",
+        ".values.a la-rue",
+        "même valeur que celle de la ligne",
+    );
+    rule("⟦{ kind = \"map\" }", ".values", "clé manquante");
+    rule("{ kind = \"inside\", codes = ⟦[] }", ".codes", "de 1 à");
+    rule("{ kind = \"inside\", codes = [\"34\", ⟦\"34 000\"] }", ".codes[2]", "code INSEE invalide");
+    rule("{ kind = \"inside\", codes = [\"34\", \"2A\", ⟦\"34\"] }", ".codes[3]", "code déjà listé");
+    rule("{ kind = \"inside\", codes = [⟦34] }", ".codes[1]", "un texte entre guillemets");
+    rule("{ kind = \"drop\", ⟦max = 6 }", ".max", "aucune autre clé");
     finds(0, "name = \"statut\"", "name = ⟦\"nb_enfants\"", "attribute[6].name", "attribut déjà listé");
 }
 
@@ -249,6 +280,10 @@ fn identities_do_not_travel_as_attributes() {
         ("code_lieu_naissance", "{ kind = \"code\", values = [\"x\"] }"),
         ("pays_naissance", "{ kind = \"code\", values = [\"x\"] }"),
         ("sexe", "{ kind = \"count\", max = 2 }"),
+        ("prenoms", "{ kind = \"map\", values = { x = \"y\" } }"),
+        ("lieu_naissance", "{ kind = \"inside\", codes = [\"34\"] }"),
+        ("code_lieu_naissance", "{ kind = \"map\", values = { x = \"y\" } }"),
+        ("pays_naissance", "{ kind = \"inside\", codes = [\"34\"] }"),
     ];
     for (name, rule) in refused {
         let to = format!("name = \"{name}\"\nrule = {}", rule.replacen("kind = ", "kind = ⟦", 1));
@@ -258,6 +293,11 @@ fn identities_do_not_travel_as_attributes() {
         ("code_lieu_naissance", "{ kind = \"department\" }"),
         ("pays_naissance", "{ kind = \"nationality-class\" }"),
         ("sexe", "{ kind = \"code\", values = [\"1\", \"2\"] }"),
+        ("sexe", "{ kind = \"map\", values = { \"1\" = \"H\", \"2\" = \"F\" } }"),
+        ("code_lieu_naissance", "{ kind = \"inside\", codes = [\"34\", \"34172\", \"2A\"] }"),
+        ("nom_naissance", "{ kind = \"drop\" }"),
+        ("local_id", "{ kind = \"drop\" }"),
+        ("sexe", "{ kind = \"drop\" }"),
     ] {
         let to = format!("⟦name = \"{name}\"\nrule = {rule}");
         let from = "name = \"nb_enfants\"\nrule = { kind = \"count\", max = 6 }";

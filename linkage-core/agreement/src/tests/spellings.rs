@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::{agreement, parsed};
 use crate::canonical::canonical_bytes;
-use crate::model::Rule;
+use crate::model::{Disclosure, DisclosureMethod, Rule};
 use crate::schema::{self, FIELD_KINDS, Key, RULES, Shape};
 use crate::{Agreement, AgreementHash, ParsedAgreement};
 
@@ -172,6 +172,9 @@ fn schema_and_model_have_the_same_keys() {
         Rule::AmountBand { from: vec![0] },
         Rule::Code { values: vec!["x".to_owned()] },
         Rule::Count { max: 1 },
+        Rule::Map { values: [("x".to_owned(), "y".to_owned())].into() },
+        Rule::Inside { codes: vec!["34".to_owned()] },
+        Rule::Drop,
     ];
     assert_eq!(rules.len(), RULES.len());
     for (rule, (kind, keys)) in rules.iter().zip(RULES) {
@@ -180,6 +183,58 @@ fn schema_and_model_have_the_same_keys() {
         assert!(found.remove("kind"));
         assert_eq!((json["kind"].as_str(), found), (Some(*kind), names(keys)));
     }
+}
+
+/// An agreement that says nothing of publication but the minimum keeps the hash that it had before the other keys came.
+#[test]
+fn keys_of_publication_leave_no_trace_until_they_are_written() {
+    let text = agreement().to_toml();
+    assert!(text.contains("[disclosure]\nminimum_cell = 11\n") && !text.contains("round_to"));
+    let bare = agreement().disclosure;
+    assert_eq!(
+        (bare.method(), bare.needs_approval(), bare.tables_per_month(), bare.dominance_percent(), bare.round_to()),
+        (DisclosureMethod::Suppression, false, 100, 85, 1)
+    );
+    // Writing what an absent key means is another text, hence another agreement.
+    let mut hashes = BTreeSet::from([parsed().hash()]);
+    let lines =
+        ["method = \"suppression\"", "approval = false", "tables_per_month = 100", "dominance_percent = 85", "round_to = 1"];
+    for line in lines {
+        hashes.insert(hash(&text.replace("minimum_cell = 11\n", &format!("minimum_cell = 11\n{line}\n"))));
+    }
+    assert_eq!(hashes.len(), 1 + lines.len());
+    let mut full = agreement();
+    full.disclosure = Disclosure {
+        minimum_cell: 6,
+        method: Some(DisclosureMethod::CellKey),
+        approval: Some(true),
+        tables_per_month: Some(12),
+        dominance_percent: Some(70),
+        round_to: Some(5),
+    };
+    let parsed = ParsedAgreement::parse(&full.to_toml(), "x").unwrap();
+    assert_eq!(parsed.agreement(), &full);
+    let said = &parsed.agreement().disclosure;
+    assert_eq!(
+        (said.method(), said.needs_approval(), said.tables_per_month(), said.dominance_percent(), said.round_to()),
+        (DisclosureMethod::CellKey, true, 12, 70, 5)
+    );
+    assert_eq!(parsed.canonical_bytes(), canonical_bytes(&serde_json::to_value(&full).unwrap()).unwrap());
+}
+
+#[test]
+fn any_value_of_a_map_survives_the_writer() {
+    let mut mapped = agreement();
+    let values = [("Domicile fixe", "logé"), ("a.b = \"c\"", "x"), ("été", "été"), ("kind", "y"), ("l'abri", "z\\")];
+    mapped.attribute[4].rule = Rule::Map { values: values.iter().map(|(v, c)| ((*v).to_owned(), (*c).to_owned())).collect() };
+    mapped.attribute[5].rule = Rule::Inside { codes: vec!["34".to_owned(), "2A004".to_owned()] };
+    mapped.attribute[6].rule = Rule::Drop;
+    let parsed = ParsedAgreement::parse(&mapped.to_toml(), "x").unwrap_or_else(|f| panic!("{f:#?}"));
+    assert_eq!(parsed.agreement(), &mapped);
+    assert_eq!(parsed.canonical_bytes(), canonical_bytes(&serde_json::to_value(&mapped).unwrap()).unwrap());
+    let travelling: Vec<String> = mapped.travelling_attributes().into_iter().map(|a| a.name).collect();
+    let all: Vec<String> = mapped.attribute.iter().map(|a| a.name.clone()).collect();
+    assert_eq!((travelling.len(), travelling.contains(&all[6])), (all.len() - 1, false));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Names are compared without accents, case or separators. A name known as a whole is worth 95; one that holds the right
 //! words less (see `words`); what the values of the first rows say then raises or lowers it (see `propose`).
 
+pub(crate) use linkage_agreement::{fold, squash};
+
 use super::words;
 
 /// Canonical columns, in the order in which records have them.
@@ -173,37 +175,6 @@ const FORBIDDEN: &[&str] = &[
 /// Words that make a column one that is never taken.
 const FORBIDDEN_WORDS: &[&str] =
     &["nir", "nia", "nss", "ssn", "secu", "tel", "phone", "gsm", "mobile", "fax", "mail", "mel", "iban", "bic", "rib"];
-
-/// Accents, ligatures and case taken off; everything but letters and digits left out.
-pub(crate) fn squash(text: &str) -> String {
-    fold(text).chars().filter(char::is_ascii_alphanumeric).collect()
-}
-
-/// Accents, ligatures and case taken off; other characters as they are.
-pub(crate) fn fold(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars().flat_map(char::to_lowercase) {
-        match letter {
-            'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' => out.push('a'),
-            'ç' => out.push('c'),
-            'è' | 'é' | 'ê' | 'ë' => out.push('e'),
-            'ì' | 'í' | 'î' | 'ï' => out.push('i'),
-            'ñ' => out.push('n'),
-            'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ø' => out.push('o'),
-            'ù' | 'ú' | 'û' | 'ü' => out.push('u'),
-            'ý' | 'ÿ' => out.push('y'),
-            'š' => out.push('s'),
-            'ž' => out.push('z'),
-            'œ' => out.push_str("oe"),
-            'æ' => out.push_str("ae"),
-            'ß' => out.push_str("ss"),
-            '’' => out.push('\''),
-            '\u{0300}'..='\u{036F}' => {}
-            _ => out.push(letter),
-        }
-    }
-    out
-}
 
 /// Canonical columns that `header` may stand for, with a confidence in percent, best first; empty when none.
 pub(crate) fn candidates(header: &str) -> Vec<(&'static str, u8)> {
