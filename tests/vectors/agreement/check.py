@@ -31,7 +31,7 @@ class Refused(ValueError):
 def model(value):
     """The data model of a TOML value: dates as text, nothing else changed."""
     if isinstance(value, dict):
-        return {key: model(entry) for key, entry in value.items()}
+        return {key: model(value[key]) for key in sorted(value, key=lambda key: key.encode("utf-16-be"))}
     if isinstance(value, list):
         return [model(element) for element in value]
     if isinstance(value, (bool, str)):
@@ -46,9 +46,9 @@ def model(value):
 
 
 def canonical(toml_text):
-    """Canonical bytes. Keys of an agreement are ASCII, so that code point order is UTF-16 order (RFC 8785, 3.2.3)."""
+    """Canonical bytes. Members are in the order of UTF-16 code units (RFC 8785, 3.2.3), as dictionaries keep it."""
     data = model(tomllib.loads(toml_text.removeprefix("\ufeff").replace("\r\n", "\n")))
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def agreement_hash(canonical_bytes):

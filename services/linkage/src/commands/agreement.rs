@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use linkage_agreement::model::Disclosure;
 use linkage_agreement::signature::SigningKey;
 use linkage_agreement::{
-    Agreement, Fault, ParsedAgreement, PartyId, PartyProfile, RecordShape, Signatures, SignedAgreement, Termination, sign,
-    template_fr,
+    Agreement, DisclosureMethod, Fault, ParsedAgreement, PartyId, PartyProfile, RecordShape, Signatures, SignedAgreement,
+    Termination, sign, template_fr,
 };
 use linkage_common::clock::{Clock, SystemClock};
 use linkage_common::config::SecretSource;
@@ -177,17 +178,36 @@ fn show(parsed: &ParsedAgreement, json: bool) -> anyhow::Result<()> {
     }
     let fields: Vec<&str> = a.identity.field.iter().map(|f| f.column.as_str()).collect();
     say(&format!("Champs d'identité : {}", fields.join(", ")));
-    let attributes: Vec<&str> = a.attribute.iter().map(|t| t.name.as_str()).collect();
+    let attributes: Vec<String> = a.travelling_attributes().into_iter().map(|t| t.name).collect();
     say(&format!(
         "Attributs transmis, minimisés : {}",
         if attributes.is_empty() { "aucun".to_owned() } else { attributes.join(", ") }
     ));
+    say(&publication(&a.disclosure));
     say(&format!(
         "Encodage : jeu de passes {}, {} jetons par fiche, filtres de {} bits, soit {} octets par fiche",
         a.encoding.pass_set, layout.tokens_per_record, layout.filter_bits, record_bytes
     ));
     other_profiles(a).iter().for_each(|line| say(line));
     Ok(())
+}
+
+fn publication(disclosure: &Disclosure) -> String {
+    let method = match disclosure.method() {
+        DisclosureMethod::Suppression => "cellules masquées",
+        DisclosureMethod::CellKey => "effectifs bruités (clés de cellule)",
+    };
+    let rounded = match disclosure.round_to() {
+        1 => String::new(),
+        base => format!(", arrondis à {base}"),
+    };
+    format!(
+        "Publication : effectifs de {} au moins{rounded}, {method} ; {} tableaux par équipe et par mois, {} ; au plus {} % d'un montant dû à une seule personne",
+        disclosure.minimum_cell,
+        disclosure.tables_per_month(),
+        if disclosure.needs_approval() { "après accord des producteurs" } else { "sans accord préalable" },
+        disclosure.dominance_percent()
+    )
 }
 
 /// What an agreement with parties that deliver filters or keys accepts, in plain words; nothing for any other.
