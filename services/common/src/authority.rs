@@ -133,14 +133,31 @@ impl DevAuthority {
     /// # Errors
     /// [`AuthorityError::Certificate`] when a name is not ASCII.
     pub fn issue_for_uris(&self, uris: &[&str], validity: Validity) -> Result<(String, Zeroizing<String>), AuthorityError> {
+        let names = uris.iter().map(|uri| Ok(SanType::URI(Ia5String::try_from(*uri)?))).collect::<Result<_, rcgen::Error>>()?;
+        self.issue_named(names, validity)
+    }
+
+    /// A certificate for a web server on this machine (`localhost`, `127.0.0.1`, `::1`), and its key, both PEM.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Certificate`].
+    pub fn issue_local_server(&self, validity: Validity) -> Result<(String, Zeroizing<String>), AuthorityError> {
+        let names = vec![
+            SanType::DnsName(Ia5String::try_from("localhost")?),
+            SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()),
+            SanType::IpAddress(std::net::Ipv6Addr::LOCALHOST.into()),
+        ];
+        self.issue_named(names, validity)
+    }
+
+    fn issue_named(&self, names: Vec<SanType>, validity: Validity) -> Result<(String, Zeroizing<String>), AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = params("linkage", validity)?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.subject_alt_names =
-            uris.iter().map(|uri| Ok(SanType::URI(Ia5String::try_from(*uri)?))).collect::<Result<_, rcgen::Error>>()?;
+        params.subject_alt_names = names;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok((certificate.pem(), Zeroizing::new(key.serialize_pem())))
     }

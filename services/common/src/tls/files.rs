@@ -88,14 +88,20 @@ pub(super) struct Material {
 impl TlsFiles {
     /// Reads the files and checks each; that key and certificate match is checked by [`Self::pair_error`].
     pub(super) fn read(&self) -> Result<Material, TlsFileError> {
+        let material = self.read_any_name()?;
+        if let Some(own) = material.chain.first() {
+            uri_of(own).map_err(|reason| TlsFileError::Identity { path: self.certificate.clone(), reason })?;
+        }
+        Ok(material)
+    }
+
+    /// As [`Self::read`], whatever names the own certificate bears.
+    pub(super) fn read_any_name(&self) -> Result<Material, TlsFileError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&self.ca)? {
             roots.add(certificate).map_err(|_| TlsFileError::Authority { path: self.ca.clone() })?;
         }
         let chain = certificates(&self.certificate)?;
-        if let Some(own) = chain.first() {
-            uri_of(own).map_err(|reason| TlsFileError::Identity { path: self.certificate.clone(), reason })?;
-        }
         let key_text = fsx::read_private(&self.key, PEM_LIMIT)?;
         let key = PrivateKeyDer::from_pem_slice(&key_text)
             .map_err(|_| TlsFileError::NotPem { path: self.key.clone(), expected: "PRIVATE KEY" })?;

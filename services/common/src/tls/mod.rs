@@ -19,7 +19,7 @@ pub use files::{TlsFileError, TlsFiles};
 pub use identity::{IdentityError, PeerIdentity, uri_of};
 pub use retry::retry;
 pub use server::ServerTls;
-pub use serving::{CalledMethod, Limits, ServeError, serve, serve_with_limits};
+pub use serving::{CalledMethod, Limits, ServeError, keep_current, serve, serve_with_limits};
 
 use std::sync::Arc;
 

@@ -25,9 +25,19 @@ pub struct ServerTls {
 struct Inner {
     files: TlsFiles,
     crl: Option<PathBuf>,
+    clients: Clients,
     current: watch::Sender<Arc<ServerConfig>>,
     /// The files' stamps when they were last taken over.
     stamp: Mutex<Stamp>,
+}
+
+/// Who connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clients {
+    /// Roles, over HTTP/2, each with its certificate.
+    Roles,
+    /// Browsers, over HTTP/1.1, with a certificate or without.
+    Browsers,
 }
 
 type Stamp = Vec<Option<(SystemTime, u64)>>;
@@ -46,11 +56,24 @@ impl ServerTls {
     /// # Errors
     /// [`TlsFileError`].
     pub fn load(files: &TlsFiles, crl: Option<&Path>) -> Result<Self, TlsFileError> {
+        Self::load_for(Clients::Roles, files, crl)
+    }
+
+    /// As [`Self::load`], for browsers: HTTP/1.1; the own certificate bears the names that browsers look for and need
+    /// bear no URI; a client may come without a certificate, and one that it presents is checked as ever.
+    ///
+    /// # Errors
+    /// [`TlsFileError`].
+    pub fn load_for_browsers(files: &TlsFiles, crl: Option<&Path>) -> Result<Self, TlsFileError> {
+        Self::load_for(Clients::Browsers, files, crl)
+    }
+
+    fn load_for(clients: Clients, files: &TlsFiles, crl: Option<&Path>) -> Result<Self, TlsFileError> {
         let crl = crl.map(Path::to_owned);
         // Stamped before reading: a file that changes in between is read once too often, never once too few.
         let stamp = stamp(files, crl.as_deref());
-        let config = build(files, crl.as_deref())?;
-        let inner = Inner { files: files.clone(), crl, current: watch::Sender::new(config), stamp: Mutex::new(stamp) };
+        let config = build(clients, files, crl.as_deref())?;
+        let inner = Inner { files: files.clone(), crl, clients, current: watch::Sender::new(config), stamp: Mutex::new(stamp) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -60,7 +83,7 @@ impl ServerTls {
     /// [`TlsFileError`]; what was in force then stays in force.
     pub fn reload(&self) -> Result<(), TlsFileError> {
         let stamp = stamp(&self.inner.files, self.inner.crl.as_deref());
-        let config = build(&self.inner.files, self.inner.crl.as_deref())?;
+        let config = build(self.inner.clients, &self.inner.files, self.inner.crl.as_deref())?;
         self.inner.current.send_replace(config);
         *self.inner.stamp.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
         Ok(())
@@ -92,11 +115,17 @@ fn stamp(files: &TlsFiles, crl: Option<&Path>) -> Stamp {
         .collect()
 }
 
-fn build(files: &TlsFiles, crl: Option<&Path>) -> Result<Arc<ServerConfig>, TlsFileError> {
-    let material = files.read()?;
+fn build(clients: Clients, files: &TlsFiles, crl: Option<&Path>) -> Result<Arc<ServerConfig>, TlsFileError> {
+    let material = match clients {
+        Clients::Roles => files.read()?,
+        Clients::Browsers => files.read_any_name()?,
+    };
     let mut builder = WebPkiClientVerifier::builder_with_provider(material.roots, provider());
     if let Some(crl) = crl {
         builder = builder.with_crls(revocation_lists(crl)?).only_check_end_entity_revocation();
+    }
+    if clients == Clients::Browsers {
+        builder = builder.allow_unauthenticated();
     }
     let chain_verifier = builder.build().map_err(|_| match crl {
         Some(crl) => TlsFileError::Crl { path: crl.to_owned() },
@@ -108,7 +137,10 @@ fn build(files: &TlsFiles, crl: Option<&Path>) -> Result<Arc<ServerConfig>, TlsF
         .with_client_cert_verifier(Arc::new(OneUri { chain_verifier }))
         .with_single_cert(material.chain, material.key)
         .map_err(|e| files.pair_error(&e))?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = match clients {
+        Clients::Roles => vec![b"h2".to_vec()],
+        Clients::Browsers => vec![b"http/1.1".to_vec()],
+    };
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
@@ -122,6 +154,9 @@ struct OneUri {
 }
 
 impl ClientCertVerifier for OneUri {
+    fn client_auth_mandatory(&self) -> bool {
+        self.chain_verifier.client_auth_mandatory()
+    }
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.chain_verifier.root_hint_subjects()
     }

@@ -226,6 +226,15 @@ async fn handshake(acceptor: TlsAcceptor, socket: TcpStream) -> io::Result<(TlsS
     Ok((io, PeerIdentity { uri }))
 }
 
+/// Takes the certificates over again on `SIGHUP` and when their files change, for as long as the future is polled: for a
+/// listener that is not [`serve`]'s.
+///
+/// # Errors
+/// [`ServeError::Signal`].
+pub fn keep_current(tls: ServerTls, limits: &Limits) -> Result<impl Future<Output = ()> + Send + use<>, ServeError> {
+    Ok(watch_files(tls, Duration::from_millis(limits.reload_poll_ms.max(1)), hangups()?))
+}
+
 async fn watch_files(tls: ServerTls, poll: Duration, mut hangups: Hangups) {
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + poll, poll);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
