@@ -25,6 +25,8 @@ pub enum Category {
     Value(String),
     /// The attribute is missing for the unit.
     Unknown,
+    /// The unit is not in the population in that period: a state of transitions.
+    Absent,
     /// All the others together.
     Total,
 }
@@ -32,7 +34,8 @@ pub enum Category {
 /// One dimension of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dimension {
-    /// `period`, `party`, `parties`, `age`, the name of an attribute, `from`, `to`, `path`, `quantile`.
+    /// `period`, `party`, `parties`, `age`, `composition-menage`, the name of an attribute, `from`, `to`, `path`,
+    /// `quantile`.
     pub name: String,
     /// Values in order; the total last, where there is one.
     pub categories: Vec<Category>,
@@ -66,7 +69,8 @@ pub struct Figure {
     pub largest: [u64; 2],
     /// How surely linked.
     pub links: LinkTerms,
-    /// Nothing can be said: a period or a party that the figure needs was not delivered.
+    /// Nothing can be said: a period or a party that the figure needs was not delivered, or fewer stays have ended than a
+    /// quantile needs.
     pub missing: bool,
 }
 
@@ -85,6 +89,15 @@ pub enum Note {
     NoRun {
         /// The month.
         period: Period,
+    },
+    /// The period is longer than what is counted of it: the query's months begin or end within it.
+    Partial {
+        /// The period, as its dimension writes it.
+        name: String,
+        /// First month counted.
+        from: Period,
+        /// Last month counted.
+        to: Period,
     },
 }
 

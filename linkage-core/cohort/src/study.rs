@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, UInt8Array, UInt16Array, UInt32Array};
 use arrow_schema::{DataType, Field, Schema};
+use linkage_agreement::model::Rule;
 use linkage_agreement::{PartyId, Period, Pseudonym, RunId};
 
 /// One column of a month's rows. A row is one record of one party.
@@ -62,6 +63,8 @@ impl Column {
 pub struct AttributeColumn {
     /// Name, as in the agreement.
     pub name: String,
+    /// How it is minimised: which values it can have, and their order in tables.
+    pub rule: Rule,
     /// Values by code. Codes are given as values appear; tables put them in the order of the agreement's rule.
     pub values: Vec<String>,
 }
@@ -84,7 +87,7 @@ pub struct Month {
 #[error("les données de l'étude sont illisibles ({0}) ; reconstruisez-les : linkage cohort rebuild")]
 pub struct SourceError(pub String);
 
-/// Gives columns of months.
+/// Gives columns of months. It is asked for several months at once, from several threads.
 pub trait Source: Send + Sync {
     /// The columns `wanted`, in this order, of the month at position `month` in [`Study::months`].
     ///
@@ -96,6 +99,32 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The data are damaged or gone.
     fn pseudonyms(&self) -> Result<Arc<[Pseudonym]>, SourceError>;
+}
+
+/// Number of no household: [`Households::of_rows`] gives it for rows that are in none.
+pub const NO_HOUSEHOLD: u32 = u32::MAX;
+/// Class of households whose composition is not known.
+pub const NO_CLASS: u8 = u8::MAX;
+
+/// Households of a study: who lives with whom, month by month. It is asked for several months at once, from several
+/// threads.
+pub trait Households: Send + Sync {
+    /// Household numbers are below this; a household keeps its number over the months.
+    fn count(&self) -> u32;
+    /// Household of each row of the month at position `month`, in the rows' order; [`NO_HOUSEHOLD`] for a row in none.
+    /// Rows of one person may be in different households.
+    ///
+    /// # Errors
+    /// The study's data are damaged or gone.
+    fn of_rows(&self, month: usize) -> Result<Arc<[u32]>, SourceError>;
+    /// Names of the classes of composition, in the order of tables.
+    fn classes(&self) -> &[String];
+    /// Class of each household in the month at position `month`, by household number, as a position in
+    /// [`Self::classes`]; [`NO_CLASS`] where it is not known.
+    ///
+    /// # Errors
+    /// The study's data are damaged or gone.
+    fn compositions(&self, month: usize) -> Result<Arc<[u8]>, SourceError>;
 }
 
 /// All that an analyst holds of one agreement.

@@ -121,7 +121,7 @@ pub enum When {
 
 /// A set of units: one of the four forms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "super::read::Written")]
 pub enum Population {
     /// In all of these.
     All {
