@@ -3,12 +3,15 @@
 //! Works on pseudonyms only. Whatever leaves this crate as a figure has passed [`disclose`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod disclosure;
 pub mod figures;
+pub mod interval;
 pub mod overlap;
 pub mod public;
 pub mod query;
 pub mod rates;
 pub mod study;
+pub mod supersede;
 pub mod table;
 
 pub use figures::{Category, Dimension, Figure, FigureTable, LinkTerms, Note, Unit};
