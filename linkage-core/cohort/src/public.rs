@@ -36,8 +36,9 @@ pub enum Shown {
     Missing,
 }
 
-/// A table that may be shown.
+/// A table that may be shown. Other crates cannot make one (but read back one that was written).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PublicTable {
     /// Title, from the query.
     pub title: String,
