@@ -369,9 +369,15 @@ impl Federation {
 
     /// Opens a run through the command line, as the coordinator; tried again while the broker is away.
     pub fn open_run(&self, run: &str, month: &str) {
+        self.open_run_with(run, month, &[]);
+    }
+
+    /// The same with other options of `linkage run open`.
+    pub fn open_run_with(&self, run: &str, month: &str, options: &[&str]) {
         let config = self.coordinator();
-        let arguments = ["run", "open", "--json", "--run", run, "--period", month, "--config", config.to_str().unwrap()];
-        wait_for(&format!("run {run} opens"), || linkage(arguments).status.success().then_some(()));
+        let fixed = ["run", "open", "--json", "--run", run, "--period", month, "--config", config.to_str().unwrap()];
+        let arguments: Vec<&str> = fixed.iter().chain(options).copied().collect();
+        wait_for(&format!("run {run} opens"), || linkage(&arguments).status.success().then_some(()));
     }
 
     /// Facts of a run, through the command line; none while the broker is away.

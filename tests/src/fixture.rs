@@ -20,7 +20,7 @@ use linkage_common::AgreementFiles;
 use linkage_common::authority::{DevAuthority, Validity};
 use linkage_common::config::{SecretSource, write_secret};
 use linkage_common::error::ServiceError;
-use linkage_common::order::RunOrder;
+use linkage_common::order::{RunOrder, RunTerms};
 use linkage_common::tls::{ConnectError, Limits, TlsFiles};
 use linkage_crypto::oprf::{Mode, ServerKey};
 use linkage_crypto::pseudonym::{AnalystScalar, CustodianScalar};
@@ -187,9 +187,14 @@ impl World {
         if named.is_empty() {
             named = self.agreement.party.iter().map(|p| p.id.clone()).collect();
         }
+        self.ordered(RunTerms::new(run.parse().unwrap(), period.parse().unwrap(), named))
+    }
+
+    /// The coordinator's order of any terms.
+    pub fn ordered(&self, terms: RunTerms) -> RunOrder {
         let coordinator = RoleId::Party(self.agreement.agreement.coordinator.clone());
         let key = SigningKey::from_bytes(&self.key(&coordinator, "signing"));
-        RunOrder::sign(self.hash.as_bytes(), run.parse().unwrap(), period.parse().unwrap(), named, &key)
+        RunOrder::sign(self.hash.as_bytes(), terms, &key)
     }
 
     /// The request that opens a run; texts that are no identifiers go out as they are, under a signature of another run.

@@ -295,6 +295,7 @@ impl<'w> AtCustodian<'w> {
             records,
             digest: manifest(&[entries.to_vec()]),
             sealed_keys: keys.sealed(self.world, run, party),
+            reference_party: String::new(),
         }
     }
 
@@ -325,6 +326,7 @@ impl<'w> AtCustodian<'w> {
             last: true,
             clusters: clusters.to_vec().into(),
             report: Bytes::from_static(b"{}"),
+            reference_party: String::new(),
         }
     }
 

@@ -109,6 +109,7 @@ mod tests {
             attributes,
             supersessions: vec![],
             report: b"{}".to_vec(),
+            reference_party: None,
         }
     }
 

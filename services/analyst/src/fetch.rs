@@ -7,6 +7,7 @@ use linkage_cohort::{LinkRow, MatchClass};
 use linkage_common::attributes;
 use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_common::gate::Gate;
+use linkage_common::order::reference_party;
 use linkage_crypto::pseudonym::{AnalystScalar, PseudonymPoint};
 use linkage_crypto::seal::{SealingKey, attributes_info};
 use linkage_crypto::storage::StorageKey;
@@ -75,8 +76,15 @@ async fn fetch(
     let period = announced.period.parse().map_err(|_| broken())?;
     let attribute_names: Vec<String> = gate.agreement().travelling_attributes().into_iter().map(|a| a.name).collect();
     let mut attribute_keys: HashMap<String, StorageKey> = HashMap::new();
-    let mut made =
-        RunTables { run: run.clone(), links: vec![], attribute_names, attributes: vec![], supersessions: vec![], report: vec![] };
+    let mut made = RunTables {
+        run: run.clone(),
+        links: vec![],
+        attribute_names,
+        attributes: vec![],
+        supersessions: vec![],
+        report: vec![],
+        reference_party: reference_party(&announced.reference_party)?,
+    };
     let mut first = true;
     while let Some(chunk) = stream.message().await.map_err(|s| ServiceError::from(&s))? {
         if first {

@@ -2,7 +2,8 @@
 //!
 //! `link_table` holds person pseudonym, party, record pseudonym, period, match class, probability and run;
 //! `attributes` holds record pseudonym, household pseudonym and the agreement's minimised attributes;
-//! `supersessions.csv` the persons that a run replaced; `report.json` the broker's report without labels.
+//! `supersessions.csv` the persons that a run replaced; `report.json` the broker's report without labels; `run.json` what
+//! the run was restricted to.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array as _, ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow_schema::{DataType, Field, Schema};
-use linkage_agreement::{Pseudonym, RunId};
+use linkage_agreement::{PartyId, Pseudonym, RunId};
 use linkage_cohort::{LinkRow, MatchClass};
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
@@ -57,6 +58,14 @@ pub struct RunTables {
     pub supersessions: Vec<SupersessionRow>,
     /// The run's report (JSON).
     pub report: Vec<u8>,
+    /// The party whose persons alone the tables hold, of a run with a reference party.
+    pub reference_party: Option<PartyId>,
+}
+
+/// What `run.json` holds.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct RunFacts {
+    reference_party: Option<PartyId>,
 }
 
 /// The folder of all runs.
@@ -67,6 +76,8 @@ pub struct Tables {
 
 /// Name of the link table without its ending.
 const LINK_TABLE: &str = "link_table";
+/// Name of the file of what a run was restricted to.
+const RUN_FACTS: &str = "run.json";
 
 impl Tables {
     /// Opens (and creates) the folder.
@@ -98,6 +109,19 @@ impl Tables {
         Ok(runs)
     }
 
+    /// The reference party of a run whose tables are here: they hold persons only of whom it has a record. Tables fetched
+    /// before there were such runs say nothing, and have none.
+    pub fn reference_party(&self, run: &RunId) -> Result<Option<PartyId>, ServiceError> {
+        match fs::read(self.run_folder(run).join(RUN_FACTS)) {
+            Ok(bytes) => {
+                let facts: RunFacts = serde_json::from_slice(&bytes).map_err(ServiceError::internal)?;
+                Ok(facts.reference_party)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Writes a run's tables beside their place and moves them there as one; replaces what a killed process left.
     pub fn write(&self, tables: &RunTables) -> Result<PathBuf, ServiceError> {
         let folder = self.run_folder(&tables.run);
@@ -110,6 +134,8 @@ impl Tables {
         write_table(&draft, LINK_TABLE, &link_columns(&tables.links))?;
         write_table(&draft, "attributes", &attribute_columns(tables))?;
         write_table(&draft, "supersessions", &supersession_columns(&tables.supersessions))?;
+        let facts = RunFacts { reference_party: tables.reference_party.clone() };
+        fsx::write_atomic(&draft.join(RUN_FACTS), &serde_json::to_vec(&facts).map_err(ServiceError::internal)?)?;
         fsx::write_atomic(&draft.join("report.json"), &tables.report)?;
         fsx::sync_dir(&draft)?;
         if folder.try_exists()? {
@@ -307,6 +333,7 @@ mod tests {
             }],
             supersessions: vec![],
             report: b"{}".to_vec(),
+            reference_party: Some("ccas".parse().unwrap()),
         }
     }
 
@@ -320,6 +347,7 @@ mod tests {
         let folder = store.write(&made).unwrap();
         assert!(store.has(&made.run));
         assert_eq!(store.links(&made.run).unwrap(), made.links);
+        assert_eq!(store.reference_party(&made.run).unwrap(), made.reference_party);
         assert_eq!(store.runs().unwrap(), std::slice::from_ref(&made.run));
         assert_eq!(
             fs::read_to_string(folder.join("attributes.csv")).unwrap().lines().nth(1).unwrap(),

@@ -14,7 +14,7 @@ use linkage_common::batches::{
 use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
-use linkage_common::order::RunOrder;
+use linkage_common::order::{RunOrder, RunTerms, reference_party};
 use linkage_crypto::group::ENVELOPE_LEN;
 use linkage_proto::v1::{self, keys_server, runs_server};
 use tokio::sync::Notify;
@@ -65,6 +65,7 @@ impl Broker {
             committed: committed.iter().map(|u| u.party.to_string()).collect(),
             reason: run.reason.clone(),
             order_signature: run.order_signature.clone().into(),
+            reference_party: run.reference_party.as_ref().map(ToString::to_string).unwrap_or_default(),
         })
     }
 
@@ -165,16 +166,16 @@ impl runs_server::Runs for Broker {
             })?;
             parties.push(id);
         }
-        parties.sort();
-        parties.dedup();
-        if parties.len() < 2 && parties.iter().all(|p| agreement.party(p).is_none_or(|p| p.duplicate_free)) {
+        let terms = RunTerms::new(id, period, parties).referring_to(reference_party(&asked.reference_party)?);
+        if terms.parties.len() < 2 && terms.parties.iter().all(|p| agreement.party(p).is_none_or(|p| p.duplicate_free)) {
             return Err(ServiceError::invalid("un traitement demande deux partenaires, ou un seul dont la liste peut contenir des doublons ; ajoutez un partenaire").into());
         }
-        let order = RunOrder::verify(agreement, &self.gate.agreement_hash(), id, period, parties, &asked.order_signature)?;
+        let order = RunOrder::verify(agreement, &self.gate.agreement_hash(), terms, &asked.order_signature)?;
         let run = Run {
-            id: order.run,
+            id: order.terms.run,
             period,
-            parties: order.parties,
+            parties: order.terms.parties,
+            reference_party: order.terms.reference_party,
             state: State::Collecting,
             step: String::new(),
             reason: String::new(),

@@ -88,6 +88,7 @@ mod tests {
             id: name.parse().unwrap(),
             period: period.parse().unwrap(),
             parties: vec!["ccas".parse().unwrap(), "siao".parse().unwrap()],
+            reference_party: None,
             state: State::Collecting,
             step: String::new(),
             reason: String::new(),

@@ -58,6 +58,8 @@ pub struct Run {
     pub period: Period,
     /// Parties that take part, sorted.
     pub parties: Vec<PartyId>,
+    /// The one whose persons alone reach analysts.
+    pub reference_party: Option<PartyId>,
     /// State.
     pub state: State,
     /// Step under way or next.
@@ -129,7 +131,7 @@ impl Store {
         let parties: Vec<&str> = run.parties.iter().map(PartyId::as_str).collect();
         let parties = serde_json::to_string(&parties).map_err(|_| ServiceError::internal("parties as JSON"))?;
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        let known = sqlx::query("SELECT agreement, period, parties FROM runs WHERE run_id = ?")
+        let known = sqlx::query("SELECT agreement, period, parties, reference_party FROM runs WHERE run_id = ?")
             .bind(run.id.as_str())
             .fetch_optional(&mut *tx)
             .await
@@ -137,7 +139,8 @@ impl Store {
         if let Some(row) = known {
             let same = row.get::<Vec<u8>, _>(0) == agreement
                 && row.get::<String, _>(1) == run.period.to_string()
-                && row.get::<String, _>(2) == parties;
+                && row.get::<String, _>(2) == parties
+                && row.get::<Option<String>, _>(3).as_deref() == run.reference_party.as_ref().map(PartyId::as_str);
             return if same {
                 Ok(false)
             } else {
@@ -145,12 +148,13 @@ impl Store {
             };
         }
         sqlx::query(
-            "INSERT INTO runs (run_id, agreement, period, parties, order_signature, state, step, opened_at) VALUES (?, ?, ?, ?, ?, ?, '', ?)",
+            "INSERT INTO runs (run_id, agreement, period, parties, reference_party, order_signature, state, step, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?, '', ?)",
         )
         .bind(run.id.as_str())
         .bind(agreement)
         .bind(run.period.to_string())
         .bind(parties)
+        .bind(run.reference_party.as_ref().map(PartyId::as_str))
         .bind(&run.order_signature)
         .bind(State::Collecting.as_str())
         .bind(now)
@@ -168,6 +172,7 @@ impl Store {
             id: id(&row.get::<String, _>("run_id"))?,
             period: id(&row.get::<String, _>("period"))?,
             parties,
+            reference_party: row.get::<Option<String>, _>("reference_party").as_deref().map(id).transpose()?,
             state: State::parse(&row.get::<String, _>("state"))?,
             step: row.get("step"),
             reason: row.get("reason"),

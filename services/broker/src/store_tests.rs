@@ -17,6 +17,7 @@ fn run_of(name: &str) -> Run {
         id: name.parse().unwrap(),
         period: "2024-01".parse().unwrap(),
         parties: vec![ccas(), siao()],
+        reference_party: None,
         state: State::Collecting,
         step: String::new(),
         reason: String::new(),

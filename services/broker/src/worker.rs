@@ -264,6 +264,7 @@ impl Worker {
                 last,
                 clusters: self.get(&run.id, Output::Clusters(number)).await?,
                 report: if last { report.clone() } else { Bytes::new() },
+                reference_party: run.reference_party.as_ref().map(ToString::to_string).unwrap_or_default(),
             });
         }
         self.custodian.put_clusters(tokio_stream::iter(batches)).await.map_err(|s| ServiceError::from(&s))?;

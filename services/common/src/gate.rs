@@ -19,7 +19,7 @@ use crate::authz;
 use crate::batches::parse;
 use crate::clock::Clock;
 use crate::error::ServiceError;
-use crate::order::RunOrder;
+use crate::order::{RunOrder, RunTerms, reference_party};
 
 /// A file that changed less than this ago may change once more without its stamp showing it: it is read again.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -109,8 +109,9 @@ impl Gate {
     /// `Invalid` identifiers, or `Refused` when the coordinator did not sign it.
     pub fn order(&self, status: &v1::RunStatus) -> Result<RunOrder, ServiceError> {
         let parties = status.parties.iter().map(|p| parse(p)).collect::<Result<_, _>>()?;
-        let (run, period) = (parse(&status.run_id)?, parse(&status.period)?);
-        RunOrder::verify(self.agreement(), &self.agreement_hash(), run, period, parties, &status.order_signature)
+        let terms = RunTerms::new(parse(&status.run_id)?, parse(&status.period)?, parties)
+            .referring_to(reference_party(&status.reference_party)?);
+        RunOrder::verify(self.agreement(), &self.agreement_hash(), terms, &status.order_signature)
     }
 
     /// Seconds since 1970.

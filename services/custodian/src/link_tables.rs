@@ -8,7 +8,7 @@ use linkage_common::store::{db, id};
 use sqlx::Row;
 
 use crate::registry::{self, Change, Known, PartyRef};
-use crate::store::{Member, RunRecord, Store, bytes16, party_of};
+use crate::store::{Member, RunRecord, Store, bytes16, optional_party, party_of};
 
 /// A row of a link table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +36,17 @@ pub struct ReadyRun {
     pub period: Period,
     /// Parties.
     pub parties: Vec<PartyId>,
+    /// The one whose persons alone the table holds.
+    pub reference_party: Option<PartyId>,
     /// Rows.
     pub rows: u64,
 }
 
 impl Store {
     /// Takes a clustered run into the registry, in one transaction: persons, supersessions, link table; then forgets the
-    /// run's handles and clusters. Records of parties that do not take part in the run are forgotten unread. Killed anywhere, it has happened wholly or not at all.
+    /// run's handles and clusters. Records of parties that do not take part in the run are forgotten unread; of a run with a
+    /// reference party, the table holds the persons of whom that party has a record in the run, delivered for the month or
+    /// departed. Killed anywhere, it has happened wholly or not at all.
     pub async fn register(&self, run: &RunId, mut mint: impl FnMut() -> PersonId) -> Result<u64, ServiceError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
         let mut records: HashMap<Handle, (PartyId, RunRecord)> = HashMap::new();
@@ -103,7 +107,15 @@ impl Store {
 
         let mut born: i64 =
             sqlx::query("SELECT coalesce(max(born), 0) FROM persons").fetch_one(&mut *tx).await.map_err(db)?.get(0);
+        let reference = sqlx::query("SELECT reference_party FROM runs WHERE run_id = ?")
+            .bind(run.as_str())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(db)?;
+        let reference = optional_party(&reference, 0)?;
         for (group, (person, new)) in grouped.iter().zip(&assignment.persons) {
+            let of_reference = |handle: &Handle| records.get(handle).map(|(party, _)| party) == reference.as_ref();
+            let shown = reference.is_none() || group.iter().any(of_reference);
             if *new {
                 born += 1;
                 sqlx::query("INSERT INTO persons (person, born) VALUES (?, ?)")
@@ -122,7 +134,7 @@ impl Store {
                     .execute(&mut *tx)
                     .await
                     .map_err(db)?;
-                if record.present {
+                if record.present && shown {
                     let (class, probability) = links.get(handle).copied().unwrap_or((0, 0));
                     sqlx::query("INSERT INTO link_rows (run_id, party, ref, person, match_class, probability, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)")
                         .bind(run.as_str())
@@ -178,7 +190,7 @@ impl Store {
     /// Runs whose link table is ready, in the order in which they became so.
     pub async fn ready(&self) -> Result<Vec<ReadyRun>, ServiceError> {
         let rows = sqlx::query(
-            "SELECT run_id, period, parties, (SELECT count(*) FROM link_rows l WHERE l.run_id = runs.run_id) FROM runs WHERE state = 'ready' ORDER BY position",
+            "SELECT run_id, period, parties, reference_party, (SELECT count(*) FROM link_rows l WHERE l.run_id = runs.run_id) FROM runs WHERE state = 'ready' ORDER BY position",
         )
         .fetch_all(&self.pool)
         .await
@@ -190,7 +202,8 @@ impl Store {
                     period: id(&row.get::<String, _>(1))?,
                     parties: serde_json::from_str(&row.get::<String, _>(2))
                         .map_err(|_| ServiceError::internal("malformed parties in the store"))?,
-                    rows: row.get::<i64, _>(3) as u64,
+                    reference_party: optional_party(row, 3)?,
+                    rows: row.get::<i64, _>(4) as u64,
                 })
             })
             .collect()

@@ -13,6 +13,7 @@ use linkage_common::batches::{
 };
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
+use linkage_common::order::reference_party;
 use linkage_crypto::oprf::{ELEMENT_LEN, MAX_BATCH, ServerKey};
 use linkage_crypto::pseudonym::{CustodianScalar, Domain};
 use linkage_proto::MAX_BATCH_BYTES;
@@ -194,8 +195,8 @@ impl Custodian {
         let mut parties = Vec::new();
         for name in names {
             let id: PartyId = name.parse()?;
-            match committed.iter().find(|(party, _)| party == &id) {
-                Some((_, declared)) if *declared == period.to_string() => parties.push(id),
+            match committed.iter().find(|(party, ..)| party == &id) {
+                Some((_, declared, _)) if *declared == period.to_string() => parties.push(id),
                 Some(_) => {
                     return Err(ServiceError::conflict(
                         "un partenaire a clos ses fiches pour un autre mois ; ouvrez un nouveau traitement",
@@ -210,6 +211,24 @@ impl Custodian {
             ));
         }
         Ok(parties)
+    }
+
+    /// The reference party of a run, once all of `parties` have committed their records: what the broker says must be what
+    /// the order said that each of them verified.
+    async fn reference_of_run(&self, run: &RunId, parties: &[PartyId], named: &str) -> Result<Option<PartyId>, ServiceError> {
+        let named = reference_party(named)?;
+        if named.as_ref().is_some_and(|party| !parties.contains(party)) {
+            return Err(ServiceError::invalid(
+                "le partenaire de référence ne prend pas part à ce traitement ; nommez-le parmi les partenaires",
+            ));
+        }
+        let committed = self.store.committed(run).await?;
+        if committed.iter().any(|(party, _, said)| parties.contains(party) && *said != named) {
+            return Err(ServiceError::conflict(
+                "courtier et partenaires ne nomment pas le même partenaire de référence ; ouvrez un nouveau traitement",
+            ));
+        }
+        Ok(named)
     }
 
     async fn records_status(&self, run: &RunId, party: &PartyId) -> Result<v1::RecordsStatus, ServiceError> {
@@ -280,8 +299,15 @@ impl registry_server::Registry for Custodian {
         let asked = request.into_inner();
         let (run, period) = (run_id(&asked.run_id)?, period(&asked.period)?);
         self.gate.run(&run, period)?;
+        let reference_party = reference_party(&asked.reference_party)?;
+        if reference_party.as_ref().is_some_and(|party| self.gate.agreement().party(party).is_none()) {
+            return Err(ServiceError::refused(
+                "le partenaire de référence n'est pas dans la convention ; demandez au coordonnateur d'ouvrir un autre traitement",
+            )
+            .into());
+        }
         if let Some(known) = self.store.record_upload(&run, &party).await? {
-            return if known.digest == asked.digest.as_ref() {
+            return if known.digest == asked.digest.as_ref() && known.reference_party == reference_party {
                 Ok(Response::new(v1::RecordsStatus { held: Vec::new(), records: known.records, committed: true }))
             } else {
                 Err(committed_otherwise().into())
@@ -301,8 +327,8 @@ impl registry_server::Registry for Custodian {
         check_manifest(&held, asked.batches, asked.records, &asked.digest)?;
         let keys: HashMap<&str, String> = asked.sealed_keys.iter().map(|(a, k)| (a.as_str(), hex::encode(k))).collect();
         let keys = serde_json::to_string(&keys).map_err(ServiceError::internal)?;
-        let upload = RecordUpload { digest: asked.digest.to_vec(), records: asked.records };
-        self.store.commit_records(&run, &party, period, &upload, &keys).await?;
+        let upload = RecordUpload { digest: asked.digest.to_vec(), records: asked.records, period, reference_party };
+        self.store.commit_records(&run, &party, &upload, &keys).await?;
         tracing::info!(run = %run, party = %party, records = asked.records, "records committed");
         Ok(Response::new(self.records_status(&run, &party).await?))
     }
@@ -313,7 +339,7 @@ impl registry_server::Registry for Custodian {
     ) -> Result<Response<v1::PutClustersResponse>, Status> {
         let role = self.gate.peer(&request)?;
         let mut stream = request.into_inner();
-        let mut last: Option<(RunId, Period, Vec<PartyId>, Vec<u8>, bool)> = None;
+        let mut last: Option<(RunId, Period, Vec<PartyId>, Option<PartyId>, Vec<u8>, bool)> = None;
         let mut repeated: Option<(RunId, BTreeMap<u32, Vec<u8>>)> = None;
         while let Some(batch) = stream.message().await? {
             self.gate.broker_of(&role, batch.agreement.as_ref())?;
@@ -343,11 +369,12 @@ impl registry_server::Registry for Custodian {
                 None => return Err(not_committed().into()),
             }
             let parties = self.parties_of_run(&run, period, &batch.parties).await?;
+            let reference = self.reference_of_run(&run, &parties, &batch.reference_party).await?;
             if last.as_ref().is_some_and(|(known, ..)| *known != run) {
                 return Err(one_run_a_stream().into());
             }
             self.store.put_clusters(&run, batch.sequence, batch.last, &digest, &batch.clusters).await?;
-            last = Some((run, period, parties, batch.report.to_vec(), batch.last));
+            last = Some((run, period, parties, reference, batch.report.to_vec(), batch.last));
         }
         if let Some((run, digests)) = repeated {
             return if self.store.clusters_digest(&run).await? == manifest_digest(digests.into_values()) {
@@ -359,10 +386,10 @@ impl registry_server::Registry for Custodian {
                 .into())
             };
         }
-        let (run, period, parties, report, _) = last
+        let (run, period, parties, reference, report, _) = last
             .filter(|(.., whole)| *whole)
             .ok_or_else(|| ServiceError::invalid("l'envoi ne finit pas par le dernier lot de groupes ; renvoyez-les tous"))?;
-        if !self.store.clusters_complete(&run, period, &parties, &report).await? {
+        if !self.store.clusters_complete(&run, period, &parties, reference.as_ref(), &report).await? {
             return Err(ServiceError::conflict("il manque un lot de groupes ; renvoyez-les tous").into());
         }
         self.work.notify_one();
@@ -394,6 +421,7 @@ impl registry_server::Registry for Custodian {
                 period: r.period.to_string(),
                 rows: r.rows,
                 parties: r.parties.iter().map(ToString::to_string).collect(),
+                reference_party: r.reference_party.as_ref().map(ToString::to_string).unwrap_or_default(),
             })
             .collect();
         Ok(Response::new(v1::ListLinkTablesResponse { tables }))

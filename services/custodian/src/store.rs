@@ -35,6 +35,10 @@ pub struct RecordUpload {
     pub digest: Vec<u8>,
     /// Records in it.
     pub records: u64,
+    /// The run's month, as this party's order names it.
+    pub period: Period,
+    /// The run's reference party, likewise.
+    pub reference_party: Option<PartyId>,
 }
 
 /// One member of a cluster as the broker sent it.
@@ -155,13 +159,22 @@ impl Store {
 
     /// A party's committed upload, if there is one.
     pub async fn record_upload(&self, run: &RunId, party: &PartyId) -> Result<Option<RecordUpload>, ServiceError> {
-        let row = sqlx::query("SELECT digest, records FROM record_uploads WHERE run_id = ? AND party = ?")
-            .bind(run.as_str())
-            .bind(party.as_str())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(db)?;
-        Ok(row.map(|row| RecordUpload { digest: row.get(0), records: row.get::<i64, _>(1) as u64 }))
+        let row =
+            sqlx::query("SELECT digest, records, period, reference_party FROM record_uploads WHERE run_id = ? AND party = ?")
+                .bind(run.as_str())
+                .bind(party.as_str())
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(db)?;
+        row.map(|row| {
+            Ok(RecordUpload {
+                digest: row.get(0),
+                records: row.get::<i64, _>(1) as u64,
+                period: id(&row.get::<String, _>(2))?,
+                reference_party: optional_party(&row, 3)?,
+            })
+        })
+        .transpose()
     }
 
     /// Commits a party's records; `sealed_keys` is a JSON object from analyst to hexadecimal.
@@ -169,22 +182,22 @@ impl Store {
         &self,
         run: &RunId,
         party: &PartyId,
-        period: Period,
         upload: &RecordUpload,
         sealed_keys: &str,
     ) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
         refuse_unless_collecting(&mut tx, run).await?;
         let done = sqlx::query(
-            "INSERT INTO record_uploads (run_id, party, period, digest, records, sealed_keys) VALUES (?, ?, ?, ?, ?, ?)
-             ON CONFLICT DO NOTHING",
+            "INSERT INTO record_uploads (run_id, party, period, digest, records, sealed_keys, reference_party)
+             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )
         .bind(run.as_str())
         .bind(party.as_str())
-        .bind(period.to_string())
+        .bind(upload.period.to_string())
         .bind(&upload.digest)
         .bind(upload.records as i64)
         .bind(sealed_keys)
+        .bind(upload.reference_party.as_ref().map(PartyId::as_str))
         .execute(&mut *tx)
         .await
         .map_err(db)?;
@@ -196,14 +209,14 @@ impl Store {
         tx.commit().await.map_err(db)
     }
 
-    /// Parties of a run that have committed their records, with the period each declared.
-    pub async fn committed(&self, run: &RunId) -> Result<Vec<(PartyId, String)>, ServiceError> {
-        let rows = sqlx::query("SELECT party, period FROM record_uploads WHERE run_id = ?")
+    /// Parties of a run that have committed their records, with the period and the reference party that each declared.
+    pub async fn committed(&self, run: &RunId) -> Result<Vec<(PartyId, String, Option<PartyId>)>, ServiceError> {
+        let rows = sqlx::query("SELECT party, period, reference_party FROM record_uploads WHERE run_id = ?")
             .bind(run.as_str())
             .fetch_all(&self.pool)
             .await
             .map_err(db)?;
-        rows.iter().map(|row| Ok((party_of(row, 0)?, row.get(1)))).collect()
+        rows.iter().map(|row| Ok((party_of(row, 0)?, row.get(1), optional_party(row, 2)?))).collect()
     }
 
     /// Stores a batch of clusters. Repeating it changes nothing.
@@ -244,6 +257,7 @@ impl Store {
         run: &RunId,
         period: Period,
         parties: &[PartyId],
+        reference_party: Option<&PartyId>,
         report: &[u8],
     ) -> Result<bool, ServiceError> {
         let parties: Vec<&str> = parties.iter().map(PartyId::as_str).collect();
@@ -262,11 +276,12 @@ impl Store {
         }
         let digest = manifest_digest(rows.iter().map(|row| row.get::<Vec<u8>, _>(2)));
         sqlx::query(
-            "UPDATE runs SET state = 'clustered', period = ?, parties = ?, report = ?, clusters_digest = ?
+            "UPDATE runs SET state = 'clustered', period = ?, parties = ?, reference_party = ?, report = ?, clusters_digest = ?
              WHERE run_id = ? AND state = 'collecting'",
         )
         .bind(period.to_string())
         .bind(parties)
+        .bind(reference_party.map(PartyId::as_str))
         .bind(report)
         .bind(digest.as_slice())
         .bind(run.as_str())
@@ -345,6 +360,11 @@ async fn refuse_unless_collecting(connection: &mut SqliteConnection, run: &RunId
 
 pub(crate) fn party_of(row: &sqlx::sqlite::SqliteRow, column: usize) -> Result<PartyId, ServiceError> {
     id(&row.get::<String, _>(column))
+}
+
+/// The party in a column that may have none.
+pub(crate) fn optional_party(row: &sqlx::sqlite::SqliteRow, column: usize) -> Result<Option<PartyId>, ServiceError> {
+    row.get::<Option<String>, _>(column).as_deref().map(id).transpose()
 }
 
 pub(crate) fn bytes16(row: &sqlx::sqlite::SqliteRow, column: usize) -> Result<[u8; 16], ServiceError> {

@@ -108,7 +108,7 @@ async fn take_part(
     };
     for run in runs.iter().filter(|run| awaited(run)) {
         let done = match node.gate.order(run) {
-            Ok(order) if node.ready_for(order.period)? => {
+            Ok(order) if node.ready_for(order.terms.period)? => {
                 node.participate(&order, peers.broker.clone(), peers.custodian.clone(), progress).await.map(|_| ())
             }
             Ok(_) => continue,

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use linkage_agreement::{PartyId, Period, RunId};
+use linkage_agreement::{Period, RunId};
 use linkage_common::batches::manifest_digest;
 use linkage_common::error::ServiceError;
-use linkage_common::order::RunOrder;
+use linkage_common::order::{RunOrder, RunTerms};
 use linkage_crypto::derive::RunKey;
 use linkage_crypto::seal::attributes_info;
 use linkage_crypto::signing::SigningKey;
@@ -66,12 +66,18 @@ impl Node {
 
     /// The request that opens a run, signed with this node's key; of use to the coordinator only. No party named stands
     /// for all of the agreement.
-    pub fn opening(&self, run: RunId, period: Period, mut parties: Vec<PartyId>) -> Result<v1::OpenRunRequest, NodeError> {
-        if parties.is_empty() {
-            parties = self.gate.agreement().party.iter().map(|p| p.id.clone()).collect();
+    pub fn opening(&self, mut terms: RunTerms) -> Result<v1::OpenRunRequest, NodeError> {
+        if terms.parties.is_empty() {
+            let all = self.gate.agreement().party.iter().map(|p| p.id.clone()).collect();
+            terms = RunTerms::new(terms.run, terms.period, all).referring_to(terms.reference_party);
+        }
+        if terms.reference_party.as_ref().is_some_and(|party| !terms.parties.contains(party)) {
+            return Err(NodeError::Refused(
+                "le partenaire de référence ne prend pas part à ce traitement : nommez-le aussi par --party".to_owned(),
+            ));
         }
         let key = SigningKey::from_bytes(&*self.config.signing_key.read_key().map_err(ServiceError::configuration)?);
-        Ok(RunOrder::sign(&self.gate.agreement_hash(), run, period, parties, &key).opening(self.gate.reference()))
+        Ok(RunOrder::sign(&self.gate.agreement_hash(), terms, &key).opening(self.gate.reference()))
     }
 
     /// The order of a run as the broker relays it, its signature verified.
@@ -82,7 +88,7 @@ impl Node {
     }
 
     fn plan(&self, order: &RunOrder) -> Result<Plan, NodeError> {
-        let (run, period) = (&order.run, order.period);
+        let (run, period) = (&order.terms.run, order.terms.period);
         let delivery = self.delivery(period)?.ok_or_else(|| {
             NodeError::NotReady(format!(
                 "aucune livraison prise en charge pour {period} : déposez le fichier du mois, ou « linkage node ingest »"
@@ -132,14 +138,14 @@ impl Node {
         custodian: Channel,
         progress: &Progress,
     ) -> Result<Participation, NodeError> {
-        let (run, period) = (&order.run, order.period);
+        let (run, period) = (&order.terms.run, order.terms.period);
         self.gate.run(run, period)?;
         let Plan { seed, segments, delivery } = self.plan(order)?;
         let info = attributes_info(&self.gate.agreement_hash(), run.as_str(), self.party().as_str());
         let analysts = self.gate.agreement().analyst.iter().map(|a| (a.id.to_string(), a.sealing_key.clone())).collect();
         let attributes = Attributes::new(delivery.records)?;
         let source = Arc::new(RecordSource { segments, attributes, seed: seed.of("attributes"), info, analysts });
-        let (referenced, present) = self.send_records(run, period, &source, custodian).await?;
+        let (referenced, present) = self.send_records(&order.terms, &source, custodian).await?;
         // The attributes have gone: only the places remain.
         let segments = Arc::into_inner(source).map(|source| source.segments).unwrap_or_default();
         let levels = delivery.level_frequencies.to_string();
@@ -151,8 +157,7 @@ impl Node {
     /// Record references and sealed attributes, to the custodian.
     async fn send_records(
         &self,
-        run: &RunId,
-        period: Period,
+        terms: &RunTerms,
         source: &Arc<RecordSource>,
         channel: Channel,
     ) -> Result<(u64, u64), NodeError> {
@@ -167,18 +172,19 @@ impl Node {
         let mut client = RegistryClient::new(channel);
         let request = v1::CommitRecordsRequest {
             agreement: Some(self.gate.reference()),
-            run_id: run.to_string(),
-            period: period.to_string(),
+            run_id: terms.run.to_string(),
+            period: terms.period.to_string(),
             batches: digests.len() as u32,
             records: referenced,
             digest: manifest_digest(&digests).to_vec().into(),
             sealed_keys,
+            reference_party: terms.reference_party.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
         // Committed before, and the answer lost: the same commit is answered the same.
         if client.commit_records(request.clone()).await.is_ok() {
             return Ok((referenced, present));
         }
-        let (of, agreement, run_id) = (Arc::clone(source), self.gate.reference(), run.to_string());
+        let (of, agreement, run_id) = (Arc::clone(source), self.gate.reference(), terms.run.to_string());
         let (send, receive) = mpsc::channel(BATCHES_AHEAD);
         let maker = blocking(move || {
             for ((sequence, batch), digest) in (0..).zip(of.batches()?).zip(digests) {

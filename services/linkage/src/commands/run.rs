@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use linkage_agreement::{PartyId, Period, RunId};
+use linkage_common::order::RunTerms;
 use linkage_node::{Node, NodeError};
 use linkage_proto::v1::{self, runs_client::RunsClient};
 use serde_json::{Value, json};
@@ -39,6 +40,9 @@ pub enum RunCommand {
         /// Parties that take part; all when absent.
         #[arg(long)]
         party: Vec<PartyId>,
+        /// Reference party: analysts receive only persons of whom it has a record.
+        #[arg(long)]
+        reference: Option<PartyId>,
     },
     /// End a run that is not closed and delete what it holds; for the coordinator.
     Cancel {
@@ -80,6 +84,7 @@ fn facts(run: &v1::RunStatus) -> Value {
     json!({
         "run": run.run_id, "period": run.period, "state": state_name(run.state()), "step": run.step,
         "parties": run.parties, "committed": run.committed, "reason": run.reason,
+        "reference_party": (!run.reference_party.is_empty()).then_some(&run.reference_party),
     })
 }
 
@@ -92,6 +97,9 @@ fn line(run: &v1::RunStatus) -> String {
         run.committed.len(),
         run.parties.len()
     );
+    if !run.reference_party.is_empty() {
+        text.push_str(&format!(" ; partenaire de référence : {}", run.reference_party));
+    }
     if !run.reason.is_empty() {
         text.push_str(&format!(" ; {}", run.reason));
     }
@@ -116,8 +124,9 @@ pub async fn run(command: RunCommand) -> anyhow::Result<()> {
     let agreement = Some(node.gate.reference());
     let refused = |status: tonic::Status| NodeError::broker(&status);
     let runs = match command {
-        RunCommand::Open { run, period, party, .. } => {
-            vec![client.open_run(node.opening(run, period, party)?).await.map_err(refused)?.into_inner()]
+        RunCommand::Open { run, period, party, reference, .. } => {
+            let terms = RunTerms::new(run, period, party).referring_to(reference);
+            vec![client.open_run(node.opening(terms)?).await.map_err(refused)?.into_inner()]
         }
         RunCommand::Cancel { run, .. } => {
             vec![client.cancel_run(v1::RunRequest { agreement, run_id: run.to_string() }).await.map_err(refused)?.into_inner()]

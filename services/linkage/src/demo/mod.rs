@@ -18,6 +18,7 @@ use linkage_agreement::{PartyId, Period, PersonId, RunId};
 use linkage_analyst::fairness::linked_rates;
 use linkage_analyst::tables::Tables;
 use linkage_common::error::ServiceError;
+use linkage_common::order::RunTerms;
 use linkage_node::Node;
 use linkage_node::delivery::read_delivery;
 use linkage_node::intake::{Mapping, SetAsideReport};
@@ -200,7 +201,7 @@ async fn link(site: &Site, network: &mut Network, run: &RunId, period: Period, b
     let coordinator = node(site, &site.parties[0])?;
     let agreement = Some(coordinator.gate.reference());
     let mut broker = client(&coordinator)?;
-    broker.open_run(coordinator.opening(run.clone(), period, Vec::new())?).await.map_err(|s| ServiceError::from(&s))?;
+    broker.open_run(coordinator.opening(RunTerms::new(run.clone(), period, Vec::new()))?).await.map_err(|s| ServiceError::from(&s))?;
     let tables = Tables::open(&site.analyst_data())?;
     let started = std::time::Instant::now();
     loop {
