@@ -9,7 +9,8 @@ use std::mem::ManuallyDrop;
 use std::sync::LazyLock;
 
 use aes::Aes128Enc;
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use aes::cipher::consts::U16;
+use aes::cipher::{BlockCipherEncClosure, BlockCipherEncrypt, KeyInit};
 use zeroize::Zeroizing;
 
 use crate::mac::{Keyed, MessageBlock, erase, one_block};
@@ -180,6 +181,11 @@ impl PrfKey {
     pub(crate) fn prf_blocks_to(&self, asked: &[Block], drawn: &mut [Block]) {
         let as_long = self.0.encrypt_blocks_b2b(asked, drawn);
         debug_assert!(as_long.is_ok());
+    }
+    /// Lets `closure` have the cipher as often as it needs it.
+    #[inline]
+    pub(crate) fn visit(&self, closure: impl BlockCipherEncClosure<BlockSize = U16>) {
+        self.0.encrypt_with_backend(closure);
     }
     /// Takes the place of the key that was here, whose round keys are overwritten, by the second half of a MAC.
     #[inline]

@@ -155,12 +155,12 @@ pub fn level_filter(key: &PrfKey, gram_count: usize, hash_count: usize, filter: 
     let weight: u32 = filter.iter().map(|byte| byte.count_ones()).sum();
     let (setting, mut missing) = (weight < target, weight.abs_diff(target));
 
-    let mut folded = [0u8; 14];
-    for part in filter.chunks(folded.len()) {
+    let mut folded = [0u8; 16];
+    for part in filter.chunks(FOLDED_LEN) {
         folded.iter_mut().zip(part).for_each(|(to, byte)| *to ^= byte);
     }
     let mut places = (0..=u8::MAX).flat_map(|counter| {
-        let mut block = levelling_block(counter, &folded);
+        let mut block = levelling_block(counter, u128::from_le_bytes(folded));
         key.prf_blocks(std::slice::from_mut(&mut block));
         size.positions(&block)
     });
@@ -318,12 +318,13 @@ pub(crate) fn slot_block(domain: u8, value: u64) -> Block {
     Block::from([2, domain, a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0])
 }
 
-pub(crate) fn levelling_block(counter: u8, folded: &[u8; 14]) -> Block {
-    let mut block = [0; 16];
-    block[0] = 5;
-    block[1] = counter;
-    block[2..].copy_from_slice(folded);
-    block.into()
+/// Bytes that a filter is folded to.
+pub(crate) const FOLDED_LEN: usize = 14;
+
+/// What of `folded` reaches beyond [`FOLDED_LEN`] bytes falls out. One number, so that the block is made in a register.
+#[inline(always)]
+pub(crate) fn levelling_block(counter: u8, folded: u128) -> Block {
+    Block::from((folded << 16 | u128::from(counter) << 8 | 5).to_le_bytes())
 }
 
 pub(crate) fn remap_block(index: u8, [low, high]: [u8; 2]) -> Block {

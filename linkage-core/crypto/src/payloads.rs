@@ -7,10 +7,13 @@
 //! What is drawn from a block's key lies in this type only: each turn overwrites the former one's, the last is erased on
 //! drop.
 
+use aes::cipher::consts::U16;
+use aes::cipher::{BlockCipherEncBackend, BlockCipherEncClosure, BlockSizeUser, InOutBuf};
+
 use crate::derive::{Block, BlockSecret, PrfKey};
 use crate::fields::{
-    CLASS_BOUNDS, CLASSES, FieldError, FilterSize, MAX_HASH_COUNT, class_weights, gram_block, levelling_block, nonzero,
-    slot_block,
+    CLASS_BOUNDS, CLASSES, FOLDED_LEN, FieldError, FilterSize, MAX_HASH_COUNT, class_weights, gram_block, levelling_block,
+    nonzero, slot_block,
 };
 use crate::label;
 use crate::mac::{self, Keyed, MessageBlock, State, erase};
@@ -45,7 +48,6 @@ redacted!(PayloadWriter);
 
 /// A record's evaluations, laid out.
 struct Record {
-    size: FilterSize,
     filter_bits: usize,
     hash_count: usize,
     weights: [u16; CLASSES],
@@ -82,12 +84,11 @@ impl PayloadWriter {
     /// # Errors
     /// [`FieldError`] when the profile does not allow them.
     pub fn new(filter_bits: usize, hash_count: usize) -> Result<Self, FieldError> {
-        let size = FilterSize::new(filter_bits)?;
+        FilterSize::new(filter_bits)?;
         if !(1..=MAX_HASH_COUNT).contains(&hash_count) {
             return Err(FieldError::HashCount);
         }
         let record = Record {
-            size,
             filter_bits,
             hash_count,
             weights: class_weights(filter_bits, hash_count)?,
@@ -149,11 +150,15 @@ impl PayloadWriter {
             let (lanes, record) = (self.lanes.iter().take(lanes), &mut self.record);
             for (lane, entry) in lanes.zip(turn.chunks_exact_mut(entry)) {
                 let (_, payload) = entry.split_at_mut(BlockSecret::LEN);
-                match record.filter_bits / 64 {
-                    1 => record.write::<1>(&lane.key, payload),
-                    2 => record.write::<2>(&lane.key, payload),
-                    4 => record.write::<4>(&lane.key, payload),
-                    _ => record.write::<8>(&lane.key, payload),
+                match (record.filter_bits / 64, record.hash_count) {
+                    (1, ..=4) => lane.key.visit(Payload::<1, 4> { record, payload }),
+                    (1, _) => lane.key.visit(Payload::<1, 8> { record, payload }),
+                    (2, ..=4) => lane.key.visit(Payload::<2, 4> { record, payload }),
+                    (2, _) => lane.key.visit(Payload::<2, 8> { record, payload }),
+                    (4, ..=4) => lane.key.visit(Payload::<4, 4> { record, payload }),
+                    (4, _) => lane.key.visit(Payload::<4, 8> { record, payload }),
+                    (_, ..=4) => lane.key.visit(Payload::<8, 4> { record, payload }),
+                    _ => lane.key.visit(Payload::<8, 8> { record, payload }),
                 }
             }
         }
@@ -198,96 +203,174 @@ impl Record {
         self.levelling.resize(self.filters.len() * LEVELLING, Block::default());
         BlockSecret::LEN + self.filters.len() * self.filter_bits / 8 + 2 * self.present.len()
     }
+}
 
-    /// Writes the payload under a key; filters have `W` words of 64 bits.
-    fn write<const W: usize>(&mut self, key: &PrfKey, payload: &mut [u8]) {
-        key.prf_blocks_to(&self.asked, &mut self.drawn);
-        let (filters, slots) = payload.split_at_mut((self.filters.len() * 8 * W).min(payload.len()));
+/// One entry's payload, written by a key's cipher: filters of `W` words of 64 bits, whose q-grams set at most `K` bits.
+///
+/// All of it is one visit to the cipher: its wide keys are made once, and what is inlined into the visit is compiled for
+/// the vector registers that the cipher found in the processor.
+struct Payload<'p, const W: usize, const K: usize> {
+    record: &'p mut Record,
+    payload: &'p mut [u8],
+}
+
+impl<const W: usize, const K: usize> BlockSizeUser for Payload<'_, W, K> {
+    type BlockSize = U16;
+}
+
+impl<const W: usize, const K: usize> BlockCipherEncClosure for Payload<'_, W, K> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, cipher: &B) {
+        let Self { record, payload } = self;
+        // Laid out to be as long.
+        let Ok(blocks) = InOutBuf::new(&record.asked, &mut record.drawn) else { return };
+        let (wide, rest) = blocks.into_chunks();
+        for blocks in wide {
+            cipher.encrypt_par_blocks(blocks);
+        }
+        cipher.encrypt_tail_blocks(rest);
+        let (filters, slots) = payload.split_at_mut((record.filters.len() * 8 * W).min(payload.len()));
         let (filters, _) = filters.as_chunks_mut::<8>();
         let (filters, _) = filters.as_chunks_mut::<W>();
-        let mut drawn = self.drawn.as_slice();
-        for ((filter, bytes), levelling) in self.filters.iter().zip(&mut *filters).zip(self.levelling.chunks_exact_mut(LEVELLING))
-        {
+        let mut drawn = record.drawn.as_slice();
+        for ((filter, bytes), levelling) in record.filters.iter().zip(&mut *filters).zip(record.levelling.as_chunks_mut().0) {
             let (grams, rest) = drawn.split_at(filter.grams.min(drawn.len()));
             drawn = rest;
-            let mut words = [0; W];
-            for gram in grams {
-                for place in self.size.positions(gram).into_iter().take(self.hash_count) {
-                    set(&mut words, place);
-                }
-            }
-            let folded = folded(&words);
-            for (block, counter) in levelling.iter_mut().zip(0..) {
-                *block = levelling_block(counter, &folded);
+            let words = gathered::<W, K>(grams, record.hash_count);
+            let blocks: &mut [Block; LEVELLING] = levelling;
+            for (block, counter) in blocks.iter_mut().zip(0..) {
+                let mut asked = self::levelling(&words, counter);
+                cipher.encrypt_block_inplace(&mut asked);
+                *block = asked;
             }
             *bytes = words.map(u64::to_le_bytes);
         }
-        key.prf_blocks(&mut self.levelling);
-        for ((filter, bytes), drawn) in self.filters.iter().zip(&mut *filters).zip(self.levelling.chunks_exact(LEVELLING)) {
+        for ((filter, bytes), drawn) in record.filters.iter().zip(&mut *filters).zip(record.levelling.as_chunks().0) {
+            let blocks: &[Block; LEVELLING] = drawn;
             if let Some(weight) = filter.weight {
-                *bytes = self.levelled(key, bytes.map(u64::from_le_bytes), weight, drawn).map(u64::to_le_bytes);
+                *bytes = levelled(cipher, bytes.map(u64::from_le_bytes), weight, blocks).map(u64::to_le_bytes);
             }
         }
-        for ((slot, block), present) in slots.as_chunks_mut::<2>().0.iter_mut().zip(drawn).zip(&self.present) {
+        for ((slot, block), present) in slots.as_chunks_mut::<2>().0.iter_mut().zip(drawn).zip(&record.present) {
             *slot = if *present { nonzero(block).to_le_bytes() } else { [0, 0] };
         }
     }
+}
 
-    /// A filter brought to its weight as [`crate::fields::level_filter`] does; `drawn` are the first blocks of places.
-    fn levelled<const W: usize>(&self, key: &PrfKey, filter: [u64; W], target: u32, drawn: &[Block]) -> [u64; W] {
-        let weight: u32 = filter.iter().map(|word| word.count_ones()).sum();
-        let (setting, mut missing) = (weight < target, weight.abs_diff(target));
-        let mut words = filter;
-        for block in drawn {
-            for place in self.size.positions(block) {
-                if missing == 0 {
-                    return words;
-                }
-                missing -= u32::from(turn(&mut words, place, setting));
+/// The filter that q-grams make: the first `hash_count` places of each block, of the `K` that are looked at. Bits of the
+/// same rank are gathered in one lane, so that no step waits for another.
+#[inline(always)]
+fn gathered<const W: usize, const K: usize>(grams: &[Block], hash_count: usize) -> [u64; W] {
+    let mut lanes = [[0; K]; W];
+    for gram in grams {
+        let places: [u64; K] = places::<W, K>(gram);
+        for (lanes, first) in lanes.iter_mut().zip((0..).step_by(64)) {
+            for (lane, place) in lanes.iter_mut().zip(&places) {
+                *lane |= bit(place.wrapping_sub(first));
             }
         }
-        let folded = folded(&filter);
-        let later = (LEVELLING as u8..=u8::MAX).flat_map(|counter| {
-            let mut block = levelling_block(counter, &folded);
-            key.prf_blocks(std::slice::from_mut(&mut block));
-            self.size.positions(&block)
-        });
-        for place in later.chain(0..=self.size.mask) {
-            if missing == 0 {
-                break;
-            }
-            missing -= u32::from(turn(&mut words, place, setting));
+    }
+    lanes.map(|lanes| lanes.iter().take(hash_count).fold(0, |word, lane| word | lane))
+}
+
+/// The first `K` places of a block, in a filter of `W` words.
+#[inline(always)]
+fn places<const W: usize, const K: usize>(block: &Block) -> [u64; K] {
+    const { assert!(K <= 8 && W.is_power_of_two()) };
+    let mut places = [0; K];
+    for (place, bytes) in places.iter_mut().zip(block.as_chunks::<2>().0) {
+        *place = u64::from(u16::from_le_bytes(*bytes)) & (64 * W as u64 - 1);
+    }
+    places
+}
+
+/// The bit at `place` of a word; none where that is not in the word.
+#[inline(always)]
+fn bit(place: u64) -> u64 {
+    if place < 64 { 1 << place } else { 0 }
+}
+
+/// A filter brought to its weight as [`crate::fields::level_filter`] does; `drawn` are the first blocks of places.
+///
+/// Clearing is setting in the complement. All places of a block are gone through, and what the filter is after the last
+/// one that leaves it light enough is kept: no jump waits for a bit.
+#[inline(always)]
+fn levelled<B: BlockCipherEncBackend<BlockSize = U16>, const W: usize>(
+    cipher: &B,
+    filter: [u64; W],
+    target: u32,
+    drawn: &[Block; LEVELLING],
+) -> [u64; W] {
+    let weight: u32 = filter.iter().map(|word| word.count_ones()).sum();
+    let flip = if weight < target { 0 } else { u64::MAX };
+    let mut words = filter.map(|word| word ^ flip);
+    let mut missing = weight.abs_diff(target);
+    for block in drawn {
+        if missing == 0 {
+            break;
         }
-        words
+        words = set(words, &places::<W, 8>(block), &mut missing);
     }
+    if missing > 0 {
+        words = levelled_later(cipher, &filter, words, missing);
+    }
+    words.map(|word| word ^ flip)
 }
 
-/// Sets the bit at `place`. Every word is written, so that no jump or store waits for the place.
-#[inline]
-fn set<const W: usize>(words: &mut [u64; W], place: u16) {
-    for (word, number) in words.iter_mut().zip(0..) {
-        *word |= u64::from(place >> 6 == number) << (place & 63);
+/// What [`levelled`] does beyond the blocks that were drawn beforehand.
+#[cold]
+fn levelled_later<B: BlockCipherEncBackend<BlockSize = U16>, const W: usize>(
+    cipher: &B,
+    filter: &[u64; W],
+    mut words: [u64; W],
+    mut missing: u32,
+) -> [u64; W] {
+    let mut later = (LEVELLING as u8..=u8::MAX).map(|counter| {
+        let mut block = levelling(filter, counter);
+        cipher.encrypt_block_inplace(&mut block);
+        places::<W, 8>(&block)
+    });
+    let mut in_order = (0..64 * W as u64).map(|place| [place; 8]);
+    while missing > 0 {
+        let Some(places) = later.next().or_else(|| in_order.next()) else { break };
+        words = set(words, &places, &mut missing);
     }
+    words
 }
 
-/// Sets or clears the bit at `place`; whether that changed it.
-#[inline]
-fn turn<const W: usize>(words: &mut [u64; W], place: u16, setting: bool) -> bool {
-    let Some(word) = words.get_mut(usize::from(place >> 6)) else { return false };
-    let bit = 1 << (place & 63);
-    let changes = (*word & bit == 0) == setting;
-    *word ^= if changes { bit } else { 0 };
-    changes
+/// Sets bits at `places` in their order until `missing` ones, which are counted down, were set that had not been.
+#[inline(always)]
+fn set<const W: usize>(words: [u64; W], places: &[u64; 8], missing: &mut u32) -> [u64; W] {
+    let (mut all, mut kept) = (words, words);
+    let (mut fresh, mut count) = (0, 0);
+    for place in places {
+        let mut is_fresh = 0;
+        for (word, first) in all.iter_mut().zip((0..).step_by(64)) {
+            let bit = bit(place.wrapping_sub(first));
+            is_fresh |= bit & !*word;
+            *word |= bit;
+        }
+        fresh += u32::from(is_fresh != 0);
+        let keep = fresh <= *missing;
+        count = if keep { fresh } else { count };
+        for (kept, word) in kept.iter_mut().zip(&all) {
+            *kept = if keep { *word } else { *kept };
+        }
+    }
+    *missing -= count;
+    kept
 }
 
-/// A filter folded to 14 bytes by XOR.
-fn folded<const W: usize>(words: &[u64; W]) -> [u8; 14] {
-    let mut folded = [0; 14];
-    let bytes = words.map(u64::to_le_bytes);
-    for part in bytes.as_flattened().chunks(folded.len()) {
-        folded.iter_mut().zip(part).for_each(|(to, byte)| *to ^= byte);
+/// The levelling block of a filter, folded word by word, and a counter.
+#[inline(always)]
+fn levelling<const W: usize>(words: &[u64; W], counter: u8) -> Block {
+    const FOLDED: u32 = 8 * FOLDED_LEN as u32;
+    let mut folded = 0;
+    for (word, number) in words.iter().zip(0..) {
+        let at = 64 * number % FOLDED;
+        folded ^= u128::from(*word) << at ^ u128::from(*word) >> (FOLDED - at);
     }
-    folded
+    levelling_block(counter, folded)
 }
 
 impl Drop for PayloadWriter {
@@ -299,5 +382,56 @@ impl Drop for PayloadWriter {
         let record = &mut self.record;
         let blocks = [&mut record.grams, &mut record.slots, &mut record.asked, &mut record.drawn, &mut record.levelling];
         blocks.into_iter().flatten().for_each(|block| erase(block));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fields::{level_filter, set_grams, slots};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        /// Up to 150 q-grams: eight bits of each fill a filter, so that levelling draws many more blocks than beforehand.
+        #[test]
+        fn payloads_written_together_are_those_made_value_by_value(
+            size in 0..4usize,
+            hash_count in 1..=8usize,
+            counts in prop::collection::vec(prop_oneof![0..12usize, 0..150usize], 0..4),
+            values in prop::collection::vec((any::<u8>(), any::<Option<u64>>()), 0..30),
+            secrets in prop::collection::vec(any::<[u8; 32]>(), 0..7),
+        ) {
+            let filter_bits = 64 << size;
+            let grams: Vec<Vec<String>> =
+                counts.iter().map(|count| (0..*count).map(|gram| format!("{count}-{gram}")).collect()).collect();
+            let mut writer = PayloadWriter::new(filter_bits, hash_count).unwrap();
+            writer.clear();
+            for (grams, domain) in grams.iter().zip(0..) {
+                writer.filter(domain, grams.iter().map(String::as_str)).unwrap();
+            }
+            values.iter().for_each(|(domain, value)| writer.slot(*domain, *value));
+
+            let (mut written, mut expected) = (Vec::new(), Vec::new());
+            for secret in &secrets {
+                let key = BlockSecret::from_bytes(secret).field_key();
+                expected.extend_from_slice(secret);
+                for (grams, domain) in grams.iter().zip(0..) {
+                    let mut filter = vec![0; filter_bits / 8];
+                    set_grams(&key, domain, grams.iter().map(String::as_str), hash_count, &mut filter).unwrap();
+                    level_filter(&key, grams.len(), hash_count, &mut filter).unwrap();
+                    expected.extend(filter);
+                }
+                let mut slot_values = vec![0; values.len()];
+                slots(&key, values.iter().copied(), &mut slot_values);
+                expected.extend(slot_values.into_iter().flat_map(u16::to_le_bytes));
+                written.extend_from_slice(secret);
+                written.resize(expected.len(), 0xa5);
+            }
+            writer.fill(&mut written).unwrap();
+            prop_assert_eq!(written, expected);
+        }
     }
 }
