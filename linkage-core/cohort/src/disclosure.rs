@@ -12,7 +12,9 @@ pub mod audit;
 pub mod cell_key;
 pub mod keys;
 mod rules;
+mod simplex;
 pub mod suppression;
+mod system;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,7 @@ use crate::interval::ErrorRates;
 use crate::public::{Method, PublicTable, Shown};
 use cell_key::Noise;
 pub use rules::Kind;
+pub use suppression::Published;
 
 /// What an agreement says of published figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,10 +115,25 @@ pub fn protect_together(
     errors: &ErrorRates,
     noise: &Noise<'_>,
 ) -> Result<Vec<PublicTable>, Refused> {
+    protect_beside(&[], tables, policy, errors, noise)
+}
+
+/// Protects tables that are shown beside what was `published` under suppression before: what was hidden stays hidden, what
+/// was shown counts as known. (Cell-key noise looks at `noise`'s ledger instead.)
+///
+/// # Errors
+/// See [`Refused`].
+pub fn protect_beside(
+    published: &[Published],
+    tables: &[(&FigureTable, &str)],
+    policy: &Policy,
+    errors: &ErrorRates,
+    noise: &Noise<'_>,
+) -> Result<Vec<PublicTable>, Refused> {
     let raw: Vec<&FigureTable> = tables.iter().map(|(table, _)| *table).collect();
     check(&raw)?;
     let hidden = match policy.method {
-        Method::Suppression => suppression::patterns(&raw, policy, &[])?,
+        Method::Suppression => suppression::patterns(&raw, policy, published)?,
         Method::CellKey => raw.iter().map(|table| rules::sensitive(table, policy)).collect(),
     };
     tables.iter().zip(&hidden).map(|((table, title), hidden)| show(table, title, hidden, policy, errors, noise)).collect()

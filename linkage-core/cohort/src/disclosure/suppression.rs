@@ -1,19 +1,165 @@
 //! Suppression: which cells of tables to hide so that nothing small can be worked out.
+//!
+//! The attacker solves the whole linear system of all tables with what is shown in it, knowing that hidden counts are at
+//! least one. Every cell that is sensitive by itself must remain possible up to the minimum and down to one for him (a
+//! sum: by its largest contribution either way).
+//!
+//! For each such cell and direction a linear programme finds the change of cells, cheapest in what it newly hides, that
+//! moves the cell so far and keeps every relation and every shown figure (Kelly, Golden, Assad, *Cell suppression*,
+//! Networks 1992; Fischetti and Salazar, *Solving the cell suppression problem*, Management Science 2001, section 4). The
+//! cells that change are hidden. The changed table is itself a table that the attacker cannot tell from the true one: the
+//! protection is proved by example, and stays so whatever is hidden later. Every hidden cell is part of such a change,
+//! hence none can be worked out exactly.
+//!
+//! Programmes are solved in the neighbourhood of the cell, which is widened as long as they fail.
 
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::simplex::{Column, minimise};
+use super::system::{State, System};
+use super::{Policy, Refused};
 use crate::figures::FigureTable;
+use crate::public::{PublicTable, Shown};
 
-use super::{Policy, Refused, rules};
-
-/// What was published before: a raw table and which of its cells were hidden.
-#[derive(Debug, Clone, PartialEq)]
+/// A table that was published under suppression: what it takes to protect it beside later ones. It is raw: it stays in
+/// the analyst's data folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     /// The raw table.
-    pub table: FigureTable,
+    table: FigureTable,
     /// By cell, whether it was hidden.
-    pub hidden: Vec<bool>,
+    hidden: Vec<bool>,
 }
 
+impl Published {
+    /// Of a raw table and what was shown of it.
+    pub fn of(raw: &FigureTable, shown: &PublicTable) -> Self {
+        Self { table: raw.clone(), hidden: shown.cells.iter().map(|cell| *cell == Shown::Hidden).collect() }
+    }
+}
+
+/// Variables of the neighbourhoods tried, in turn.
+const NEIGHBOURS: [usize; 4] = [120, 400, 1200, 4000];
+/// Gain of moving the cell to be protected by one: above the cost of any way round.
+const GAIN: f64 = 1e6;
+/// Cost of moving a cell that is hidden already, so that changes stay small.
+const HIDDEN_COST: f64 = 1e-3;
+const MOVED: f64 = 1e-6;
+
 /// Which cells of `tables` to hide, given what was `published`.
-pub(super) fn patterns(tables: &[&FigureTable], policy: &Policy, _published: &[Published]) -> Result<Vec<Vec<bool>>, Refused> {
-    Ok(tables.iter().map(|table| rules::sensitive(table, policy)).collect())
+pub(super) fn patterns(tables: &[&FigureTable], policy: &Policy, published: &[Published]) -> Result<Vec<Vec<bool>>, Refused> {
+    let all: Vec<&FigureTable> = published.iter().map(|p| &p.table).chain(tables.iter().copied()).collect();
+    let mut system = System::of(&all, policy);
+    settle(&mut system, published);
+    let conflict = Refused::Conflict { minimum: policy.minimum };
+    let hidden = system.variables.iter().enumerate().filter(|(_, v)| v.state == State::Hidden);
+    let primaries: Vec<(usize, [f64; 2])> = hidden.filter_map(|(at, v)| Some((at, v.needs?))).collect();
+    let mut reached = vec![[0.0_f64; 2]; system.variables.len()];
+    for (direction, sign) in [(0, 1.0), (1, -1.0)] {
+        for (at, needs) in &primaries {
+            let need = needs.get(direction).copied().unwrap_or(0.0);
+            let have = reached.get(*at).and_then(|r| r.get(direction)).copied().unwrap_or(0.0);
+            if have + MOVED >= need {
+                continue;
+            }
+            let change = NEIGHBOURS.iter().find_map(|most| shift(&system, *at, sign, need, *most)).ok_or(conflict.clone())?;
+            for (variable, by) in change {
+                if let Some(reached) = reached.get_mut(variable).and_then(|r| r.get_mut(usize::from(by < 0.0))) {
+                    *reached = reached.max(by.abs());
+                }
+                if let Some(variable) = system.variables.get_mut(variable).filter(|v| v.state == State::Open) {
+                    variable.state = State::Hidden;
+                }
+            }
+        }
+    }
+    let is_hidden = |cell: &Option<usize>| cell.and_then(|v| system.variables.get(v)).is_some_and(|v| v.state == State::Hidden);
+    Ok(system.cells.iter().skip(published.len()).map(|cells| cells.iter().map(is_hidden).collect()).collect())
+}
+
+/// Fixes what was shown, hides what was hidden or is sensitive.
+fn settle(system: &mut System, published: &[Published]) {
+    let System { variables, cells, .. } = system;
+    for (table, cells) in published.iter().zip(cells.iter()) {
+        for (hidden, cell) in table.hidden.iter().zip(cells) {
+            let Some(variable) = cell.and_then(|v| variables.get_mut(v)) else { continue };
+            // What one table showed and another hid is known.
+            if !hidden {
+                variable.state = State::Fixed;
+            } else if variable.state == State::Open {
+                variable.state = State::Hidden;
+            }
+        }
+    }
+    for variable in variables.iter_mut().filter(|v| v.state == State::Open && v.needs.is_some()) {
+        variable.state = State::Hidden;
+    }
+}
+
+/// The cheapest change that moves variable `target` by `need` in the direction of `sign`; none within the `most`
+/// variables nearest to it.
+fn shift(system: &System, target: usize, sign: f64, need: f64, most: usize) -> Option<Vec<(usize, f64)>> {
+    let near = neighbours(system, target, most);
+    let mut rows: BTreeMap<usize, usize> = BTreeMap::new();
+    for variable in &near {
+        for equation in system.variables.get(*variable).map(|v| v.equations.as_slice()).unwrap_or_default() {
+            let next = rows.len();
+            rows.entry(*equation).or_insert(next);
+        }
+    }
+    let mut columns = Vec::with_capacity(2 * near.len());
+    let mut owners = Vec::with_capacity(2 * near.len());
+    for at in &near {
+        let variable = system.variables.get(*at)?;
+        let mut terms = Vec::with_capacity(variable.equations.len());
+        for equation in &variable.equations {
+            let coefficient = system.equations.get(*equation)?.iter().find(|(v, _)| v == at).map_or(0.0, |(_, c)| *c);
+            terms.push((*rows.get(equation)?, coefficient));
+        }
+        for direction in [1.0, -1.0] {
+            if *at == target && direction != sign {
+                continue;
+            }
+            let free = if direction > 0.0 { f64::INFINITY } else { (variable.value - variable.least).max(0.0) };
+            let (upper, cost) = match variable.state {
+                _ if *at == target => (need, -GAIN),
+                State::Slack => (free, 0.0),
+                State::Hidden => (free, HIDDEN_COST),
+                State::Open | State::Fixed => (free, variable.cost),
+            };
+            columns.push(Column { terms: terms.iter().map(|(row, c)| (*row, c * direction)).collect(), upper, cost });
+            owners.push((*at, direction));
+        }
+    }
+    let solution = minimise(rows.len(), &columns)?;
+    let mut change: BTreeMap<usize, f64> = BTreeMap::new();
+    for ((variable, direction), by) in owners.iter().zip(solution) {
+        *change.entry(*variable).or_default() += direction * by;
+    }
+    let moved = change.get(&target).copied().unwrap_or(0.0).abs();
+    (moved + MOVED >= need).then(|| change.into_iter().filter(|(_, by)| by.abs() > MOVED).collect())
+}
+
+/// The variables that may change, nearest first.
+fn neighbours(system: &System, target: usize, most: usize) -> Vec<usize> {
+    let mut seen = vec![false; system.variables.len()];
+    let mut queue = VecDeque::from([target]);
+    let mut near = Vec::new();
+    seen.get_mut(target).into_iter().for_each(|s| *s = true);
+    while let Some(at) = queue.pop_front() {
+        if near.len() >= most {
+            break;
+        }
+        near.push(at);
+        let equations = system.variables.get(at).map(|v| v.equations.as_slice()).unwrap_or_default();
+        for (other, _) in equations.iter().filter_map(|e| system.equations.get(*e)).flatten() {
+            let may = system.variables.get(*other).is_some_and(|v| v.state != State::Fixed);
+            if may && seen.get_mut(*other).is_some_and(|s| !std::mem::replace(s, true)) {
+                queue.push_back(*other);
+            }
+        }
+    }
+    near
 }
