@@ -156,7 +156,7 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
             bars.finish();
             say(&format!(
                 "{} fiches envoyées (dont leurres), {} référencées, {} présentes en {}",
-                done.uploaded, done.referenced, done.present, order.period
+                done.uploaded, done.referenced, done.present, order.terms.period
             ));
         }
         NodeCommand::Status { node, json } => {
