@@ -6,7 +6,7 @@
 use linkage_agreement::Period;
 use linkage_agreement::model::Rule;
 
-use super::document::{Measure, Query};
+use super::document::Measure;
 use super::error::QueryError;
 use crate::rates::AgeBand;
 use crate::study::{AttributeColumn, Study};
@@ -178,9 +178,4 @@ pub(crate) fn numbers(attribute: &AttributeColumn) -> Option<Vec<u64>> {
         return None;
     }
     attribute.values.iter().map(|v| v.parse().ok()).collect()
-}
-
-/// The query's breakdowns.
-pub(crate) fn of(query: &Query, study: &Study) -> Result<Vec<Axis>, QueryError> {
-    query.breakdown.iter().map(|name| Axis::named(name, study)).collect()
 }
