@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::simplex::{Column, minimise};
-use super::system::{State, System};
+use super::system::{Needs, State, System};
 use super::{Policy, Refused};
 use crate::figures::FigureTable;
 use crate::public::{PublicTable, Shown};
@@ -53,30 +53,44 @@ pub(super) fn patterns(tables: &[&FigureTable], policy: &Policy, published: &[Pu
     let all: Vec<&FigureTable> = published.iter().map(|p| &p.table).chain(tables.iter().copied()).collect();
     let mut system = System::of(&all, policy);
     settle(&mut system, published);
-    let conflict = Refused::Conflict { minimum: policy.minimum };
     let hidden = system.variables.iter().enumerate().filter(|(_, v)| v.state == State::Hidden);
-    let primaries: Vec<(usize, [f64; 2])> = hidden.filter_map(|(at, v)| Some((at, v.needs?))).collect();
-    let mut reached = vec![[0.0_f64; 2]; system.variables.len()];
-    for (direction, sign) in [(0, 1.0), (1, -1.0)] {
-        for (at, needs) in &primaries {
-            let need = needs.get(direction).copied().unwrap_or(0.0);
-            let have = reached.get(*at).and_then(|r| r.get(direction)).copied().unwrap_or(0.0);
-            if have + MOVED >= need {
-                continue;
-            }
-            let change = NEIGHBOURS.iter().find_map(|most| shift(&system, *at, sign, need, *most)).ok_or(conflict.clone())?;
-            for (variable, by) in change {
-                if let Some(reached) = reached.get_mut(variable).and_then(|r| r.get_mut(usize::from(by < 0.0))) {
-                    *reached = reached.max(by.abs());
-                }
-                if let Some(variable) = system.variables.get_mut(variable).filter(|v| v.state == State::Open) {
-                    variable.state = State::Hidden;
-                }
-            }
+    let primaries: Vec<(usize, Needs)> = hidden.filter_map(|(at, v)| Some((at, v.needs?))).collect();
+    let mut reached = vec![Reached::default(); system.variables.len()];
+    for (at, needs) in &primaries {
+        let down = reached.get(*at).copied().unwrap_or_default().down;
+        if down + MOVED < needs.down {
+            let change = NEIGHBOURS.iter().find_map(|most| shift(&system, *at, -1.0, needs.down, *most));
+            apply(&mut system, &mut reached, change.unwrap_or_default());
+        }
+        let Reached { up, down } = reached.get(*at).copied().unwrap_or_default();
+        let need = needs.up.max(needs.width - down);
+        if up + MOVED < need {
+            let change = NEIGHBOURS.iter().find_map(|most| shift(&system, *at, 1.0, need, *most));
+            apply(&mut system, &mut reached, change.ok_or(Refused::Conflict { minimum: policy.minimum })?);
         }
     }
     let is_hidden = |cell: &Option<usize>| cell.and_then(|v| system.variables.get(v)).is_some_and(|v| v.state == State::Hidden);
     Ok(system.cells.iter().skip(published.len()).map(|cells| cells.iter().map(is_hidden).collect()).collect())
+}
+
+/// How far changes that are proved to be possible have moved a variable.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reached {
+    up: f64,
+    down: f64,
+}
+
+/// Hides what a change moves.
+fn apply(system: &mut System, reached: &mut [Reached], change: Vec<(usize, f64)>) {
+    for (variable, by) in change {
+        if let Some(reached) = reached.get_mut(variable) {
+            reached.up = reached.up.max(by);
+            reached.down = reached.down.max(-by);
+        }
+        if let Some(variable) = system.variables.get_mut(variable).filter(|v| v.state == State::Open) {
+            variable.state = State::Hidden;
+        }
+    }
 }
 
 /// Fixes what was shown, hides what was hidden or is sensitive.
@@ -98,8 +112,8 @@ fn settle(system: &mut System, published: &[Published]) {
     }
 }
 
-/// The cheapest change that moves variable `target` by `need` in the direction of `sign`; none within the `most`
-/// variables nearest to it.
+/// The cheapest change that moves variable `target` by `need` in the direction of `sign`; none where the `most`
+/// variables nearest to it do not allow it. Downwards, by as much as can be when these are all.
 fn shift(system: &System, target: usize, sign: f64, need: f64, most: usize) -> Option<Vec<(usize, f64)>> {
     let near = neighbours(system, target, most);
     let mut rows: BTreeMap<usize, usize> = BTreeMap::new();
@@ -138,8 +152,10 @@ fn shift(system: &System, target: usize, sign: f64, need: f64, most: usize) -> O
     for ((variable, direction), by) in owners.iter().zip(solution) {
         *change.entry(*variable).or_default() += direction * by;
     }
+    // A published neighbour may stop it short; downwards, what is lacking is made up for upwards.
+    let whole = near.len() < most && sign < 0.0;
     let moved = change.get(&target).copied().unwrap_or(0.0).abs();
-    (moved + MOVED >= need).then(|| change.into_iter().filter(|(_, by)| by.abs() > MOVED).collect())
+    (moved + MOVED >= need || whole).then(|| change.into_iter().filter(|(_, by)| by.abs() > MOVED).collect())
 }
 
 /// The variables that may change, nearest first.

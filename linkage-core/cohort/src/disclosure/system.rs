@@ -41,10 +41,21 @@ pub(super) struct Variable {
     pub(super) state: State,
     /// What hiding it costs.
     pub(super) cost: f64,
-    /// How far up and down an attacker must hold it possible, where it is sensitive by itself.
-    pub(super) needs: Option<[f64; 2]>,
+    /// How far an attacker must hold it possible, where it is sensitive by itself.
+    pub(super) needs: Option<Needs>,
     /// Equations that it is in.
     pub(super) equations: Vec<usize>,
+}
+
+/// How far from a sensitive figure an attacker must hold it possible.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Needs {
+    /// Upwards.
+    pub(super) up: f64,
+    /// Downwards, as far as relations allow.
+    pub(super) down: f64,
+    /// Both together.
+    pub(super) width: f64,
 }
 
 /// The linear system.
@@ -136,6 +147,14 @@ impl System {
         let Some((values, variables)) = self.gather(tables, total, parts) else { return };
         let (whole, sum) = (values.0, values.1.iter().sum::<f64>());
         if (whole - sum).abs() <= 1e-6 * whole.abs().max(1.0) {
+            // Every part that is not empty is one at least.
+            let parts = variables.1.iter().flatten().filter_map(|v| self.variables.get(*v)).map(|v| v.least).sum::<f64>();
+            if let Some(total) = variables.0.and_then(|v| self.variables.get_mut(v)) {
+                total.least = total.least.max(parts);
+                if let Some(needs) = &mut total.needs {
+                    needs.down = needs.down.min(total.value - total.least);
+                }
+            }
             self.equation(variables.1.iter().flatten().map(|v| (*v, 1.0)).chain(variables.0.map(|v| (v, -1.0))));
         }
     }
@@ -304,14 +323,22 @@ impl System {
     }
 }
 
-/// How far up and down an attacker must hold a sensitive figure possible. A count: up to the minimum and down to one. A
-/// sum: by its largest contribution.
-fn needs(figure: &Figure, kind: Kind, policy: &Policy) -> [f64; 2] {
+/// A count must remain possible at the minimum, and over as many values as a small count can have. A sum, by its largest
+/// contribution either way.
+fn needs(figure: &Figure, kind: Kind, policy: &Policy) -> Needs {
     let largest = figure.largest[0] as f64;
+    let down = match kind {
+        Kind::Count => figure.value - 1.0,
+        Kind::Sum => largest.min(figure.value),
+        Kind::Quantile => 0.0,
+    };
     match kind {
-        Kind::Count => [(policy.minimum as f64 - figure.value).max(0.0), figure.value - 1.0],
-        Kind::Sum => [largest, largest.min(figure.value)],
-        Kind::Quantile => [0.0; 2],
+        Kind::Count => {
+            let minimum = policy.minimum as f64;
+            Needs { up: minimum - figure.value, down, width: minimum - 1.0 }
+        }
+        Kind::Sum => Needs { up: largest, down, width: largest + down },
+        Kind::Quantile => Needs { up: 0.0, down, width: 0.0 },
     }
 }
 
