@@ -12,7 +12,7 @@ use linkage_cohort::query::Inputs;
 use linkage_cohort::study::{AttributeColumn, Column, InMemory, Month, Study};
 
 /// Parties of the study.
-pub const PARTIES: [&str; 6] = ["siao", "ccas", "caf", "departement", "mission-locale", "ase"];
+pub(crate) const PARTIES: [&str; 6] = ["siao", "ccas", "caf", "departement", "mission-locale", "ase"];
 /// Attributes and how many values each has.
 const ATTRIBUTES: [(&str, u16); 8] = [
     ("sexe", 2),
@@ -26,16 +26,16 @@ const ATTRIBUTES: [(&str, u16); 8] = [
 ];
 
 /// A study with a key for each person.
-pub struct Made {
+pub(crate) struct Made {
     /// The study.
-    pub study: Study,
+    pub(crate) study: Study,
     /// Keys by person.
-    pub keys: Vec<u64>,
+    pub(crate) keys: Vec<u64>,
 }
 
 impl Made {
     /// A study of `persons` over `months` from January 2022.
-    pub fn new(persons: u32, months: u32) -> Self {
+    pub(crate) fn new(persons: u32, months: u32) -> Self {
         let mut present: Vec<bool> = (0..persons).map(|p| draw(p, 0, 1) % 100 < 50).collect();
         let mut batches = Vec::new();
         let mut held = Vec::new();
@@ -72,7 +72,7 @@ impl Made {
     }
 
     /// What queries take beside the study.
-    pub fn inputs(&self) -> Inputs<'_> {
+    pub(crate) fn inputs(&self) -> Inputs<'_> {
         Inputs { person_keys: &self.keys, households: None }
     }
 }
@@ -129,7 +129,7 @@ fn rows(present: &[bool], month: u32) -> RecordBatch {
 }
 
 /// What a page or a report asks, by name.
-pub const QUERIES: [(&str, &str); 9] = [
+pub(crate) const QUERIES: [(&str, &str); 9] = [
     ("stock by party", "measure = \"stock\"\nbreakdown = [\"party\"]"),
     ("entries", "measure = \"entries\""),
     ("exits", "measure = \"exits\""),
@@ -145,7 +145,7 @@ pub const QUERIES: [(&str, &str); 9] = [
 ];
 
 /// The query of one of [`QUERIES`] over `months` from January 2022.
-pub fn document(body: &str, months: u32) -> String {
+pub(crate) fn document(body: &str, months: u32) -> String {
     let last = months - 1;
     let (head, rest) = body.split_once("\n[population]").unwrap_or((body, ""));
     let to = format!("{}-{:02}", 2022 + last / 12, last % 12 + 1);

@@ -100,6 +100,12 @@ impl<'a> Evaluation<'_, 'a> {
         Reading { readers: readers.map(|axis| Reader::new(axis, self.frame.study, classes)).collect(), sum }
     }
 
+    /// The party whose own records give the values of units: that of the part where the table is by party.
+    fn own(&self, counted: &Counted, reading: &Reading<'_>) -> Option<usize> {
+        let values = reading.sum.is_some() || self.axes.iter().any(|axis| !matches!(axis, Axis::Party | Axis::Parties));
+        (values && self.axes.contains(&Axis::Party)).then_some(counted.part)
+    }
+
     /// Which digit of a month's places is a combination.
     fn combination(&self) -> Option<usize> {
         self.axes.iter().filter(|axis| **axis != Axis::Party).position(|axis| *axis == Axis::Parties)
@@ -148,13 +154,13 @@ impl<'a> Evaluation<'_, 'a> {
         extra: impl Fn(&Counted) -> Extra<'c> + Sync,
     ) -> Result<Cube<Tally>, QueryError> {
         let reading = Reading { sum, ..self.reading(&self.axes, None) };
-        let mut by_month: BTreeMap<usize, Vec<&Counted>> = BTreeMap::new();
+        let mut by_month: BTreeMap<(usize, Option<usize>), Vec<&Counted>> = BTreeMap::new();
         for counted in counted {
-            by_month.entry(counted.month).or_default().push(counted);
+            by_month.entry((counted.month, self.own(counted, &reading))).or_default().push(counted);
         }
         type Found = ([u32; 2], Local<Tally>);
-        let of_month = |(month, counted): (usize, Vec<&Counted>)| -> Result<Vec<Found>, QueryError> {
-            let facts = Facts::read(month, &reading, counted.first().and_then(|c| union(c)), &self.frame)?;
+        let of_month = |((month, own), counted): ((usize, Option<usize>), Vec<&Counted>)| -> Result<Vec<Found>, QueryError> {
+            let facts = Facts::read(month, &reading, counted.first().and_then(|c| union(c)), own, &self.frame)?;
             let local = |counted: &Counted| {
                 let count = |cell: &mut Tally, unit| cell.count(unit, &facts);
                 Ok((before(counted), tally(&counted.set, &facts, extra(counted), count)?))
@@ -181,13 +187,14 @@ impl<'a> Evaluation<'_, 'a> {
         let by_part: Vec<(Vec<Begun>, Vec<bool>)> =
             self.sets.parts.par_iter().enumerate().map(|(part, months)| stays(part, months, &self.spans, &self.frame)).collect();
         let (begun, missing): (Vec<Vec<Begun>>, Vec<Vec<bool>>) = by_part.into_iter().unzip();
-        let mut by_month: BTreeMap<usize, Vec<Begun>> = BTreeMap::new();
-        for begun in begun.into_iter().flatten() {
-            by_month.entry(begun.counted.month).or_default().push(begun);
-        }
         let reading = self.reading(&self.axes, None);
-        let of_month = |(month, begun): (usize, Vec<Begun>)| -> Result<Vec<([u32; 2], Local<Curve>)>, QueryError> {
-            let facts = Facts::read(month, &reading, None, &self.frame)?;
+        let mut by_month: BTreeMap<(usize, Option<usize>), Vec<Begun>> = BTreeMap::new();
+        for begun in begun.into_iter().flatten() {
+            by_month.entry((begun.counted.month, self.own(&begun.counted, &reading))).or_default().push(begun);
+        }
+        type Found = Vec<([u32; 2], Local<Curve>)>;
+        let of_month = |((month, own), begun): ((usize, Option<usize>), Vec<Begun>)| -> Result<Found, QueryError> {
+            let facts = Facts::read(month, &reading, None, own, &self.frame)?;
             let local = |begun: Begun| {
                 // Units of the set come in order, as the stays stand.
                 let mut stays = begun.stays.iter();

@@ -1,7 +1,8 @@
 //! What a month says of each unit: its place in the breakdowns, its key, its links.
 //!
 //! One value a unit and month: that of the first party in the agreement's order that gives one; of several at that
-//! party (several records, several persons of a household), the one that stands first in the table's order.
+//! party (several records, several persons of a household), the one that stands first in the table's order. Where the
+//! table is by party, each party's own records alone give its values.
 
 use arrow_array::Array;
 
@@ -102,12 +103,16 @@ fn bands(at: usize, month: usize, study: &Study) -> Vec<Option<u32>> {
     attribute.values.iter().map(place).collect()
 }
 
-/// By unit, the value of the first party that gives one; `unknown` where none does.
+/// By unit, the value of the first party that gives one, or of the party whose own values are read; `unknown` where none
+/// does.
 fn first_values(rows: &Rows, size: usize, unknown: u32, value: impl Fn(usize) -> Option<u32>) -> Result<Vec<u32>, QueryError> {
     const POSITION: u32 = 0x00ff_ffff;
     // Party above, value below: the least is the first party's first value. Parties are 8 bits, values fewer than 24.
     let mut best = vec![u32::MAX; size];
     for (row, (unit, party)) in rows.units()?.iter().zip(rows.parties()?).enumerate() {
+        if rows.own.is_some_and(|own| own != usize::from(*party)) {
+            continue;
+        }
         if let (Some(best), Some(value)) = (best.get_mut(*unit as usize), value(row)) {
             *best = (*best).min(u32::from(*party) << 24 | value & POSITION);
         }
@@ -184,11 +189,13 @@ pub(crate) struct Reading<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Reads the month at position `month`. `combinations`, by unit, replace the month's own where given.
+    /// Reads the month at position `month`. `combinations`, by unit, replace the month's own where given; values are those
+    /// of the party `own` where one is given.
     pub(crate) fn read(
         month: usize,
         reading: &Reading<'a>,
         combinations: Option<&[u64]>,
+        own: Option<usize>,
         frame: &Frame<'a>,
     ) -> Result<Self, QueryError> {
         let mut columns = vec![Column::Party, Column::MatchClass, Column::Probability];
@@ -197,7 +204,7 @@ impl<'a> Facts<'a> {
         if frame.unit == Unit::Households {
             columns.push(Column::Person);
         }
-        let rows = frame.rows(month, &columns)?;
+        let rows = Rows { own, ..frame.rows(month, &columns)? };
         let mut facts = Self {
             places: Vec::new(),
             size: 1,

@@ -71,7 +71,7 @@ impl<'a> Frame<'a> {
             Unit::Persons => None,
             Unit::Households => Some(self.households()?.of_rows(month)?),
         };
-        let rows = Rows { batch, households };
+        let rows = Rows { batch, households, own: None };
         let units = rows.units()?;
         let within = |unit: u32| (unit as usize) < self.size || (self.unit == Unit::Households && unit == NO_HOUSEHOLD);
         if units.len() != rows.batch.num_rows() || !units.iter().all(|unit| within(*unit)) {
@@ -85,6 +85,8 @@ impl<'a> Frame<'a> {
 pub(crate) struct Rows {
     batch: RecordBatch,
     households: Option<Arc<[u32]>>,
+    /// The party whose records alone give values.
+    pub own: Option<usize>,
 }
 
 impl Rows {

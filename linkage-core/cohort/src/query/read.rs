@@ -133,8 +133,8 @@ fn in_french(message: &str) -> String {
         format!("il manque la clé {rest}")
     } else if let Some(rest) = message.strip_prefix("unknown variant ") {
         format!("valeur inconnue {}", expected(rest))
-    } else if let Some(rest) = message.strip_prefix("duplicate field ").or_else(|| message.strip_prefix("duplicate key ")) {
-        format!("clé écrite deux fois {rest}")
+    } else if let Some(rest) = message.strip_prefix("duplicate field").or_else(|| message.strip_prefix("duplicate key")) {
+        format!("clé écrite deux fois{rest}")
     } else if let Some(rest) = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")) {
         format!("valeur d'une autre forme : {}", expected(rest))
     } else if let Some(rest) = message.strip_prefix("period: ") {
