@@ -5,6 +5,7 @@
 
 pub mod disclosure;
 pub mod figures;
+pub mod households;
 pub mod interval;
 pub mod overlap;
 pub mod public;
