@@ -463,7 +463,9 @@ impl Federation {
         runtime.block_on(async {
             let path = PathBuf::from(self.setting(&Role::Custodian, "data_dir")).join("custodian.sqlite");
             let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
-            let select = "SELECT party, ref, person, match_class, probability FROM link_rows WHERE run_id = ?";
+            let select = "SELECT l.party, l.ref, p.person, l.match_class, l.probability FROM runs
+                JOIN link_rows l ON l.id >= runs.first_row AND l.id < runs.first_row + runs.row_count
+                JOIN persons p ON p.number = l.person WHERE runs.run_id = ?";
             sqlx::query(select).bind(run).fetch_all(&mut connection).await.unwrap()
         })
     }

@@ -7,7 +7,9 @@
 pub mod budgets;
 pub mod config;
 pub mod dispositions;
+mod hand_over;
 pub mod link_tables;
+mod register;
 pub mod registry;
 mod serve;
 pub mod service;

@@ -1,14 +1,13 @@
-//! From a run's handles and clusters to persons and link tables, and what analysts read of them.
+//! Link tables: what [`crate::register`] made of runs, and what analysts read of them.
 
-use std::collections::{HashMap, HashSet};
-
-use linkage_agreement::{Handle, PartyId, Period, PersonId, RecordRef, RunId};
+use linkage_agreement::{PartyId, Period, PersonId, RecordRef, RunId};
 use linkage_common::error::ServiceError;
 use linkage_common::store::{db, id};
-use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row};
 
-use crate::registry::{self, Change, Known, PartyRef};
-use crate::store::{Member, RunRecord, Store, bytes16, optional_party, party_of};
+use crate::registry::Person;
+use crate::store::{ROWS_PER_INSERT, Store, bytes16, optional_party, party_of};
 
 /// A row of a link table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +22,7 @@ pub struct LinkRow {
     pub match_class: u8,
     /// Probability in ten-thousandths; 0 for a record without link.
     pub probability: u16,
-    /// As in [`RunRecord::sealed`].
+    /// As in [`crate::store::RunRecord::sealed`].
     pub sealed: Vec<u8>,
 }
 
@@ -40,157 +39,46 @@ pub struct ReadyRun {
     pub reference_party: Option<PartyId>,
     /// Rows.
     pub rows: u64,
+    /// Place in the order of runs.
+    pub position: u64,
+    /// Lines of the supersession list.
+    pub changes: u64,
+}
+
+/// Half of a pseudonym.
+pub type Point = [u8; 32];
+
+/// A row of a link table as it is handed over: with the points that are known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedRow {
+    /// The row.
+    pub row: LinkRow,
+    /// Number of its person.
+    pub number: Person,
+    /// The person's point, if it was computed before.
+    pub person_point: Option<Point>,
+    /// The record's point, if it was computed before.
+    pub record_point: Option<Point>,
+}
+
+/// One line of a supersession list: a person merged, or a record that a split moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Supersession {
+    /// Person in earlier tables.
+    pub old: PersonId,
+    /// Person in this run's table.
+    pub new: PersonId,
+    /// The record moved; none for a merge.
+    pub moved: Option<RecordRef>,
 }
 
 impl Store {
-    /// Takes a clustered run into the registry, in one transaction: persons, supersessions, link table; then forgets the
-    /// run's handles and clusters. Records of parties that do not take part in the run are forgotten unread; of a run with a
-    /// reference party, the table holds the persons of whom that party has a record in the run, delivered for the month or
-    /// departed. Killed anywhere, it has happened wholly or not at all.
-    pub async fn register(&self, run: &RunId, mut mint: impl FnMut() -> PersonId) -> Result<u64, ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        let mut records: HashMap<Handle, (PartyId, RunRecord)> = HashMap::new();
-        for row in sqlx::query(
-            "SELECT party, handle, ref, present, sealed FROM handles
-             WHERE run_id = ?1 AND party IN (SELECT value FROM json_each((SELECT parties FROM runs WHERE run_id = ?1)))",
-        )
-        .bind(run.as_str())
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(db)?
-        {
-            let handle = Handle(bytes16(&row, 1)?);
-            let record = RunRecord { handle, reference: RecordRef(bytes16(&row, 2)?), present: row.get(3), sealed: row.get(4) };
-            records.insert(handle, (party_of(&row, 0)?, record));
-        }
-        let mut packed = Vec::new();
-        for row in sqlx::query("SELECT clusters FROM cluster_batches WHERE run_id = ? ORDER BY sequence")
-            .bind(run.as_str())
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(db)?
-        {
-            packed.extend(crate::service::unpack_clusters(&row.get::<Vec<u8>, _>(0))?);
-        }
-        // Members without a record here are decoys (or a broker's error): they name nobody.
-        let mut links: HashMap<Handle, (u8, u16)> = HashMap::new();
-        let mut grouped: Vec<Vec<Handle>> = Vec::new();
-        for cluster in packed {
-            let mut named = HashSet::new();
-            let members: Vec<&Member> = cluster
-                .iter()
-                .filter(|m| records.contains_key(&m.handle) && !links.contains_key(&m.handle) && named.insert(m.handle))
-                .collect();
-            if members.len() > 1 {
-                links.extend(members.iter().map(|m| (m.handle, (m.match_class, m.probability))));
-                grouped.push(members.iter().map(|m| m.handle).collect());
-            }
-        }
-        let mut single: Vec<Handle> = records.keys().filter(|h| !links.contains_key(h)).copied().collect();
-        single.sort_by_key(|h| records.get(h).map(|(party, r)| (party.clone(), r.reference)));
-        grouped.extend(single.into_iter().map(|h| vec![h]));
-        let key = |handle: &Handle| records.get(handle).map(|(party, r)| (party.clone(), r.reference));
-        let clusters: Vec<Vec<PartyRef>> = grouped.iter().map(|group| group.iter().filter_map(key).collect()).collect();
-
-        let mut known: HashMap<PartyRef, Known> = HashMap::new();
-        for row in sqlx::query("SELECT r.party, r.ref, r.person, p.born FROM refs r JOIN persons p USING (person)")
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(db)?
-        {
-            known.insert(
-                (party_of(&row, 0)?, RecordRef(bytes16(&row, 1)?)),
-                Known { person: PersonId(bytes16(&row, 2)?), born: row.get(3) },
-            );
-        }
-        let assignment = registry::assign(&clusters, &known, &mut mint);
-
-        let mut born: i64 =
-            sqlx::query("SELECT coalesce(max(born), 0) FROM persons").fetch_one(&mut *tx).await.map_err(db)?.get(0);
-        let reference = sqlx::query("SELECT reference_party FROM runs WHERE run_id = ?")
-            .bind(run.as_str())
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(db)?;
-        let reference = optional_party(&reference, 0)?;
-        for (group, (person, new)) in grouped.iter().zip(&assignment.persons) {
-            let of_reference = |handle: &Handle| records.get(handle).map(|(party, _)| party) == reference.as_ref();
-            let shown = reference.is_none() || group.iter().any(of_reference);
-            if *new {
-                born += 1;
-                sqlx::query("INSERT INTO persons (person, born) VALUES (?, ?)")
-                    .bind(&person.0[..])
-                    .bind(born)
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(db)?;
-            }
-            for handle in group {
-                let Some((party, record)) = records.get(handle) else { continue };
-                sqlx::query("INSERT INTO refs (party, ref, person) VALUES (?, ?, ?) ON CONFLICT (party, ref) DO UPDATE SET person = excluded.person")
-                    .bind(party.as_str())
-                    .bind(&record.reference.0[..])
-                    .bind(&person.0[..])
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(db)?;
-                if record.present && shown {
-                    let (class, probability) = links.get(handle).copied().unwrap_or((0, 0));
-                    sqlx::query("INSERT INTO link_rows (run_id, party, ref, person, match_class, probability, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)")
-                        .bind(run.as_str())
-                        .bind(party.as_str())
-                        .bind(&record.reference.0[..])
-                        .bind(&person.0[..])
-                        .bind(i64::from(class))
-                        .bind(i64::from(probability))
-                        .bind(&record.sealed)
-                        .execute(&mut *tx)
-                        .await
-                        .map_err(db)?;
-                }
-            }
-        }
-        for change in &assignment.supersessions {
-            sqlx::query("INSERT INTO supersessions (run_id, old_person, new_person, kind) VALUES (?, ?, ?, ?)")
-                .bind(run.as_str())
-                .bind(&change.old.0[..])
-                .bind(&change.new.0[..])
-                .bind(if change.change == Change::Merge { 1_i64 } else { 2 })
-                .execute(&mut *tx)
-                .await
-                .map_err(db)?;
-            if change.change == Change::Merge {
-                // References outside this run follow the person they belong to.
-                sqlx::query("UPDATE refs SET person = ? WHERE person = ?")
-                    .bind(&change.new.0[..])
-                    .bind(&change.old.0[..])
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(db)?;
-            }
-        }
-        sqlx::query(
-            "UPDATE runs SET state = 'ready', position = (SELECT coalesce(max(position), 0) + 1 FROM runs) WHERE run_id = ?",
-        )
-        .bind(run.as_str())
-        .execute(&mut *tx)
-        .await
-        .map_err(db)?;
-        for forget in [
-            "DELETE FROM handles WHERE run_id = ?",
-            "DELETE FROM cluster_batches WHERE run_id = ?",
-            "DELETE FROM record_batches WHERE run_id = ?",
-        ] {
-            sqlx::query(forget).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
-        }
-        tx.commit().await.map_err(db)?;
-        Ok(assignment.persons.len() as u64)
-    }
-
     /// Runs whose link table is ready, in the order in which they became so.
     pub async fn ready(&self) -> Result<Vec<ReadyRun>, ServiceError> {
         let rows = sqlx::query(
-            "SELECT run_id, period, parties, reference_party, (SELECT count(*) FROM link_rows l WHERE l.run_id = runs.run_id) FROM runs WHERE state = 'ready' ORDER BY position",
+            "SELECT run_id, period, parties, reference_party, row_count, position,
+             (SELECT count(*) FROM supersessions s WHERE s.run_id = runs.run_id)
+             FROM runs WHERE state = 'ready' ORDER BY position",
         )
         .fetch_all(&self.pool)
         .await
@@ -204,6 +92,8 @@ impl Store {
                         .map_err(|_| ServiceError::internal("malformed parties in the store"))?,
                     reference_party: optional_party(row, 3)?,
                     rows: row.get::<i64, _>(4) as u64,
+                    position: row.get::<i64, _>(5) as u64,
+                    changes: row.get::<i64, _>(6) as u64,
                 })
             })
             .collect()
@@ -211,35 +101,110 @@ impl Store {
 
     /// A page of a link table's rows, in an order that says nothing of the records: by random reference.
     pub async fn link_rows(&self, run: &RunId, offset: u64, limit: u64) -> Result<Vec<LinkRow>, ServiceError> {
-        let rows = sqlx::query("SELECT party, ref, person, match_class, probability, sealed FROM link_rows WHERE run_id = ? ORDER BY ref, party LIMIT ? OFFSET ?")
-            .bind(run.as_str())
-            .bind(limit as i64)
-            .bind(offset as i64)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(db)?;
+        // No domain has this number.
+        Ok(self.handed_rows(run, offset, limit, 0).await?.into_iter().map(|handed| handed.row).collect())
+    }
+
+    /// As [`Self::link_rows`], with the points of a domain that are known.
+    pub async fn handed_rows(&self, run: &RunId, offset: u64, limit: u64, domain: i64) -> Result<Vec<HandedRow>, ServiceError> {
+        let rows = sqlx::query(
+            "SELECT l.party, l.ref, p.person, l.match_class, l.probability, l.sealed, l.person, pp.point, rp.point
+             FROM runs
+             JOIN link_rows l ON l.id >= runs.first_row + ?2 AND l.id < runs.first_row + min(?2 + ?3, runs.row_count)
+             JOIN persons p ON p.number = l.person
+             LEFT JOIN person_points pp ON pp.domain = ?4 AND pp.person = l.person
+             LEFT JOIN ref_points rp ON rp.domain = ?4 AND rp.ref = l.ref
+             WHERE runs.run_id = ?1 AND runs.state = 'ready' ORDER BY l.id",
+        )
+        .bind(run.as_str())
+        .bind(offset as i64)
+        .bind(limit as i64)
+        .bind(domain)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(db)?;
+        let point = |row: &SqliteRow, column: usize| row.get::<Option<&[u8]>, _>(column).and_then(|point| point.try_into().ok());
         rows.iter()
             .map(|row| {
-                Ok(LinkRow {
-                    party: party_of(row, 0)?,
-                    reference: RecordRef(bytes16(row, 1)?),
-                    person: PersonId(bytes16(row, 2)?),
-                    match_class: row.get::<i64, _>(3) as u8,
-                    probability: row.get::<i64, _>(4) as u16,
-                    sealed: row.get(5),
+                Ok(HandedRow {
+                    row: LinkRow {
+                        party: party_of(row, 0)?,
+                        reference: RecordRef(bytes16(row, 1)?),
+                        person: PersonId(bytes16(row, 2)?),
+                        match_class: row.get::<i64, _>(3) as u8,
+                        probability: row.get::<i64, _>(4) as u16,
+                        sealed: row.get(5),
+                    },
+                    number: row.get(6),
+                    person_point: point(row, 7),
+                    record_point: point(row, 8),
                 })
             })
             .collect()
     }
 
-    /// Persons replaced in a run: old, new, kind.
-    pub async fn supersessions(&self, run: &RunId) -> Result<Vec<(PersonId, PersonId, u32)>, ServiceError> {
-        let rows = sqlx::query("SELECT old_person, new_person, kind FROM supersessions WHERE run_id = ? ORDER BY rowid")
-            .bind(run.as_str())
-            .fetch_all(&self.pool)
+    /// The number of the domain whose fixed id has the point `probe`: points that are kept under it are of this scalar,
+    /// agreement and purpose.
+    pub async fn point_domain(&self, probe: &Point) -> Result<i64, ServiceError> {
+        let select = "SELECT number FROM point_domains WHERE probe = ?";
+        let known = sqlx::query(select).bind(&probe[..]).fetch_optional(&self.pool).await.map_err(db)?;
+        if let Some(row) = known {
+            return Ok(row.get(0));
+        }
+        sqlx::query("INSERT INTO point_domains (probe) VALUES (?) ON CONFLICT DO NOTHING")
+            .bind(&probe[..])
+            .execute(&self.pool)
             .await
             .map_err(db)?;
-        rows.iter().map(|row| Ok((PersonId(bytes16(row, 0)?), PersonId(bytes16(row, 1)?), row.get::<i64, _>(2) as u32))).collect()
+        Ok(sqlx::query(select).bind(&probe[..]).fetch_one(&self.pool).await.map_err(db)?.get(0))
+    }
+
+    /// Keeps points of persons and of records, so that they are not computed again.
+    pub async fn keep_points(
+        &self,
+        domain: i64,
+        persons: &[(Person, Point)],
+        records: &[(RecordRef, Point)],
+    ) -> Result<(), ServiceError> {
+        if persons.is_empty() && records.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        for persons in persons.chunks(ROWS_PER_INSERT) {
+            let mut insert = QueryBuilder::new("INSERT INTO person_points (domain, person, point) ");
+            insert.push_values(persons, |mut row, (person, point)| {
+                row.push_bind(domain).push_bind(*person).push_bind(&point[..]);
+            });
+            insert.push(" ON CONFLICT DO NOTHING").build().execute(&mut *tx).await.map_err(db)?;
+        }
+        for records in records.chunks(ROWS_PER_INSERT) {
+            let mut insert = QueryBuilder::new("INSERT INTO ref_points (domain, ref, point) ");
+            insert.push_values(records, |mut row, (reference, point)| {
+                row.push_bind(domain).push_bind(&reference.0[..]).push_bind(&point[..]);
+            });
+            insert.push(" ON CONFLICT DO NOTHING").build().execute(&mut *tx).await.map_err(db)?;
+        }
+        tx.commit().await.map_err(db)
+    }
+
+    /// A run's supersession list, lines of one pair of persons together.
+    pub async fn supersessions(&self, run: &RunId) -> Result<Vec<Supersession>, ServiceError> {
+        let rows = sqlx::query(
+            "SELECT o.person, n.person, s.ref FROM supersessions s JOIN persons o ON o.number = s.old_person
+             JOIN persons n ON n.number = s.new_person WHERE s.run_id = ? ORDER BY s.id",
+        )
+        .bind(run.as_str())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(db)?;
+        rows.iter()
+            .map(|row| {
+                let moved: Option<Vec<u8>> = row.get(2);
+                let malformed = || ServiceError::internal("malformed identifier in the store");
+                let moved = moved.map(|bytes| RecordRef::from_slice(&bytes).ok_or_else(malformed)).transpose()?;
+                Ok(Supersession { old: PersonId(bytes16(row, 0)?), new: PersonId(bytes16(row, 1)?), moved })
+            })
+            .collect()
     }
 
     /// The report of a run, and each party's attribute keys (JSON object from analyst to hexadecimal).

@@ -19,14 +19,13 @@ use linkage_crypto::pseudonym::{CustodianScalar, Domain};
 use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, oprf_server, registry_server};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::hand_over::{Domains, HandOver};
 use crate::store::{Member, RecordUpload, RunRecord, Store};
 
-/// Rows of a link table in one message.
-const ROWS_PER_CHUNK: u64 = 500;
 /// Largest sealed attributes of one record for one analyst, in bytes.
 const MAX_SEALED: usize = 4096;
 /// Bytes of a packed cluster member: handle, match class, probability.
@@ -85,19 +84,6 @@ pub fn unpack_records(mut bytes: &[u8], analysts: usize) -> Result<Vec<RunRecord
         bytes = rest;
     }
     Ok(records)
-}
-
-/// The sealed attributes of analyst number `index` within [`RunRecord::sealed`].
-fn sealed_for(mut sealed: &[u8], index: usize) -> Option<&[u8]> {
-    for position in 0.. {
-        let (length, rest) = sealed.split_at_checked(2)?;
-        let (mine, after) = rest.split_at_checked(usize::from(u16::from_le_bytes([length[0], length[1]])))?;
-        if position == index {
-            return Some(mine);
-        }
-        sealed = after;
-    }
-    None
 }
 
 /// Splits packed clusters; see `ClusterBatch.clusters`.
@@ -239,23 +225,6 @@ impl Custodian {
             committed: self.store.record_upload(run, party).await?.is_some(),
         })
     }
-
-    /// Rows as the analyst number `analyst` receives them.
-    fn link_rows(&self, rows: &[crate::link_tables::LinkRow], domains: &(Domain, Domain), analyst: usize) -> Vec<v1::LinkRow> {
-        let persons = self.scalar.points(&domains.0, rows.iter().map(|r| &r.person.0));
-        let records = self.scalar.points(&domains.1, rows.iter().map(|r| &r.reference.0));
-        rows.iter()
-            .zip(persons.iter().zip(&records))
-            .map(|(row, (person, record))| v1::LinkRow {
-                party: row.party.to_string(),
-                person_point: person.0.to_vec().into(),
-                record_point: record.0.to_vec().into(),
-                match_class: u32::from(row.match_class),
-                probability: u32::from(row.probability),
-                sealed_attributes: sealed_for(&row.sealed, analyst).unwrap_or_default().to_vec().into(),
-            })
-            .collect()
-    }
 }
 
 #[tonic::async_trait]
@@ -275,14 +244,7 @@ impl registry_server::Registry for Custodian {
             }
             let records = unpack_records(&batch.entries, analysts)?;
             let limit = self.gate.agreement().run_record_limit(&party);
-            let so_far: u64 = self
-                .store
-                .record_batches(&run, &party)
-                .await?
-                .iter()
-                .filter(|b| b.sequence != batch.sequence)
-                .map(|b| b.records)
-                .sum();
+            let so_far = self.store.records_held(&run, &party, batch.sequence).await?;
             if so_far + records.len() as u64 > limit {
                 return Err(ServiceError::exhausted(format!("la convention prévoit au plus {limit} fiches de ce partenaire dans un traitement ; un avenant peut relever ce nombre")).into());
             }
@@ -422,6 +384,8 @@ impl registry_server::Registry for Custodian {
                 rows: r.rows,
                 parties: r.parties.iter().map(ToString::to_string).collect(),
                 reference_party: r.reference_party.as_ref().map(ToString::to_string).unwrap_or_default(),
+                position: r.position,
+                changes: r.changes,
             })
             .collect();
         Ok(Response::new(v1::ListLinkTablesResponse { tables }))
@@ -446,7 +410,7 @@ impl registry_server::Registry for Custodian {
             .ok_or_else(|| ServiceError::refused("ce certificat n'est pas celui d'un destinataire de la convention"))?;
         let purpose = &agreement.analyst[position].purpose;
         let id = agreement.agreement.id.as_str();
-        let domains = Arc::new((Domain::persons(id, purpose), Domain::records(id, purpose)));
+        let domains = Domains { persons: Domain::persons(id, purpose), records: Domain::records(id, purpose) };
         let (report, papers) = self.store.run_papers(&run).await?;
         let mut sealed_keys = HashMap::new();
         for (party, keys) in papers {
@@ -457,51 +421,9 @@ impl registry_server::Registry for Custodian {
                 .ok_or_else(|| ServiceError::internal("attribute key missing"))?;
             sealed_keys.insert(party.to_string(), key.into());
         }
-        let changes = self.store.supersessions(&run).await?;
-        let old = self.scalar.points(&domains.0, changes.iter().map(|(old, _, _)| &old.0));
-        let new = self.scalar.points(&domains.0, changes.iter().map(|(_, new, _)| &new.0));
-        let supersessions = changes
-            .iter()
-            .zip(old.iter().zip(&new))
-            .map(|((_, _, kind), (old, new))| v1::Supersession {
-                old_person_point: old.0.to_vec().into(),
-                new_person_point: new.0.to_vec().into(),
-                kind: *kind,
-            })
-            .collect();
-        let (send, receive) = mpsc::channel(4);
-        let this = self.clone();
-        tokio::spawn(async move {
-            let first = v1::LinkTableChunk { rows: Vec::new(), sealed_keys, report: report.into(), supersessions };
-            if send.send(Ok(first)).await.is_err() {
-                return;
-            }
-            let mut offset = 0;
-            loop {
-                let page = match this.store.link_rows(&run, offset, ROWS_PER_CHUNK).await {
-                    Ok(page) => page,
-                    Err(error) => {
-                        let _ = send.send(Err(error.into())).await;
-                        return;
-                    }
-                };
-                if page.is_empty() {
-                    return;
-                }
-                offset += page.len() as u64;
-                let (role, domains) = (this.clone(), domains.clone());
-                let made = tokio::task::spawn_blocking(move || role.link_rows(&page, &domains, position)).await;
-                let chunk = made
-                    .map(|rows| v1::LinkTableChunk { rows, ..Default::default() })
-                    .map_err(|error| Status::from(ServiceError::internal(error)));
-                // A stream that just ended here would look whole.
-                let broken = chunk.is_err();
-                if send.send(chunk).await.is_err() || broken {
-                    return;
-                }
-            }
-        });
+        let first = v1::LinkTableChunk { sealed_keys, report: report.into(), ..Default::default() };
+        let receive = HandOver::new(self, run, domains, position).await?.start(first);
         tracing::info!(run = %request.get_ref().run_id, analyst = %analyst, "link table handed over");
-        Ok(Response::new(ReceiverStream::new(receive)))
+        Ok(Response::new(receive))
     }
 }

@@ -1,5 +1,5 @@
 //! The custodian's durable state: handles and clusters of runs under way. Budgets, the registry and link tables are in
-//! [`crate::budgets`] and [`crate::link_tables`].
+//! [`crate::budgets`], [`crate::register`] and [`crate::link_tables`].
 //!
 //! One method is one transaction. Record references and person ids are random; sealed attributes stay sealed.
 
@@ -13,7 +13,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// Rows that one statement inserts: what a statement costs by itself is then a small part. SQLite binds at most 32,766
 /// values to one, six a row.
-const ROWS_PER_INSERT: usize = 256;
+pub(crate) const ROWS_PER_INSERT: usize = 256;
 
 /// One record of a run, as its node sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,20 @@ impl Store {
                 .await
                 .map_err(db)?;
         Ok(held_batches(&rows))
+    }
+
+    /// Records that a party has sent for a run, but for those of batch `but`.
+    pub async fn records_held(&self, run: &RunId, party: &PartyId, but: u32) -> Result<u64, ServiceError> {
+        let held: i64 =
+            sqlx::query("SELECT coalesce(sum(records), 0) FROM record_batches WHERE run_id = ? AND party = ? AND sequence <> ?")
+                .bind(run.as_str())
+                .bind(party.as_str())
+                .bind(i64::from(but))
+                .fetch_one(&self.pool)
+                .await
+                .map_err(db)?
+                .get(0);
+        Ok(held as u64)
     }
 
     /// Stores a batch of records. Repeating it changes nothing; another batch under its number, or a handle or reference

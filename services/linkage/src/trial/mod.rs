@@ -17,7 +17,6 @@ use linkage_broker::spill::SpillFolder;
 use linkage_common::fsx;
 use linkage_crypto::derive::SharedKey;
 use linkage_crypto::group::{Contribution, GroupKey};
-use linkage_custodian::registry;
 use linkage_encoding::{Identity, PassSet};
 use linkage_node::NodeError;
 use linkage_node::archive::ArchivedRecord;
@@ -355,23 +354,16 @@ fn persons(clusters: &[Vec<pipeline::Member>], owners: &HashMap<Handle, (PartyId
         groups.push(cluster.iter().map(|m| m.handle).collect());
     }
     groups.extend(owners.keys().filter(|h| !linked.contains_key(h)).map(|h| vec![*h]));
-    // In a trial a handle serves as record reference: there is one run only.
-    let references: Vec<Vec<registry::PartyRef>> = groups
-        .iter()
-        .map(|group| group.iter().filter_map(|h| owners.get(h).map(|(party, _)| (party.clone(), RecordRef(h.0)))).collect())
-        .collect();
+    // A trial is one run: nothing is known before it, and each cluster is a new person.
     let mut rng = linkage_common::rng();
-    let assignment = registry::assign(&references, &HashMap::new(), || {
-        let mut id = PersonId::default();
-        rng.fill_bytes(&mut id.0);
-        id
-    });
     let mut links = Vec::new();
-    for (group, (person, _)) in groups.iter().zip(&assignment.persons) {
+    for group in &groups {
+        let mut person = PersonId::default();
+        rng.fill_bytes(&mut person.0);
         for handle in group {
             let Some((party, local_id)) = owners.get(handle) else { continue };
             let (_, match_class, probability) = linked.get(handle).copied().unwrap_or((0, 0, 0));
-            links.push(Link { person: *person, party: party.to_string(), local_id: local_id.clone(), match_class, probability });
+            links.push(Link { person, party: party.to_string(), local_id: local_id.clone(), match_class, probability });
         }
     }
     links
