@@ -36,11 +36,12 @@ def carried(clusters, person_of, born):
     for person in sorted(claims):
         name, _ = max(claims[person].items(), key=lambda item: (item[1], -min(map(born.get, clusters[item[0]]))))
         kept.setdefault(name, person)
+    minted = 1 + max(person_of.values(), default=-1)
     for name, records in sorted(clusters.items()):
-        person = kept.get(name, "new " + name + " " + str(len(person_of)))
+        if name not in kept:
+            kept[name], minted = minted, minted + 1
         for record in records:
-            person_of[record] = person
-    return person_of
+            person_of[record] = kept[name]
 
 
 def main(data, links, out):
@@ -51,7 +52,7 @@ def main(data, links, out):
     composition = {
         (row["person_id"], int(row["month_index"])): row["composition"] for row in read(data / "truth/truth_attributes.csv")
     }
-    person_of, born, numbers = {}, {}, {}
+    person_of, born = {}, {}
     with open(out, "w", encoding="utf-8") as file:
         for at, month in enumerate(sorted(truth)):
             files = {}
@@ -67,12 +68,11 @@ def main(data, links, out):
                 record = (row["party"], row["local_id"])
                 held = files[row["party"]][row["local_id"]]
                 date = re.fullmatch(r"(\d{4})-(\d\d)-\d\d", held["date_naissance"])
-                linked = numbers.setdefault(person_of[record], len(numbers))
                 line = [
                     month,
                     row["party"],
                     int(row["person_id"][1:]),
-                    linked,
+                    person_of[record],
                     held["local_household_id"],
                     f"{date[1]}-{date[2]}" if date else "",
                     held["composition"],

@@ -7,13 +7,15 @@
 //! which nobody resides is none: what is counted over rows and what is counted over persons is the same.
 //!
 //! A household keeps its number from month to month as long as most of its persons stay together ([`numbers`]). Persons
-//! whose parties give no reference stay in the household in which a reference last named them, for a year at most;
-//! references of a party that delivered nothing for the month stand as they stood. docs/households.md has the measured
+//! whose parties give no reference stay in the household in which a reference last named them, for a year at most, and so
+//! do parts of a household that its closed files held together ([`memory`]); references of a party that delivered
+//! nothing for the month stand as they stood. docs/households.md has the measured
 //! errors against the truth.
 
 mod ages;
 mod composition;
 mod homes;
+mod memory;
 mod month;
 mod numbers;
 mod resolver;

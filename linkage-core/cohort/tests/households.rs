@@ -278,9 +278,33 @@ fn a_party_that_delivers_nothing_separates_nobody() {
     let silent = months.next_without(&[(CCAS, 2, &[1]), (SIAO, 3, &[2])], Some(CAF));
     assert_eq!(silent.groups(), groups(&[&[1, 2]]));
     assert_eq!(silent.of(1, CCAS), first.of(1, CAF));
-    // It delivers again, and has closed the file: the others' files stand alone.
-    let closed = months.next(&[(CCAS, 2, &[1]), (SIAO, 3, &[2])]);
-    assert_eq!(closed.made.households.len(), 2);
+    assert_eq!(silent.made.households.len(), 1);
+}
+
+#[test]
+fn a_file_that_is_closed_separates_nobody_for_a_year() {
+    let mut months = Months::new();
+    let first = months.next(&[(CAF, 1, &[1, 2, 50]), (CCAS, 2, &[1]), (SIAO, 3, &[2])]);
+    let parts: &[File<'_>] = &[(CCAS, 2, &[1]), (SIAO, 3, &[2])];
+    for _ in 0..12 {
+        assert_eq!(months.next(parts).groups(), groups(&[&[1, 2]]));
+    }
+    let later = months.next(parts);
+    assert_eq!(later.groups(), groups(&[&[1], &[2]]));
+    assert_eq!(later.of(1, CCAS), first.of(1, CAF));
+}
+
+#[test]
+fn a_file_opened_since_parts_them_and_so_does_a_party_that_holds_them_apart() {
+    for parted in [[(CCAS, 2, &[1][..]), (SIAO, 4, &[2])], [(CCAS, 2, &[1]), (CCAS, 4, &[2])]] {
+        let mut months = Months::new();
+        months.next(&[(CAF, 1, &[1, 2]), (CCAS, 2, &[1]), (SIAO, 3, &[2])]);
+        assert_eq!(months.next(&parted).groups(), groups(&[&[1], &[2]]), "{parted:?}");
+    }
+    // Two files of one party that another's file held together.
+    let mut months = Months::new();
+    months.next(&[(CAF, 1, &[1, 2]), (CCAS, 2, &[1]), (CCAS, 3, &[2])]);
+    assert_eq!(months.next(&[(CCAS, 2, &[1]), (CCAS, 3, &[2])]).made.households.len(), 2);
 }
 
 #[test]

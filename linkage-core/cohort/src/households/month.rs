@@ -6,6 +6,7 @@ use super::HORIZON_MONTHS;
 use super::ages::{Age, Ages};
 use super::composition::Composition;
 use super::homes::{NOWHERE, homes};
+use super::memory::{Before, parts};
 use super::numbers::{Claim, number};
 use super::units::{Joined, Membership, Units, join};
 
@@ -63,12 +64,13 @@ struct Last {
     /// Number of their household, and when they had it.
     number: u32,
     seen: u32,
-    /// Number of the household in which a reference last named them, and when.
+    /// Number of the household in which a reference last named them.
     named: u32,
-    named_seen: u32,
+    /// When references last put them there, rather than memory.
+    joint: u32,
 }
 
-const UNSEEN: Last = Last { number: NONE, seen: 0, named: NONE, named_seen: 0 };
+const UNSEEN: Last = Last { number: NONE, seen: 0, named: NONE, joint: 0 };
 
 /// A membership of an earlier month.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +106,7 @@ impl Tracker {
         let units = Units::new(&mut memberships, persons.numbers.len());
         let joined = join(&units, &persons.age);
         let homes = homes(&units, &joined, &persons.age);
-        let placed = self.place(&persons, &homes, joined.members.len(), now);
+        let placed = self.place(&persons, &units, &joined, &homes, now);
 
         // A row is in the household that its own reference names, if anybody resides there.
         let of_row = |row: usize| -> u32 {
@@ -166,21 +168,8 @@ impl Tracker {
     }
 
     /// Numbers the households and places those whom no reference names.
-    fn place(&mut self, persons: &Persons, homes: &[u32], households: usize, now: u32) -> Placed {
+    fn place(&mut self, persons: &Persons, units: &Units<'_>, joined: &Joined, homes: &[u32], now: u32) -> Placed {
         let last = |this: &Self, person: u32| this.last.get(person as usize).copied().unwrap_or(UNSEEN);
-        let mut dense = vec![NONE; households];
-        for home in homes {
-            if let Some(place) = dense.get_mut(*home as usize) {
-                *place = 0;
-            }
-        }
-        let mut named = 0;
-        for place in dense.iter_mut().filter(|d| **d == 0) {
-            *place = named;
-            named += 1;
-        }
-        let mut of_person: Vec<u32> =
-            homes.iter().map(|home| dense.get(*home as usize).copied().unwrap_or(NONE)).collect();
         let claims = |this: &Self, of_person: &[u32]| -> Vec<Claim> {
             persons
                 .numbers
@@ -192,7 +181,22 @@ impl Tracker {
                 .map(|(last, person, household)| Claim { number: last.number, household, seen: last.seen, person })
                 .collect()
         };
-        let first = number(claims(self, &of_person), named as usize, &mut self.next);
+        let first = number(claims(self, homes), joined.members.len());
+        let went = |number: u32| -> Option<u32> {
+            let at = first.went.binary_search_by_key(&number, |w| w.0).ok()?;
+            first.went.get(at).map(|w| w.1)
+        };
+        let before: Vec<Option<Before>> = persons
+            .numbers
+            .iter()
+            .map(|person| last(self, *person))
+            .map(|last| (last.number != NONE).then_some(Before { number: last.number, joint: last.joint }))
+            .collect();
+        let parts = parts(units, joined, homes, &before, went, now);
+        let (dense, mut numbers) = self.numbered(homes, &first.kept, &parts);
+        let named = numbers.len() as u32;
+        let of_household = |household: u32| dense.get(household as usize).copied().unwrap_or(NONE);
+        let mut of_person: Vec<u32> = homes.iter().map(|home| of_household(*home)).collect();
 
         // Those whom no reference names: with the household in which one last named them, or by themselves.
         let mut alone: Vec<(bool, u32, u32)> = Vec::new();
@@ -203,10 +207,10 @@ impl Tracker {
                 continue;
             }
             let last = last(self, *person);
-            if last.named == NONE || now - last.named_seen.min(now) > HORIZON_MONTHS {
+            if last.named == NONE || now - last.joint.min(now) > HORIZON_MONTHS {
                 alone.push((true, local, local));
-            } else if let Ok(at) = first.went.binary_search_by_key(&last.named, |w| w.0) {
-                *place = first.went.get(at).map_or(NONE, |w| w.1);
+            } else if let Some(household) = went(last.named) {
+                *place = of_household(household);
                 attached.push(*person);
                 remembered += 1;
             } else {
@@ -225,13 +229,15 @@ impl Tracker {
             groups += 1;
         }
         let mut free = claims(self, &unnamed);
-        free.retain(|claim| first.went.binary_search_by_key(&claim.number, |w| w.0).is_err());
-        let second = number(free, groups as usize, &mut self.next);
+        free.retain(|claim| went(claim.number).is_none());
+        for kept in number(free, groups as usize).kept {
+            numbers.push(kept.unwrap_or_else(|| self.mint()));
+        }
         for (place, group) in of_person.iter_mut().zip(&unnamed).filter(|(_, group)| **group != NONE) {
             *place = named + group;
         }
-        let numbers: Vec<u32> = first.numbers.into_iter().chain(second.numbers).collect();
 
+        let is_part = |home: u32| parts.binary_search_by_key(&home, |p| p.0).is_ok();
         for (person, (place, home)) in persons.numbers.iter().zip(of_person.iter().zip(homes)) {
             let number = numbers.get(*place as usize).copied().unwrap_or(NONE);
             let at = *person as usize;
@@ -241,7 +247,10 @@ impl Tracker {
             let Some(last) = self.last.get_mut(at) else { continue };
             (last.number, last.seen) = (number, now);
             if *home != NOWHERE {
-                (last.named, last.named_seen) = (number, now);
+                last.named = number;
+                if !is_part(*home) {
+                    last.joint = now;
+                }
             }
         }
         // Their household may bear another number by now.
@@ -251,6 +260,39 @@ impl Tracker {
             }
         }
         Placed { numbers, dense, of_person, named, remembered }
+    }
+
+    fn mint(&mut self) -> u32 {
+        let minted = self.next;
+        self.next += 1;
+        minted
+    }
+
+    /// Positions and numbers of the households in which somebody resides; `parts` have those that they stay with.
+    fn numbered(&mut self, homes: &[u32], kept: &[Option<u32>], parts: &[(u32, u32)]) -> (Vec<u32>, Vec<u32>) {
+        let mut dense = vec![NONE; kept.len()];
+        for home in homes {
+            if let Some(place) = dense.get_mut(*home as usize) {
+                *place = 0;
+            }
+        }
+        for (part, _) in parts {
+            if let Some(place) = dense.get_mut(*part as usize) {
+                *place = NONE;
+            }
+        }
+        let mut numbers = Vec::new();
+        for (place, kept) in dense.iter_mut().zip(kept).filter(|(place, _)| **place == 0) {
+            *place = numbers.len() as u32;
+            numbers.push(kept.unwrap_or_else(|| self.mint()));
+        }
+        for (part, rest) in parts {
+            let rest = dense.get(*rest as usize).copied().unwrap_or(NONE);
+            if let Some(place) = dense.get_mut(*part as usize) {
+                *place = rest;
+            }
+        }
+        (dense, numbers)
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) struct Claim {
 
 /// Where numbers went.
 pub(super) struct Numbered {
-    /// Number of each household.
-    pub(super) numbers: Vec<u32>,
+    /// Number that each household keeps; none for one that keeps none.
+    pub(super) kept: Vec<Option<u32>>,
     /// Each number that was claimed and the household where most of those who bore it are, by number.
     pub(super) went: Vec<(u32, u32)>,
 }
@@ -36,8 +36,8 @@ struct Strength {
     smallest: Reverse<u32>,
 }
 
-/// Numbers `households` households; those without a claim that holds bear numbers from `next` on, in order.
-pub(super) fn number(mut claims: Vec<Claim>, households: usize, next: &mut u32) -> Numbered {
+/// Numbers that `households` households keep.
+pub(super) fn number(mut claims: Vec<Claim>, households: usize) -> Numbered {
     claims.sort_unstable();
     let mut went: Vec<(u32, u32)> = Vec::new();
     let mut kept: Vec<Option<(Strength, Reverse<u32>)>> = vec![None; households];
@@ -59,18 +59,7 @@ pub(super) fn number(mut claims: Vec<Claim>, households: usize, next: &mut u32) 
             *place = (*place).max(Some((strength_among_numbers(strength), Reverse(number))));
         }
     }
-    let numbers = kept
-        .into_iter()
-        .map(|kept| match kept {
-            Some((_, Reverse(number))) => number,
-            None => {
-                let minted = *next;
-                *next += 1;
-                minted
-            }
-        })
-        .collect();
-    Numbered { numbers, went }
+    Numbered { kept: kept.into_iter().map(|kept| kept.map(|(_, Reverse(number))| number)).collect(), went }
 }
 
 /// Between numbers that come to one household the persons' own numbers say nothing: the older number stays.
@@ -82,34 +71,34 @@ fn strength_among_numbers(strength: Strength) -> Strength {
 mod tests {
     use super::*;
 
-    fn numbered(claims: &[(u32, u32, u32, u32)], households: usize) -> Vec<u32> {
+    fn numbered(claims: &[(u32, u32, u32, u32)], households: usize) -> Vec<Option<u32>> {
         let claims = claims.iter().map(|&(number, household, seen, person)| Claim { number, household, seen, person });
-        number(claims.collect(), households, &mut 100).numbers
+        number(claims.collect(), households).kept
     }
 
     #[test]
     fn the_larger_part_keeps_the_number() {
-        assert_eq!(numbered(&[(7, 0, 1, 1), (7, 1, 1, 2), (7, 1, 1, 3)], 2), [100, 7]);
+        assert_eq!(numbered(&[(7, 0, 1, 1), (7, 1, 1, 2), (7, 1, 1, 3)], 2), [None, Some(7)]);
     }
 
     #[test]
     fn a_tie_goes_to_the_smallest_person() {
-        assert_eq!(numbered(&[(7, 0, 1, 5), (7, 1, 1, 2)], 2), [100, 7]);
+        assert_eq!(numbered(&[(7, 0, 1, 5), (7, 1, 1, 2)], 2), [None, Some(7)]);
     }
 
     #[test]
     fn who_bore_it_last_counts_before_who_left_it_long_ago() {
-        assert_eq!(numbered(&[(7, 0, 1, 5), (7, 0, 1, 6), (7, 1, 9, 2)], 2), [100, 7]);
+        assert_eq!(numbered(&[(7, 0, 1, 5), (7, 0, 1, 6), (7, 1, 9, 2)], 2), [None, Some(7)]);
     }
 
     #[test]
     fn two_households_that_become_one_keep_the_number_of_most_then_the_older() {
-        assert_eq!(numbered(&[(7, 0, 1, 5), (4, 0, 1, 6), (7, 0, 1, 8)], 1), [7]);
-        assert_eq!(numbered(&[(7, 0, 1, 5), (4, 0, 1, 6)], 1), [4]);
+        assert_eq!(numbered(&[(7, 0, 1, 5), (4, 0, 1, 6), (7, 0, 1, 8)], 1), [Some(7)]);
+        assert_eq!(numbered(&[(7, 0, 1, 5), (4, 0, 1, 6)], 1), [Some(4)]);
     }
 
     #[test]
-    fn a_household_without_history_bears_a_new_number() {
-        assert_eq!(numbered(&[], 2), [100, 101]);
+    fn a_household_without_history_keeps_none() {
+        assert_eq!(numbered(&[], 2), [None, None]);
     }
 }
