@@ -4,6 +4,7 @@ mod axes;
 mod bits;
 mod check;
 mod cube;
+mod delays;
 pub mod document;
 mod error;
 mod evaluate;

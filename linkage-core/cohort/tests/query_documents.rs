@@ -203,7 +203,7 @@ fn what_the_study_has_not_is_refused_by_name() {
         refused(|q| q.population = condition("{ where = { sexe = [] } }")),
         QueryError::NoValue { attribute: "sexe".to_owned() }
     );
-    let builtin = ["party", "parties", "age", "composition-menage"].map(str::to_owned);
+    let builtin = ["party", "parties", "age", "sex", "composition-menage"].map(str::to_owned);
     assert_eq!(
         refused(|q| q.breakdown = vec!["couleur".to_owned()]),
         QueryError::UnknownBreakdown { name: "couleur".to_owned(), known: builtin.into_iter().chain(names()).collect() }

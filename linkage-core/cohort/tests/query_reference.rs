@@ -100,7 +100,7 @@ fn query(draw: &mut Draw, rows: &Rows, measure: Measure) -> Option<Query> {
     let month = |at: usize| rows.months[at].period.parse().unwrap();
     let mut breakdown = Vec::new();
     let states = matches!(measure, Measure::Transitions | Measure::Paths);
-    for name in ["party", "parties", "age", "sexe", "composition-menage", "nb_enfants"] {
+    for name in ["party", "parties", "age", "sexe", "sex", "composition-menage", "nb_enfants"] {
         if draw.chance(25) && !(states && name.starts_with("part")) && breakdown.len() < 3 {
             breakdown.insert(draw.below(breakdown.len() as u64 + 1) as usize, name.to_owned());
         }

@@ -8,7 +8,7 @@ use linkage_agreement::model::Rule;
 
 use super::document::Measure;
 use super::error::QueryError;
-use crate::rates::AgeBand;
+use crate::rates::{AgeBand, Sex};
 use crate::study::{AttributeColumn, Study};
 
 /// Breakdown by each party whose record a unit has.
@@ -17,6 +17,10 @@ pub(crate) const PARTY: &str = "party";
 pub(crate) const PARTIES: &str = "parties";
 /// Breakdown by age band.
 pub(crate) const AGE: &str = "age";
+/// Breakdown by sex, whatever codes the parties write it in.
+pub(crate) const SEX: &str = "sex";
+/// The attribute that sexes are read from.
+pub(crate) const SEX_COLUMN: &str = "sexe";
 /// Breakdown by the household's composition.
 pub(crate) const COMPOSITION: &str = "composition-menage";
 /// The attribute that ages are made of.
@@ -31,6 +35,9 @@ pub(crate) const BANDS: [(AgeBand, &str); 5] = [
     (AgeBand::From60, "60+"),
 ];
 
+/// Sexes as they are written, in order.
+pub(crate) const SEXES: [(Sex, &str); 2] = [(Sex::Women, "femme"), (Sex::Men, "homme")];
+
 /// Where the units' values of a dimension come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Axis {
@@ -40,6 +47,8 @@ pub(crate) enum Axis {
     Parties,
     /// The band of the age made of the attribute at this position.
     Age(usize),
+    /// The sex read from the attribute at this position.
+    Sex(usize),
     /// The class of the household.
     Composition,
     /// The attribute at this position.
@@ -57,9 +66,12 @@ impl Axis {
             AGE => attribute(BIRTH)
                 .map(Self::Age)
                 .ok_or_else(|| QueryError::UnknownAttribute { name: BIRTH.to_owned(), known: names(study) }),
+            SEX => attribute(SEX_COLUMN)
+                .map(Self::Sex)
+                .ok_or_else(|| QueryError::UnknownAttribute { name: SEX_COLUMN.to_owned(), known: names(study) }),
             COMPOSITION => Ok(Self::Composition),
             _ => attribute(name).map(Self::Attribute).ok_or_else(|| {
-                let builtin = [PARTY, PARTIES, AGE, COMPOSITION].map(str::to_owned);
+                let builtin = [PARTY, PARTIES, AGE, SEX, COMPOSITION].map(str::to_owned);
                 QueryError::UnknownBreakdown { name: name.to_owned(), known: builtin.into_iter().chain(names(study)).collect() }
             }),
         }
@@ -68,8 +80,8 @@ impl Axis {
     /// Whether the measure can be broken down by it.
     pub(crate) fn suits(&self, measure: Measure) -> bool {
         match measure {
-            // States and paths are made of the parties themselves.
-            Measure::Transitions | Measure::Paths => !matches!(self, Self::Party | Self::Parties),
+            // States, paths and delays are made of the parties themselves.
+            Measure::Transitions | Measure::Paths | Measure::Delays => !matches!(self, Self::Party | Self::Parties),
             _ => true,
         }
     }
@@ -80,6 +92,7 @@ impl Axis {
             Self::Party => Some(study.parties.len()),
             Self::Parties | Self::Composition => None,
             Self::Age(_) => Some(BANDS.len()),
+            Self::Sex(_) => Some(SEXES.len()),
             Self::Attribute(at) => study.attributes.get(*at).map(|a| Values::of(a).names.len()),
         }
     }

@@ -3,6 +3,7 @@
 use linkage_agreement::{PartyId, Period};
 
 use super::axes::{self, Axis};
+use super::delays;
 use super::document::{Condition, Measure, Population, Query, When};
 use super::error::QueryError;
 use super::periods::spans;
@@ -31,6 +32,7 @@ impl Measure {
             Self::Durations => "durations",
             Self::Transitions => "transitions",
             Self::Paths => "paths",
+            Self::Delays => "delays",
             Self::Sum => "sum",
         }
     }
@@ -153,6 +155,9 @@ fn check_breakdown(query: &Query, study: &Study) -> Result<(), QueryError> {
         // Unknown and total stand beside the values of a partition.
         let beside = if axis == Axis::Party { 0 } else { 2 };
         cells = cells.saturating_mul(axis.size(study).unwrap_or(1) as u64 + beside);
+    }
+    if query.measure == Measure::Delays {
+        cells = cells.saturating_mul(study.parties.len() as u64).saturating_mul(delays::CELLS);
     }
     let states = match (query.measure, query.of.as_ref().and_then(|name| study.attribute(name))) {
         (Measure::Transitions, Some(at)) => Axis::Attribute(at).size(study).unwrap_or(1) as u64 + 3,

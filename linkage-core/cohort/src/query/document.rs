@@ -3,7 +3,7 @@
 //! ```toml
 //! title = "Personnes sans domicile, par mois et par sexe"
 //! unit = "persons"                       # persons | households
-//! measure = "stock"                      # count | stock | entries | exits | returns | durations | transitions | paths | sum
+//! measure = "stock"                      # count | stock | entries | exits | returns | durations | transitions | paths | delays | sum
 //! periods = { from = "2024-01", to = "2024-12" }
 //! grain = "month"                        # month | quarter | year
 //! breakdown = ["sexe"]                   # party, parties, age, or an attribute of the agreement
@@ -76,6 +76,8 @@ pub enum Measure {
     Transitions,
     /// Units by the services met, in the order of first meeting, up to three.
     Paths,
+    /// Months from a unit's first month in the population to its first month with each party, as a life table.
+    Delays,
     /// Sum of a whole-number attribute over units.
     Sum,
 }

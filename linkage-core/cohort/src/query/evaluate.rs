@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::axes::{self, Axis};
+use super::axes::{self, Axis, PARTY};
 use super::check;
 use super::cube::{Cube, Extra, Local, Sum, Tally, tally};
+use super::delays::{self, Delays};
 use super::document::{Measure, Query};
 use super::error::QueryError;
 use super::events::{Counted, events};
@@ -51,7 +52,13 @@ pub fn evaluate(query: &Query, study: &Study, inputs: Inputs<'_>) -> Result<Figu
     if query.measure == Measure::Paths {
         looked.extend(frame.calendar.first().map_or(0, |first| *first)..=query.periods.to.index());
     }
-    let notes = notes(query, &plan, &looked, &spans, &frame);
+    let notes = if query.measure == Measure::Delays {
+        // Units are looked for at every party, in all months.
+        let all = frame.calendar.first().zip(frame.calendar.last()).map(|(first, last)| (*first..=*last).collect());
+        notes(query, &at_each_party(study), &all.unwrap_or_default(), &spans, &frame)
+    } else {
+        notes(query, &plan, &looked, &spans, &frame)
+    };
     Evaluation { query, frame, axes, spans, sets, notes }.table()
 }
 
@@ -62,7 +69,7 @@ fn counted_months(query: &Query, spans: &[Span], frame: &Frame<'_>) -> BTreeSet<
     let (start, end) = held(&frame.calendar);
     match query.measure {
         Measure::Stock => spans.iter().map(|span| span.last).collect(),
-        Measure::Entries | Measure::Returns => (start..=to).collect(),
+        Measure::Entries | Measure::Returns | Measure::Delays => (start..=to).collect(),
         Measure::Exits => (from.saturating_sub(1).max(start)..=to).collect(),
         Measure::Durations => (from.saturating_sub(1).max(start)..=end).collect(),
         Measure::Count | Measure::Sum | Measure::Transitions | Measure::Paths => (from..=to).collect(),
@@ -84,6 +91,7 @@ impl<'a> Evaluation<'_, 'a> {
             Measure::Durations => self.durations(),
             Measure::Transitions => self.transitions(),
             Measure::Paths => self.paths(),
+            Measure::Delays => self.delays(),
             Measure::Sum => {
                 let of = self.query.of.as_ref().and_then(|name| self.frame.study.attribute(name));
                 let numbers = of.and_then(|at| self.frame.study.attributes.get(at)).and_then(axes::numbers);
@@ -269,6 +277,26 @@ impl<'a> Evaluation<'_, 'a> {
         Ok(Beside { dimension, places })
     }
 
+    fn delays(&self) -> Result<FigureTable, QueryError> {
+        let study = self.frame.study;
+        let parties = at_each_party(study).sets(&self.frame.calendar.iter().copied().collect(), &self.frame)?;
+        let population = self.sets.parts.first().map_or(&[][..], Vec::as_slice);
+        let fixed = delays::fixed(self.query.population.as_ref(), study);
+        let Delays { counted, places, missing } = delays::delays(population, fixed, &parties.parts, &self.spans, &self.frame);
+        let extra = |c: &Counted| Extra::One { places: places.get(c.part).map_or(&[][..], Vec::as_slice), size: delays::PLACES };
+        let cube = self.cube(&counted, None, |_| None, extra)?;
+        // The parties are a breakdown that nobody has to ask for.
+        let axes: Vec<Axis> = self.axes.iter().cloned().chain([Axis::Party]).collect();
+        let mut query = self.query.clone();
+        query.breakdown.push(PARTY.to_owned());
+        let beside = delays::dimensions().map(|dimension| {
+            let places = (0..dimension.categories.len() as u32 - 1).collect();
+            Beside { dimension, places }
+        });
+        let shape = Shape { query: &query, axes: &axes, ..self.shape(missing, beside.into(), None) };
+        shape.table(cube, &self.frame, |cell| vec![cell.figure()])
+    }
+
     fn paths(&self) -> Result<FigureTable, QueryError> {
         let found = events(Measure::Count, &self.sets, &self.spans, &self.frame);
         let mut paths = Paths::new();
@@ -311,6 +339,11 @@ impl<'a> Evaluation<'_, 'a> {
         let beside = vec![Beside { dimension, places }];
         self.shape(found.missing, beside, None).table(cube, &self.frame, |cell| vec![cell.figure()])
     }
+}
+
+/// Everybody, party by party.
+fn at_each_party(study: &Study) -> Plan {
+    Plan::new(None, &[Axis::Party], false, study)
 }
 
 /// Where a month's cells stand in the cube.

@@ -6,11 +6,11 @@
 
 use arrow_array::Array;
 
-use super::axes::{Axis, BANDS, Values};
+use super::axes::{Axis, BANDS, SEXES, Values};
 use super::error::QueryError;
 use super::frame::{Frame, Rows};
 use crate::figures::{LinkTerms, Unit};
-use crate::rates::AgeBand;
+use crate::rates::{AgeBand, Sex};
 use crate::study::{Column, NO_CLASS, Study};
 use crate::table::MatchClass;
 
@@ -41,6 +41,7 @@ impl Reader {
                 values.map_or((Vec::new(), Some(0)), |values| (values.positions, Some(values.names.len())))
             }
             Axis::Age(_) => (Vec::new(), Some(BANDS.len())),
+            Axis::Sex(_) => (Vec::new(), Some(SEXES.len())),
             Axis::Composition => (Vec::new(), Some(classes)),
             Axis::Party | Axis::Parties => (Vec::new(), None),
         };
@@ -50,7 +51,7 @@ impl Reader {
     /// The column that it reads.
     fn column(&self) -> Option<Column> {
         match self.axis {
-            Axis::Attribute(at) | Axis::Age(at) => Some(Column::Attribute(at)),
+            Axis::Attribute(at) | Axis::Age(at) | Axis::Sex(at) => Some(Column::Attribute(at)),
             Axis::Party | Axis::Parties | Axis::Composition => None,
         }
     }
@@ -79,9 +80,10 @@ impl Reader {
                 let place = |code: u16| self.positions.get(usize::from(code)).map(|at| u32::from(*at)).filter(|at| *at < unknown);
                 Ok((first_values(rows, frame.size, unknown, |row| value(column, row).and_then(place))?, None))
             }
-            Axis::Age(at) => {
+            Axis::Age(at) | Axis::Sex(at) => {
                 let column = rows.attribute(at)?;
-                let bands = bands(at, month, frame.study);
+                let bands =
+                    if matches!(self.axis, Axis::Age(_)) { bands(at, month, frame.study) } else { sexes(at, frame.study) };
                 let place = |code: u16| bands.get(usize::from(code)).copied().flatten();
                 Ok((first_values(rows, frame.size, unknown, |row| value(column, row).and_then(place))?, None))
             }
@@ -101,6 +103,15 @@ fn bands(at: usize, month: usize, study: &Study) -> Vec<Option<u32>> {
         BANDS.iter().position(|(known, _)| *known == band).map(|at| at as u32)
     };
     attribute.values.iter().map(place).collect()
+}
+
+/// The sex of each code of the attribute; none where it says none.
+fn sexes(at: usize, study: &Study) -> Vec<Option<u32>> {
+    let place = |value: &String| {
+        let sex = Sex::of_attribute(Some(value));
+        SEXES.iter().position(|(known, _)| *known == sex).map(|at| at as u32)
+    };
+    study.attributes.get(at).map(|attribute| attribute.values.iter().map(place).collect()).unwrap_or_default()
 }
 
 /// By unit, the value of the first party that gives one, or of the party whose own values are read; `unknown` where none
@@ -204,7 +215,8 @@ impl<'a> Facts<'a> {
         if frame.unit == Unit::Households {
             columns.push(Column::Person);
         }
-        let rows = Rows { own, ..frame.rows(month, &columns)? };
+        let mut rows = frame.rows(month, &columns)?;
+        rows.own = own;
         let mut facts = Self {
             places: Vec::new(),
             size: 1,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::axes::{Axis, BANDS, Values};
+use super::axes::{Axis, BANDS, SEXES, Values};
 use super::check::within_cells;
 use super::cube::{Cube, Sum, lay_out};
 use super::document::{Measure, Query};
@@ -129,6 +129,7 @@ pub(crate) fn dimension(axis: &Axis, name: &str, combinations: &[Category], fram
         Axis::Party => named(&mut frame.study.parties.iter().map(ToString::to_string)),
         Axis::Parties => combinations.to_vec(),
         Axis::Age(_) => named(&mut BANDS.iter().map(|(_, band)| (*band).to_owned())),
+        Axis::Sex(_) => named(&mut SEXES.iter().map(|(_, sex)| (*sex).to_owned())),
         Axis::Composition => named(&mut frame.households()?.classes().iter().cloned()),
         Axis::Attribute(at) => named(&mut frame.study.attributes.get(*at).map(Values::of).into_iter().flat_map(|v| v.names)),
     };
@@ -145,7 +146,8 @@ pub(crate) fn dimension(axis: &Axis, name: &str, combinations: &[Category], fram
 /// What figures lack that look at the months `looked`.
 pub(crate) fn notes(query: &Query, plan: &Plan, looked: &BTreeSet<u32>, spans: &[Span], frame: &Frame<'_>) -> Vec<Note> {
     let mut notes = Vec::new();
-    let flows = matches!(query.measure, Measure::Entries | Measure::Exits | Measure::Returns | Measure::Durations);
+    let flows =
+        matches!(query.measure, Measure::Entries | Measure::Exits | Measure::Returns | Measure::Durations | Measure::Delays);
     for span in spans {
         // Flows of the first month held cannot be told.
         let late = u32::from(flows && frame.calendar.first() == Some(&span.first) && span.first < span.last);

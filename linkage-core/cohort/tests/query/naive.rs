@@ -86,11 +86,7 @@ impl Rows {
         let of_rows = |m: &MonthRows| m.rows.iter().map(|r| r.household.unwrap_or(NO_HOUSEHOLD)).collect();
         Given {
             rows: self.months.iter().map(of_rows).collect(),
-            compositions: self
-                .months
-                .iter()
-                .map(|m| m.compositions.iter().map(|c| c.unwrap_or(NO_CLASS)).collect())
-                .collect(),
+            compositions: self.months.iter().map(|m| m.compositions.iter().map(|c| c.unwrap_or(NO_CLASS)).collect()).collect(),
             classes: self.classes.clone(),
             count: self.households,
         }
@@ -354,14 +350,22 @@ impl Naive<'_> {
                 let band = self.first(counts.unit, month, part, rank);
                 band.map_or(Category::Unknown, |band| Category::Value(names[band as usize].to_owned()))
             }
+            "sex" => {
+                let at = self.rows.attributes.iter().position(|a| a.name == "sexe").unwrap();
+                // The rows' codes are 1 and 2; women come first.
+                let rank = |row: &Row| {
+                    let value = &self.rows.attributes[at].values[usize::from(row.attributes[at]?)];
+                    ["2", "1"].iter().position(|code| code == value).map(|rank| rank as u32)
+                };
+                let sex = self.first(counts.unit, month, part, rank);
+                sex.map_or(Category::Unknown, |sex| Category::Value(["femme", "homme"][sex as usize].to_owned()))
+            }
             "composition-menage" => {
                 let rank = |row: &Row| self.rows.months[month].compositions[row.household? as usize].map(u32::from);
                 let class = self.first(counts.unit, month, part, rank);
                 class.map_or(Category::Unknown, |c| Category::Value(self.rows.classes[c as usize].clone()))
             }
-            name => {
-                self.attribute(counts.unit, month, part, self.rows.attributes.iter().position(|a| a.name == name).unwrap())
-            }
+            name => self.attribute(counts.unit, month, part, self.rows.attributes.iter().position(|a| a.name == name).unwrap()),
         }
     }
 
@@ -418,9 +422,9 @@ impl Naive<'_> {
         });
         let counted = match self.query.measure {
             Measure::Transitions => self.moved((first, last), (periods[at + 1].1, periods[at + 1].2)),
-            Measure::Paths => self.counted(part, first, last).map(|all| {
-                all.into_iter().map(|c| Counts { beside: vec![self.path(c.unit, last)], ..c }).collect()
-            }),
+            Measure::Paths => self
+                .counted(part, first, last)
+                .map(|all| all.into_iter().map(|c| Counts { beside: vec![self.path(c.unit, last)], ..c }).collect()),
             _ => self.counted(part, first, last),
         };
         let Some(counted) = counted else { return missing };
