@@ -4,9 +4,11 @@ CREATE TABLE publications (
     analyst     TEXT NOT NULL,
     month       TEXT NOT NULL,          -- AAAA-MM, UTC: the month whose budget it counts against
     title       TEXT NOT NULL,
+    tables      INTEGER NOT NULL,       -- tables in it, which count one by one
     producers   TEXT NOT NULL,          -- JSON array: parties whose approval it needs
     document    BLOB NOT NULL,          -- what is approved, to the byte
-    fingerprint BLOB NOT NULL           -- SHA-256 of "linkage publication v1\n" and the document
+    fingerprint BLOB NOT NULL,          -- SHA-256 of "linkage publication v1\n" and the document
+    kept        BLOB                    -- what is kept to protect later tables beside these; raw, never shown
 );
 CREATE INDEX publications_month ON publications (analyst, month);
 CREATE TABLE entries (

@@ -106,6 +106,8 @@ pub struct Proposal {
     pub analyst: PartyId,
     /// Title.
     pub title: String,
+    /// Tables in it, which count one by one.
+    pub tables: u32,
     /// Why.
     pub justification: String,
     /// Who puts it forward.
@@ -114,6 +116,8 @@ pub struct Proposal {
     pub producers: Vec<PartyId>,
     /// The document.
     pub document: Vec<u8>,
+    /// What is kept to protect later tables beside these; never shown.
+    pub kept: Option<Vec<u8>>,
 }
 
 /// When something is entered.
@@ -174,23 +178,28 @@ impl Journal {
         if let Some(held) = find(&mut tx, &proposal.id).await? {
             return Ok(held);
         }
-        if spent_in(&mut tx, &proposal.analyst, month).await? >= u64::from(per_month) {
-            let renewed = month.next();
+        let spent = spent_in(&mut tx, &proposal.analyst, month).await?;
+        if spent + u64::from(proposal.tables) > u64::from(per_month) {
             return Err(ServiceError::exhausted(format!(
-                "le budget de {per_month} tableaux publiés par mois est épuisé pour {month} ; il est renouvelé le {renewed}-01"
+                "budget de publication dépassé : {spent} tableau(x) sur {per_month} publiés ou proposés en {month}, {} de plus demandé(s) ; il est renouvelé le {}-01",
+                proposal.tables,
+                month.next()
             )));
         }
         let producers = serde_json::to_string(&proposal.producers).map_err(ServiceError::internal)?;
         sqlx::query(
-            "INSERT INTO publications (id, analyst, month, title, producers, document, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO publications (id, analyst, month, title, tables, producers, document, fingerprint, kept)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(proposal.id.as_str())
         .bind(proposal.analyst.as_str())
         .bind(month.to_string())
         .bind(&proposal.title)
+        .bind(proposal.tables)
         .bind(producers)
         .bind(&proposal.document)
         .bind(&Fingerprint::of(&proposal.document).0[..])
+        .bind(&proposal.kept)
         .execute(&mut *tx)
         .await
         .map_err(db)?;
@@ -291,6 +300,21 @@ impl Journal {
         Ok(all)
     }
 
+    /// What was kept of all publications that were not rejected, in order, to protect later tables beside them.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn kept(&self) -> Result<Vec<Vec<u8>>, ServiceError> {
+        sqlx::query_scalar(
+            "SELECT p.kept FROM publications p JOIN entries e ON e.publication = p.id AND e.kind = 'proposed'
+             WHERE p.kept IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM entries r WHERE r.publication = p.id AND r.kind = 'rejected') ORDER BY e.number",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(db)
+    }
+
     /// Tables that count against an analyst's budget of `month`.
     ///
     /// # Errors
@@ -348,7 +372,8 @@ impl Journal {
     }
 }
 
-fn unknown() -> ServiceError {
+/// The answer where there is no such publication, or none that the caller may see.
+pub(crate) fn unknown() -> ServiceError {
     ServiceError::not_found("aucune publication de cet identifiant ; « linkage cohort journal » et « linkage cohort proposals » les listent")
 }
 
@@ -403,7 +428,7 @@ fn fingerprint_of(bytes: &[u8]) -> Result<Fingerprint, ServiceError> {
 
 async fn spent_in(connection: &mut SqliteConnection, analyst: &PartyId, month: Period) -> Result<u64, ServiceError> {
     let spent: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM publications p WHERE p.analyst = ? AND p.month = ?
+        "SELECT coalesce(sum(p.tables), 0) FROM publications p WHERE p.analyst = ? AND p.month = ?
          AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.publication = p.id AND e.kind = 'rejected')",
     )
     .bind(analyst.as_str())

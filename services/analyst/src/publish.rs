@@ -1,7 +1,7 @@
-//! What is published: a table with the query and the release that it comes from, its identifier and its fingerprint.
+//! What is published: tables with the question and the release that they come from, their identifier and fingerprint.
 //!
 //! The document is JSON bytes, made once and kept to the byte: the fingerprint is over them, a producer's signature is over
-//! the fingerprint, and what a producer looks at is read from them. The identifier follows from agreement, analyst, query
+//! the fingerprint, and what a producer looks at is read from them. The identifier follows from agreement, analyst, question
 //! and release, so that asking twice for one thing is one publication. Signatures are Ed25519 (RFC 8032) by the keys of
 //! the agreement; each message begins with a label of its own.
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 const ID_LABEL: &[u8] = b"linkage publication id v1\n";
-const QUERY_LABEL: &[u8] = b"linkage query v1\n";
+const QUESTION_LABEL: &[u8] = b"linkage question v1\n";
 const FINGERPRINT_LABEL: &[u8] = b"linkage publication v1\n";
 const APPROVAL_LABEL: &[u8] = b"linkage publication approval v1\n";
 const REJECTION_LABEL: &[u8] = b"linkage publication rejection v1\n";
@@ -75,7 +75,46 @@ pub struct Release {
     pub runs: Vec<RunId>,
 }
 
-/// A table as it is put forward.
+/// What is asked: one query, or the queries of a ready-made report, whose tables are protected together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Question {
+    /// A query that somebody composed.
+    Query(Query),
+    /// A report.
+    Report {
+        /// Its title.
+        title: String,
+        /// Its queries, in order; each is one table.
+        queries: Vec<Query>,
+    },
+}
+
+impl Question {
+    /// Title.
+    pub fn title(&self) -> &str {
+        match self {
+            Self::Query(query) => &query.title,
+            Self::Report { title, .. } => title,
+        }
+    }
+    /// The queries, in order.
+    pub fn queries(&self) -> &[Query] {
+        match self {
+            Self::Query(query) => std::slice::from_ref(query),
+            Self::Report { queries, .. } => queries,
+        }
+    }
+    /// Digest: the first eight bytes, hexadecimal. Names a question in the access log.
+    ///
+    /// # Errors
+    /// `Internal`: it has no JSON form.
+    pub fn digest(&self) -> Result<String, ServiceError> {
+        Ok(short(Sha256::new().chain_update(QUESTION_LABEL).chain_update(json(self)?)))
+    }
+}
+
+/// Tables as they are put forward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
@@ -84,13 +123,13 @@ pub struct Document {
     /// The analyst that publishes.
     pub analyst: PartyId,
     /// What was asked.
-    pub query: Query,
+    pub question: Question,
     /// Of what.
     pub release: Release,
-    /// Parties whose data the table holds and whose approval it needs; none where the agreement wants no approval.
+    /// Parties whose data the tables hold and whose approval they need; none where the agreement wants no approval.
     pub producers: Vec<PartyId>,
-    /// The answer, after disclosure control.
-    pub table: PublicTable,
+    /// The answers, after disclosure control: one for each query.
+    pub tables: Vec<PublicTable>,
 }
 
 /// SHA-256 of a document under its label.
@@ -118,14 +157,6 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Digest of a query document: the first eight bytes, hexadecimal. Names a query in the access log.
-///
-/// # Errors
-/// `Internal`: a query has no JSON form.
-pub fn query_digest(query: &Query) -> Result<String, ServiceError> {
-    Ok(short(Sha256::new().chain_update(QUERY_LABEL).chain_update(json(query)?)))
-}
-
 fn short(digest: Sha256) -> String {
     let mut text = hex::encode(digest.finalize());
     text.truncate(ID_LEN);
@@ -142,7 +173,7 @@ impl Document {
     /// # Errors
     /// `Internal`: a query has no JSON form.
     pub fn id(&self) -> Result<PublicationId, ServiceError> {
-        let parts = json(&(&self.agreement, &self.analyst, &self.query, &self.release))?;
+        let parts = json(&(&self.agreement, &self.analyst, &self.question, &self.release))?;
         Ok(PublicationId(short(Sha256::new().chain_update(ID_LABEL).chain_update(parts))))
     }
     /// The bytes that are kept, sent and approved.
@@ -239,20 +270,25 @@ pub fn reason(text: &str) -> Result<String, ServiceError> {
     Ok(text.to_owned())
 }
 
-/// The parties whose data the answer to `query` holds, in the agreement's order: those that it names, when it counts
-/// persons by the presence of their records and nothing else, all of them otherwise. Households, breakdowns, states, sums
-/// and paths draw on every party's records.
-pub fn producers(query: &Query, agreement: &Agreement) -> Vec<PartyId> {
-    let by_presence = query.unit == Unit::Persons
+/// The parties whose data the answer to `question` holds, in the agreement's order.
+///
+/// Those that a query names, when it counts persons by the presence of their records and nothing else; all of them
+/// otherwise: households, breakdowns and every other measure draw on every party's records.
+pub fn producers(question: &Question, agreement: &Agreement) -> Vec<PartyId> {
+    let mut named = BTreeSet::new();
+    let all = !question.queries().iter().all(|query| holds_only_named(query, &mut named));
+    agreement.party.iter().map(|p| p.id.clone()).filter(|party| all || named.contains(party)).collect()
+}
+
+fn holds_only_named(query: &Query, named: &mut BTreeSet<PartyId>) -> bool {
+    query.unit == Unit::Persons
         && query.breakdown.is_empty()
         && query.of.is_none()
-        && !matches!(query.measure, Measure::Transitions | Measure::Paths | Measure::Sum);
-    let named = query.population.as_ref().filter(|_| by_presence).and_then(|population| {
-        let mut named = BTreeSet::new();
-        bounded(population, &mut named).then_some(named)
-    });
-    let holds = |party: &PartyId| named.as_ref().is_none_or(|named| named.contains(party));
-    agreement.party.iter().map(|p| p.id.clone()).filter(holds).collect()
+        && matches!(
+            query.measure,
+            Measure::Count | Measure::Stock | Measure::Entries | Measure::Exits | Measure::Returns | Measure::Durations
+        )
+        && query.population.as_ref().is_some_and(|population| bounded(population, named))
 }
 
 /// Collects the parties that `population` names; whether it can hold nobody whom none of them holds.
@@ -284,5 +320,81 @@ fn bounded(population: &Population, named: &mut BTreeSet<PartyId>) -> bool {
             }
             kept_within
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(more: &str) -> Question {
+        let text = format!(
+            "title = \"t\"\nmeasure = \"count\"\nperiods = {{ from = \"2024-01\", to = \"2024-01\" }}\n{more}"
+        );
+        Question::Query(Query::from_toml(&text).unwrap())
+    }
+
+    #[test]
+    fn producers_are_those_named_where_nothing_of_others_is_told() {
+        let key = SigningKey::generate(&mut linkage_common::rng());
+        let agreement = crate::testing::agreement(&[("ccas", &key), ("siao", &key), ("caf", &key)]);
+        let asked = |more: &str| {
+            let names: Vec<String> = producers(&question(more), &agreement).iter().map(ToString::to_string).collect();
+            names.join(" ")
+        };
+        for (population, expected) in [
+            ("", "ccas siao caf"),
+            ("population = { party = 'siao' }", "siao"),
+            ("population = { where = { sexe = ['1'] } }", "ccas siao caf"),
+            ("population = { any = [{ party = 'siao' }, { party = 'ccas', where = { sexe = ['1'] } }] }", "ccas siao"),
+            ("population = { any = [{ party = 'siao' }, { where = { sexe = ['1'] } }] }", "ccas siao caf"),
+            ("population = { all = [{ party = 'siao' }, { party = 'ccas' }] }", "ccas siao"),
+            ("population = { all = [{ party = 'siao' }, { not = { party = 'ccas' } }] }", "ccas siao"),
+            ("population = { all = [{ party = 'siao' }, { where = { sexe = ['1'] } }] }", "ccas siao caf"),
+            ("population = { all = [{ not = { party = 'ccas' } }] }", "ccas siao caf"),
+            ("population = { not = { party = 'ccas' } }", "ccas siao caf"),
+            ("unit = 'households'\npopulation = { party = 'siao' }", "ccas siao caf"),
+            ("breakdown = ['sexe']\npopulation = { party = 'siao' }", "ccas siao caf"),
+        ] {
+            assert_eq!(asked(population), expected, "{population}");
+        }
+        let queries = |mores: &[&str]| mores.iter().flat_map(|m| question(m).queries().to_vec()).collect::<Vec<_>>();
+        let report = |mores: &[&str]| Question::Report { title: "r".to_owned(), queries: queries(mores) };
+        let siao = "population = { party = 'siao' }";
+        assert_eq!(producers(&report(&[siao, "population = { party = 'caf' }"]), &agreement).len(), 2);
+        assert_eq!(producers(&report(&[siao, ""]), &agreement).len(), 3);
+    }
+
+    #[test]
+    fn reasons_are_short_texts() {
+        assert_eq!(reason("  a\nb ").unwrap(), "a\nb");
+        for wrong in ["", " \n", "a\u{7}b", &"x".repeat(MAX_REASON + 1)] {
+            assert!(reason(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn identifiers_are_sixteen_digits_and_follow_from_what_is_asked() {
+        for wrong in ["", "0123456789abcde", "0123456789abcdef0", "0123456789ABCDEF", "../../../../etc/x"] {
+            assert!(wrong.parse::<PublicationId>().is_err());
+        }
+        let document = |more: &str, runs: &[&str]| Document {
+            agreement: "00".to_owned(),
+            analyst: "etude".parse().unwrap(),
+            question: question(more),
+            release: Release { runs: runs.iter().map(|r| r.parse().unwrap()).collect() },
+            producers: vec![],
+            tables: vec![crate::testing::table("t")],
+        };
+        let base = document("", &["r1"]);
+        assert_eq!(Document::from_bytes(&base.to_bytes().unwrap()), Ok(base.clone()));
+        let changed = Document { tables: vec![], ..base.clone() };
+        assert_eq!(base.id(), changed.id());
+        assert_ne!(Fingerprint::of(&base.to_bytes().unwrap()), Fingerprint::of(&changed.to_bytes().unwrap()));
+        for other in [document("", &["r1", "r2"]), document("grain = 'year'", &["r1"])] {
+            assert_ne!(base.id(), other.id());
+        }
+        assert_ne!(base.id(), Document { agreement: "01".to_owned(), ..base.clone() }.id());
+        assert!(Document::from_bytes(b"{}").is_err());
     }
 }

@@ -6,7 +6,7 @@ use linkage_crypto::signing::SigningKey;
 use tempfile::TempDir;
 
 use super::*;
-use crate::publish::Release;
+use crate::publish::{Question, Release};
 
 const HASH: [u8; 32] = [7; 32];
 
@@ -27,10 +27,10 @@ fn document(title: &str, producers: &[&str]) -> Document {
     Document {
         agreement: hex::encode(HASH),
         analyst: party("etude"),
-        query,
+        question: Question::Query(query),
         release: Release { runs: vec!["r1".parse().unwrap()] },
         producers: producers.iter().map(|p| party(p)).collect(),
-        table: crate::testing::table(title),
+        tables: vec![crate::testing::table(title)],
     }
 }
 
@@ -40,10 +40,12 @@ fn proposal(title: &str, producers: &[&str]) -> Proposal {
         id: document.id().unwrap(),
         analyst: document.analyst.clone(),
         title: title.to_owned(),
+        tables: 1,
         justification: "Rapport annuel".to_owned(),
         by: "console essai".to_owned(),
         producers: document.producers.clone(),
         document: document.to_bytes().unwrap(),
+        kept: None,
     }
 }
 
@@ -71,6 +73,13 @@ async fn the_same_table_is_one_publication_and_the_budget_is_of_a_month() {
     let june = journal.propose(&proposal("c", &[]), moment("2026-06-01"), 2).await.unwrap();
     assert_eq!(journal.list().await.unwrap().iter().map(|p| p.title.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
     assert_eq!(journal.get(&june.id).await.unwrap(), june);
+    // Tables count one by one, all or none.
+    let mut report = proposal("r", &[]);
+    (report.tables, report.kept) = (2, Some(vec![1, 2]));
+    assert_eq!(journal.propose(&report, moment("2026-06-02"), 2).await.unwrap_err().kind, ErrorKind::Exhausted);
+    assert_eq!(journal.kept().await.unwrap(), Vec::<Vec<u8>>::new());
+    journal.propose(&report, moment("2026-07-02"), 2).await.unwrap();
+    assert_eq!(journal.kept().await.unwrap(), [[1, 2]]);
     let months = ["2026-05", "2026-06"].map(|m| m.parse::<Period>().unwrap());
     assert_eq!(journal.spent(&party("etude"), months[0]).await.unwrap(), 2);
     assert_eq!(journal.spent(&party("etude"), months[1]).await.unwrap(), 1);
