@@ -7,7 +7,8 @@ mod naive;
 use linkage_agreement::model::Rule;
 use linkage_cohort::Unit;
 use linkage_cohort::query::{
-    Condition, Grain, Inputs, MAX_BYTES, MAX_DEPTH, Measure, Population, Query, QueryError, Range, Unreadable, When, check, evaluate,
+    Condition, Grain, Inputs, MAX_BYTES, MAX_DEPTH, Measure, Population, Query, QueryError, Range, Unreadable, When, check,
+    evaluate,
 };
 use linkage_cohort::study::Study;
 use naive::{MonthRows, Rows, attribute};
@@ -54,10 +55,8 @@ fn study() -> Study {
 }
 
 fn minimal(change: impl FnOnce(&mut Query)) -> Query {
-    let mut query = Query::from_toml(
-        "title = \"Essai\"\nmeasure = \"count\"\nperiods = { from = \"2024-01\", to = \"2024-04\" }\n",
-    )
-    .unwrap();
+    let mut query =
+        Query::from_toml("title = \"Essai\"\nmeasure = \"count\"\nperiods = { from = \"2024-01\", to = \"2024-04\" }\n").unwrap();
     change(&mut query);
     query
 }
@@ -71,7 +70,9 @@ fn refused(change: impl FnOnce(&mut Query)) -> QueryError {
 }
 
 fn condition(toml: &str) -> Option<Population> {
-    let text = format!("title = \"E\"\nmeasure = \"count\"\nperiods = {{ from = \"2024-01\", to = \"2024-01\" }}\npopulation = {toml}\n");
+    let text = format!(
+        "title = \"E\"\nmeasure = \"count\"\nperiods = {{ from = \"2024-01\", to = \"2024-01\" }}\npopulation = {toml}\n"
+    );
     Some(Query::from_toml(&text).unwrap().population.unwrap())
 }
 
@@ -139,7 +140,12 @@ fn a_malformed_document_is_refused_with_its_place() {
         (&format!("{head}population = {{ party = \"SIAO\" }}\n"), 4, 24, "nom de partenaire illisible"),
         (&format!("{head}population = {{ party = \"siao\", all = [] }}\n"), 4, 14, "un ensemble s'écrit avec"),
         (&format!("{head}population = {{}}\n"), 4, 14, "un ensemble s'écrit avec"),
-        (&format!("{head}population = {{ partie = \"siao\" }}\n"), 4, 16, "clé inconnue `partie`, possibles : `all`, `any`, `not`"),
+        (
+            &format!("{head}population = {{ partie = \"siao\" }}\n"),
+            4,
+            16,
+            "clé inconnue `partie`, possibles : `all`, `any`, `not`",
+        ),
     ] {
         match Query::from_toml(text) {
             Err(Unreadable::Malformed { line: l, column: c, message: m }) => {
@@ -197,7 +203,11 @@ fn what_the_study_has_not_is_refused_by_name() {
     );
     assert_eq!(
         refused(|q| q.population = condition("{ where = { sexe = [\"1\", \"3\"] } }")),
-        QueryError::UnknownValue { attribute: "sexe".to_owned(), value: "3".to_owned(), known: vec!["1".to_owned(), "2".to_owned()] }
+        QueryError::UnknownValue {
+            attribute: "sexe".to_owned(),
+            value: "3".to_owned(),
+            known: vec!["1".to_owned(), "2".to_owned()]
+        }
     );
     assert_eq!(
         refused(|q| q.population = condition("{ where = { sexe = [] } }")),
@@ -242,7 +252,8 @@ fn values_that_the_rule_can_give_are_admitted_though_none_occurs() {
 #[test]
 fn months_that_are_not_held_or_not_delivered_are_refused() {
     let period = |text: &str| text.parse().unwrap();
-    let not_held = |text: &str| QueryError::PeriodNotHeld { period: period(text), first: period("2024-01"), last: period("2024-04") };
+    let not_held =
+        |text: &str| QueryError::PeriodNotHeld { period: period(text), first: period("2024-01"), last: period("2024-04") };
     assert_eq!(refused(|q| q.periods.from = period("2023-12")), not_held("2023-12"));
     assert_eq!(refused(|q| q.periods.to = period("2024-03")), not_held("2024-03"));
     assert_eq!(refused(|q| q.population = condition("{ period = \"2024-05\" }")), not_held("2024-05"));
@@ -257,10 +268,7 @@ fn months_that_are_not_held_or_not_delivered_are_refused() {
         );
     }
     assert_eq!(check(&minimal(|q| q.population = condition("{ party = \"siao\", period = \"2024-02\" }")), &study()), Ok(()));
-    assert_eq!(
-        refused(|q| q.population = condition("{ period = \"2024-01\", when = \"before\" }")),
-        QueryError::WhenAndPeriod
-    );
+    assert_eq!(refused(|q| q.population = condition("{ period = \"2024-01\", when = \"before\" }")), QueryError::WhenAndPeriod);
     let mut empty = study();
     empty.months.clear();
     assert_eq!(check(&minimal(|_| {}), &empty), Err(QueryError::NoMonth));
@@ -280,7 +288,10 @@ fn questions_that_make_no_sense_are_refused() {
         refused(|q| q.breakdown = own(&["party", "sexe", "commune", "nb_enfants", "ressources"])),
         QueryError::TooManyBreakdowns
     );
-    assert_eq!(refused(|q| q.breakdown = own(&["sexe", "party", "sexe"])), QueryError::BreakdownTwice { name: "sexe".to_owned() });
+    assert_eq!(
+        refused(|q| q.breakdown = own(&["sexe", "party", "sexe"])),
+        QueryError::BreakdownTwice { name: "sexe".to_owned() }
+    );
     for measure in [Measure::Transitions, Measure::Paths] {
         for name in ["party", "parties"] {
             assert_eq!(
@@ -297,10 +308,7 @@ fn questions_that_make_no_sense_are_refused() {
             QueryError::NotANumber { attribute: name.to_owned() }
         );
     }
-    assert_eq!(
-        refused(|q| (q.measure, q.grain) = (Measure::Transitions, Grain::Year)),
-        QueryError::OnePeriod
-    );
+    assert_eq!(refused(|q| (q.measure, q.grain) = (Measure::Transitions, Grain::Year)), QueryError::OnePeriod);
 }
 
 #[test]

@@ -84,7 +84,8 @@ fn population(draw: &mut Draw, rows: &Rows, depth: u32) -> Population {
             if draw.chance(15) {
                 condition.attributes.insert("nb_enfants".to_owned(), vec!["3".to_owned(), "7".to_owned(), "0".to_owned()]);
             }
-            condition.when = draw.of(&[When::Same, When::Same, When::Same, When::Previous, When::Before, When::After, When::Ever]);
+            condition.when =
+                draw.of(&[When::Same, When::Same, When::Same, When::Previous, When::Before, When::After, When::Ever]);
             let complete: Vec<&MonthRows> = rows.months.iter().filter(|m| m.delivered.iter().all(|d| *d)).collect();
             if draw.chance(10) && !complete.is_empty() {
                 condition.when = When::Same;
@@ -128,9 +129,8 @@ fn query(draw: &mut Draw, rows: &Rows, measure: Measure) -> Option<Query> {
 fn labels(table: &FigureTable) -> Vec<Vec<Category>> {
     let mut labels: Vec<Vec<Category>> = vec![Vec::new()];
     for dimension in &table.dimensions {
-        let extend = |label: Vec<Category>| {
-            dimension.categories.iter().map(move |c| label.iter().chain([c]).cloned().collect::<Vec<_>>())
-        };
+        let extend =
+            |label: Vec<Category>| dimension.categories.iter().map(move |c| label.iter().chain([c]).cloned().collect::<Vec<_>>());
         labels = labels.into_iter().flat_map(extend).collect();
     }
     labels
