@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Households of a population with known truth, month by month: makes the rows that the measurement reads.
 
-    python3 docs/measures/households.py DATA LINKS OUT.tsv
+    python3 docs/measures/households.py archive DATA FILES
+    python3 docs/measures/households.py rows DATA LINKS OUT.tsv
 
-DATA is a folder of `linkage synth` (canonical/, truth/). LINKS has a folder for each month with the links.csv of a
-`linkage trial` over that month's files: LINKS/2024-01/links.csv. OUT.tsv has a line a record:
+DATA is a folder of `linkage synth` (canonical/, truth/). `archive` writes FILES/MONTH/PARTY_MONTH.csv: what a node's
+archive holds by then, every record delivered so far as it was last delivered. `rows` takes LINKS/MONTH/links.csv, of a
+`linkage trial` over such files, and writes a line for each record delivered for the month:
 
     period, party, true person, linked person, reference, birth month, composition, true household, true composition
 
-Trials link each month by itself; persons are carried through months as the custodian's registry does: a cluster is the
+Trials link the archive of each month by itself; persons are carried through months as the custodian's registry does: a cluster is the
 person that most of its records were in earlier months, the older one on a tie, and a new one without history.
 Dates of birth are the party's own, minimised to the month. The standard library only.
 """
@@ -44,7 +46,23 @@ def carried(clusters, person_of, born):
             person_of[record] = kept[name]
 
 
-def main(data, links, out):
+def archive(data, out):
+    data, out = pathlib.Path(data), pathlib.Path(out)
+    months = sorted({path.stem.rsplit("_", 1)[1] for path in (data / "canonical").glob("*.csv")})
+    held = collections.defaultdict(dict)
+    for month in months:
+        (out / month).mkdir(parents=True, exist_ok=True)
+        for path in sorted((data / "canonical").glob(f"*_{month}.csv")):
+            rows = read(path)
+            records = held[path.stem.rsplit("_", 1)[0]]
+            records.update((row["local_id"], row) for row in rows)
+            with open(out / month / path.name, "w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(records.values())
+
+
+def rows(data, links, out):
     data, links = pathlib.Path(data), pathlib.Path(links)
     truth = collections.defaultdict(list)
     for row in read(data / "truth/truth.csv"):
@@ -83,6 +101,10 @@ def main(data, links, out):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    match sys.argv[1:]:
+        case ["archive", data, out]:
+            archive(data, out)
+        case ["rows", data, links, out]:
+            rows(data, links, out)
+        case _:
+            sys.exit(__doc__)

@@ -49,7 +49,9 @@ fn measure(text: &str) {
     let mut months: BTreeMap<Period, Vec<Record<'_>>> = BTreeMap::new();
     for line in text.lines() {
         let cells: Vec<&str> = line.split('\t').collect();
-        let &[month, party, person, linked, reference, born, said, household, composition] = cells.as_slice() else { panic!("{line}") };
+        let &[month, party, person, linked, reference, born, said, household, composition] = cells.as_slice() else {
+            panic!("{line}")
+        };
         months.entry(month.parse().unwrap()).or_default().push(Record {
             party: parties.of(party) as u8,
             person: person.parse().unwrap(),
@@ -154,7 +156,12 @@ fn speed(persons: u32, months: u32) {
                 let before = rows.len();
                 for party in 0..4u8 {
                     if draw(100) < [45, 30, 30, 25][usize::from(party)] {
-                        rows.push((person, party, (party < 3).then(|| household * 3 + u32::from(party)), Ages::between(age, age)));
+                        rows.push((
+                            person,
+                            party,
+                            (party < 3).then(|| household * 3 + u32::from(party)),
+                            Ages::between(age, age),
+                        ));
                     }
                 }
                 if rows.len() == before {

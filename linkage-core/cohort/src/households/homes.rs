@@ -21,7 +21,9 @@ pub(super) fn homes(units: &Units<'_>, joined: &Joined, ages: &[Age]) -> Vec<u32
     let mut homes: Vec<u32> = (0u32..).zip(ages).map(|(person, age)| home(units, joined, person, *age)).collect();
     let mut grown_residents = vec![false; joined.members.len()];
     for (home, age) in homes.iter().zip(ages) {
-        if *age != Age::Minor && let Some(place) = grown_residents.get_mut(*home as usize) {
+        if *age != Age::Minor
+            && let Some(place) = grown_residents.get_mut(*home as usize)
+        {
             *place = true;
         }
     }

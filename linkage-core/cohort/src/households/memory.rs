@@ -79,9 +79,11 @@ fn members(joined: &Joined, household: u32) -> &[u32] {
 /// Since when, and by which parties, a person is named in a household.
 fn named<'a>(units: &'a Units<'_>, joined: &'a Joined, person: u32, household: u32) -> impl Iterator<Item = (u32, u8)> + 'a {
     let here = move |unit: &&u32| joined.of_unit.get(**unit as usize) == Some(&household);
-    units.of_person(person).iter().filter(here).flat_map(move |unit| {
-        units.memberships(*unit).iter().filter(move |m| m.person == person).map(|m| (m.since, m.party))
-    })
+    units
+        .of_person(person)
+        .iter()
+        .filter(here)
+        .flat_map(move |unit| units.memberships(*unit).iter().filter(move |m| m.person == person).map(|m| (m.since, m.party)))
 }
 
 fn parties(units: &Units<'_>, joined: &Joined, household: u32) -> Vec<u8> {

@@ -355,8 +355,7 @@ fn describe(rows: &MonthRows<'_>, persons: &Persons, joined: &Joined, placed: &P
     for (dense, listed) in placed.dense.iter().zip(&joined.members).filter(|(dense, _)| **dense != NONE) {
         // Minors of two homes are of both; most households have none.
         let elsewhere = |person: &u32| {
-            persons.age.get(*person as usize) == Some(&Age::Minor)
-                && placed.of_person.get(*person as usize) != Some(dense)
+            persons.age.get(*person as usize) == Some(&Age::Minor) && placed.of_person.get(*person as usize) != Some(dense)
         };
         members.extend(listed.iter().filter(|person| elsewhere(person)).map(|person| (*dense, *person)));
     }
@@ -390,7 +389,7 @@ fn describe(rows: &MonthRows<'_>, persons: &Persons, joined: &Joined, placed: &P
             Some(Household {
                 number: placed.numbers.get(place as usize).copied()?,
                 size: household.len() as u32,
-                composition: Composition::of(votes, &ages, referenced),
+                composition: Composition::of(votes, &ages),
                 referenced,
             })
         })

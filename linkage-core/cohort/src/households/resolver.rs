@@ -3,9 +3,9 @@
 use std::borrow::Borrow;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{UInt8Type, UInt16Type, UInt32Type};
-use arrow_array::RecordBatch;
 use linkage_agreement::Period;
 
 use super::ages::Ages;
