@@ -66,7 +66,7 @@ fn measure(text: &str) {
     for (name, linked) in [("true links", false), ("real links", true)] {
         println!("\n{name}");
         println!(
-            "month    persons true    found   error | with a reference: true found error | remembered | classed right wrong unknown"
+            "month    persons true    found   error | expected  error | with a reference: true found error | remembered | classed right wrong unknown"
         );
         let mut tracker = Tracker::default();
         let mut numbers: HashMap<&str, BTreeSet<u32>> = HashMap::new();
@@ -126,10 +126,12 @@ fn report(period: Period, records: &[Record<'_>], made: &MonthHouseholds, person
     }
     let error = |found: usize, truth: usize| 100.0 * (found as f64 / truth as f64 - 1.0);
     println!(
-        "{period} {:8} {:5} {found:7} {:+6.2}% | {:20} {found_named:6} {:+6.2}% | {:10} | {right:6} {wrong} {unknown}",
+        "{period} {:8} {:5} {found:7} {:+6.2}% | {:8} {:+6.2}% | {:20} {found_named:6} {:+6.2}% | {:10} | {right:6} {wrong} {unknown}",
         persons.len(),
         truth.len(),
         error(found, truth.len()),
+        made.expected(),
+        error(made.expected() as usize, truth.len()),
         named.len(),
         error(found_named, named.len()),
         made.remembered,

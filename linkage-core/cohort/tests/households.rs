@@ -304,6 +304,23 @@ fn a_file_opened_since_parts_them_and_so_does_a_party_that_holds_them_apart() {
 }
 
 #[test]
+fn persons_without_a_reference_are_expected_to_live_as_those_of_their_files_do() {
+    // 120 persons whose household is known, two and two, and 30 of whom the same file says nothing more.
+    let couples: Vec<Vec<u32>> = (0..60).map(|at| vec![100 + 2 * at, 101 + 2 * at]).collect();
+    let others: Vec<u32> = (100..250).collect();
+    let mut files: Vec<File<'_>> = couples.iter().zip(1..).map(|(couple, at)| (CAF, at, couple.as_slice())).collect();
+    files.push((FT, 0, &others));
+    let made = one_month(&files).made;
+    assert_eq!((made.households.len(), made.unnamed, made.expected()), (90, 30, 75));
+    assert_eq!((made.named_elsewhere, made.households_elsewhere), (120, 60));
+    // Fewer say nothing.
+    let made = one_month(&files[10..]).made;
+    assert_eq!((made.named_elsewhere, made.expected()), (100, 75));
+    let made = one_month(&files[11..]).made;
+    assert_eq!((made.named_elsewhere, made.expected()), (98, 101));
+}
+
+#[test]
 fn ages_as_tests_take_them() {
     assert_eq!([ages(1).age(), ages(50).age(), ages(100).age()], [Age::Adult, Age::Minor, Age::Unknown]);
 }

@@ -53,6 +53,28 @@ pub struct MonthHouseholds {
     pub remembered: u64,
     /// References with more persons than a household has; their rows count as without one.
     pub too_large: u64,
+    /// Persons without a reference who stay in no such household.
+    pub unnamed: u64,
+    /// Persons whom a file without references knows, and whose household another file names.
+    pub named_elsewhere: u64,
+    /// Households of these.
+    pub households_elsewhere: u64,
+}
+
+/// Fewer persons say nothing about how the others live.
+const ENOUGH: u64 = 100;
+
+impl MonthHouseholds {
+    /// How many households there are, if persons without a reference live with one another as do those of the same
+    /// files whose household is known: of these, fewer households than persons. Too high by those who live with
+    /// somebody who has a reference (docs/households.md).
+    pub fn expected(&self) -> u64 {
+        let named = self.households.iter().filter(|h| h.referenced).count() as u64;
+        if self.named_elsewhere < ENOUGH {
+            return self.households.len() as u64;
+        }
+        named + (self.unnamed * self.households_elsewhere + self.named_elsewhere / 2) / self.named_elsewhere
+    }
 }
 
 /// No number yet.
@@ -125,7 +147,24 @@ impl Tracker {
         let households = describe(rows, &persons, &joined, &placed, &dense_rows);
         let number = |dense: &u32| placed.numbers.get(*dense as usize).copied().unwrap_or(NONE);
         let numbers = dense_rows.iter().map(number).collect();
-        MonthHouseholds { rows: numbers, households, remembered: placed.remembered, too_large: units.too_large }
+        let mut elsewhere: Vec<(u32, u32)> = rows
+            .reference
+            .iter()
+            .zip(&persons.of_row)
+            .filter(|(reference, person)| reference.is_none() && homes.get(**person as usize) != Some(&NOWHERE))
+            .filter_map(|(_, person)| Some((*placed.of_person.get(*person as usize)?, *person)))
+            .collect();
+        elsewhere.sort_unstable();
+        elsewhere.dedup();
+        MonthHouseholds {
+            rows: numbers,
+            households,
+            remembered: placed.remembered,
+            too_large: units.too_large,
+            unnamed: homes.iter().filter(|home| **home == NOWHERE).count() as u64 - placed.remembered,
+            named_elsewhere: elsewhere.len() as u64,
+            households_elsewhere: elsewhere.chunk_by(|a, b| a.0 == b.0).count() as u64,
+        }
     }
 
     /// Who is named under which reference, and since when; replaces what is held of earlier months.

@@ -45,6 +45,9 @@ struct Answer {
 pub struct Summary {
     /// Households.
     pub households: u64,
+    /// How many there are, if persons without a reference live as those of the same files whose household is known (see
+    /// [`MonthHouseholds::expected`]).
+    pub expected: u64,
     /// Those that some party's reference names.
     pub referenced: u64,
     /// Persons without a reference who stay in a household that others are named in.
@@ -93,6 +96,7 @@ impl Answer {
         }
         let summary = Summary {
             households: made.households.len() as u64,
+            expected: made.expected(),
             referenced: made.households.iter().filter(|h| h.referenced).count() as u64,
             remembered: made.remembered,
             too_large: made.too_large,
