@@ -4,11 +4,22 @@
 //! names or compares encodings.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod access;
 pub mod config;
+pub mod desk;
+pub mod export;
 pub mod fairness;
 pub mod fetch;
+pub mod journal;
+pub mod page;
+pub mod publish;
+pub mod rows;
 mod serve;
 pub mod service;
+pub mod study;
 pub mod tables;
+#[cfg(test)]
+mod testing;
+mod wire;
 
-pub use serve::{fetch_once, serve};
+pub use serve::{fetch_once, rebuild, serve, serve_announcing};

@@ -14,11 +14,15 @@ use linkage_crypto::seal::SealingKey;
 use linkage_proto::MAX_MESSAGE_BYTES;
 use linkage_proto::v1::cohorts_server::CohortsServer;
 use linkage_proto::v1::registry_client::RegistryClient;
+use tokio::sync::watch;
 use tonic::transport::Channel;
 
+use crate::access::AccessLog;
 use crate::config::AnalystConfig;
-use crate::fetch::{Keys, fetch_new};
+use crate::desk::Desk;
+use crate::fetch::{Holdings, Keys, fetch_new, row_level};
 use crate::service::Analyst;
+use crate::study::StudyStore;
 use crate::tables::Tables;
 
 /// How often the custodian is asked for new link tables.
@@ -29,7 +33,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 struct Fetcher {
     gate: Arc<Gate>,
     keys: Keys,
-    tables: Tables,
+    holdings: Holdings,
     client: RegistryClient<Channel>,
 }
 
@@ -46,31 +50,71 @@ fn fetcher(config: &AnalystConfig) -> Result<Fetcher, ServiceError> {
     }
     let scalar = AnalystScalar::from_bytes(&*config.pseudonym_key.read_key().map_err(ServiceError::configuration)?)
         .map_err(ServiceError::configuration)?;
-    let tables = Tables::open(&config.data_dir)?;
+    let holdings = Holdings {
+        tables: Tables::open(&config.data_dir)?,
+        study: StudyStore::open(&config.data_dir, gate.agreement())?,
+        row_level: row_level(&gate, &config.analyst),
+    };
     let channel =
         linkage_common::tls::connect_lazy(&config.custodian_url, &config.tls, &gate.agreement().custodian.certificate_identity)
             .map_err(ServiceError::configuration)?;
     let client = RegistryClient::new(channel).max_decoding_message_size(4 * MAX_MESSAGE_BYTES);
-    Ok(Fetcher { gate, keys: Keys { sealing, scalar }, tables, client })
+    Ok(Fetcher { gate, keys: Keys { sealing, scalar: Arc::new(scalar) }, holdings, client })
 }
 
 /// Fetches the link tables that are ready now; returns their runs.
 pub async fn fetch_once(config: &AnalystConfig) -> Result<Vec<RunId>, ServiceError> {
     let mut f = fetcher(config)?;
-    fetch_new(&f.gate, &f.keys, &f.tables, &mut f.client).await
+    fetch_new(&f.gate, &f.keys, &f.holdings, &mut f.client).await
 }
 
-/// Serves until `shutdown` resolves, fetching link tables as they become ready.
+/// Makes the study again: from the runs' tables where they are whole, from the custodian where they are not or hold no rows.
+/// Returns the runs that were fetched again.
+pub async fn rebuild(config: &AnalystConfig) -> Result<Vec<RunId>, ServiceError> {
+    let tables = Tables::open(&config.data_dir)?;
+    for run in tables.runs()? {
+        if tables.read(&run).is_err() {
+            tracing::warn!(run = %run, "tables damaged; fetched again");
+            tables.forget(&run)?;
+        }
+    }
+    let mut f = fetcher(config)?;
+    f.holdings.study.rebuild(&tables)?;
+    fetch_new(&f.gate, &f.keys, &f.holdings, &mut f.client).await
+}
+
+/// As [`serve_announcing`], for those who have no terminal.
+///
+/// # Errors
+/// As there.
+pub async fn serve(config: AnalystConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
+    serve_announcing(config, |_| {}, shutdown).await
+}
+
+/// Serves until `shutdown` resolves, fetching link tables as they become ready; the page as well, where the configuration
+/// has one. `announce` is given the link that opens the page once, where the configuration asks for it: it is for the
+/// terminal and never enters the log.
 ///
 /// # Errors
 /// What is wrong with configuration, keys or agreement, before anything is served.
-pub async fn serve(config: AnalystConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
+pub async fn serve_announcing(
+    config: AnalystConfig,
+    announce: impl FnOnce(&str) + Send,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServiceError> {
     let mut f = fetcher(&config)?;
-    let service = Analyst { gate: f.gate.clone(), tables: f.tables.clone() };
+    let kept_months = f.gate.agreement().retention.access_log_months;
+    let access = AccessLog::open(&config.data_dir, Arc::new(SystemClock), kept_months)?;
+    let desk = Arc::new(Desk::open(&config, f.gate.clone(), access).await?);
+    let page = crate::page::open(&config, f.gate.clone(), desk.clone()).await?;
+    if let Some(link) = page.as_ref().and_then(|p| p.one_time_url.as_deref()) {
+        announce(link);
+    }
+    let service = Analyst { desk };
     let worker = tokio::spawn(async move {
         let mut pause = POLL;
         loop {
-            pause = match fetch_new(&f.gate, &f.keys, &f.tables, &mut f.client).await {
+            pause = match fetch_new(&f.gate, &f.keys, &f.holdings, &mut f.client).await {
                 Ok(_) => POLL,
                 Err(error) => {
                     tracing::warn!(%error, pause_s = pause.as_secs(), "link tables could not be fetched; tried again");
@@ -83,7 +127,27 @@ pub async fn serve(config: AnalystConfig, shutdown: impl Future<Output = ()> + S
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(CohortsServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
     let listening = Listening { address: config.listen, tls: &config.tls, crl: config.crl.as_deref(), limits: &config.limits };
-    let served = linkage_common::role::serve_on(listening, routes, shutdown).await;
+    let (stop, stopped) = watch::channel(false);
+    let until_stopped = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // The sender's end, too, ends the servers.
+            let _ = stopped.wait_for(|&stopped| stopped).await;
+        }
+    };
+    let page = async {
+        match page {
+            Some(page) => page.serve(until_stopped()).await,
+            None => Ok(()),
+        }
+    };
+    let stopping = async {
+        shutdown.await;
+        let _ = stop.send(true);
+        Ok(())
+    };
+    let calls = linkage_common::role::serve_on(listening, routes, until_stopped());
+    let served = tokio::try_join!(calls, page, stopping).map(|_| ());
     worker.abort();
     served
 }

@@ -16,7 +16,6 @@ use tonic::Status;
 
 use crate::link_tables::{HandedRow, Point, Supersession};
 use crate::registry::Person;
-use crate::service::Custodian;
 use crate::store::Store;
 
 /// Rows read, and their points made, at a time.
@@ -30,16 +29,19 @@ const POINTS_AT_ONCE: usize = 256;
 /// The fixed id by whose point a domain is known.
 const PROBE: [u8; 16] = [0; 16];
 
-type Sent = Result<v1::LinkTableChunk, Status>;
+/// A message of the stream.
+pub type Sent = Result<v1::LinkTableChunk, Status>;
 
 /// The domains of an analyst's pseudonyms.
-pub(crate) struct Domains {
-    pub(crate) persons: Domain,
-    pub(crate) records: Domain,
+pub struct Domains {
+    /// Of persons.
+    pub persons: Domain,
+    /// Of records.
+    pub records: Domain,
 }
 
 /// A link table on its way to one analyst.
-pub(crate) struct HandOver {
+pub struct HandOver {
     store: Store,
     maker: Arc<Maker>,
     run: RunId,
@@ -120,17 +122,23 @@ impl Maker {
 }
 
 impl HandOver {
-    pub(crate) async fn new(custodian: &Custodian, run: RunId, domains: Domains, analyst: usize) -> Result<Self, ServiceError> {
-        let maker = Arc::new(Maker { scalar: custodian.scalar.clone(), domains });
+    /// The table of `run` for the analyst at position `analyst` of the agreement.
+    pub async fn new(
+        store: &Store,
+        scalar: Arc<CustodianScalar>,
+        domains: Domains,
+        run: RunId,
+        analyst: usize,
+    ) -> Result<Self, ServiceError> {
+        let maker = Arc::new(Maker { scalar, domains });
         let probe = maker.points(&maker.domains.persons, &[PROBE]);
         let probe = probe.first().ok_or_else(|| ServiceError::internal("no point"))?;
-        let store = custodian.store.clone();
         let domain = store.point_domain(probe).await?;
-        Ok(Self { store, maker, run, domain, analyst })
+        Ok(Self { store: store.clone(), maker, run, domain, analyst })
     }
 
     /// Sends the table after `first`, until it is whole or the analyst is gone.
-    pub(crate) fn start(self, first: v1::LinkTableChunk) -> ReceiverStream<Sent> {
+    pub fn start(self, first: v1::LinkTableChunk) -> ReceiverStream<Sent> {
         let (send, receive) = mpsc::channel(4);
         tokio::spawn(async move {
             if send.send(Ok(first)).await.is_err() {

@@ -7,7 +7,7 @@
 pub mod budgets;
 pub mod config;
 pub mod dispositions;
-mod hand_over;
+pub mod hand_over;
 pub mod link_tables;
 mod register;
 pub mod registry;

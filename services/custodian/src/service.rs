@@ -422,7 +422,7 @@ impl registry_server::Registry for Custodian {
             sealed_keys.insert(party.to_string(), key.into());
         }
         let first = v1::LinkTableChunk { sealed_keys, report: report.into(), ..Default::default() };
-        let receive = HandOver::new(self, run, domains, position).await?.start(first);
+        let receive = HandOver::new(&self.store, self.scalar.clone(), domains, run, position).await?.start(first);
         tracing::info!(run = %request.get_ref().run_id, analyst = %analyst, "link table handed over");
         Ok(Response::new(receive))
     }
