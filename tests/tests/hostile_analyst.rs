@@ -230,14 +230,36 @@ async fn more_attributes_than_agreed_are_refused_and_hold_up_no_other_table() {
 async fn figures_are_given_for_months_that_are_here_and_only_above_the_minimum() {
     let world = World::new();
     let _served = (world.serve_custodian(), world.serve_analyst("etude"));
-    let mut cohorts = CohortsClient::new(world.connect(&analyst("etude"), &party("siao")).await);
-    let request = |period: &str| v1::OverlapRequest { agreement: world.reference(), period: period.to_owned() };
-    refused(cohorts.overlap(request(PERIOD)).await, Code::NotFound, "aucune table de liens de ce mois");
-    refused(cohorts.overlap(request("2024")).await, Code::InvalidArgument, "period");
+    let mut cohorts = CohortsClient::new(world.connect(&analyst("etude"), &analyst("etude")).await);
+    let request = |period: &str| {
+        let text = format!(
+            "title = \"Réunis\"\nmeasure = \"count\"\nbreakdown = [\"parties\"]\nperiods = {{ from = \"{period}\", to = \"{period}\" }}"
+        );
+        v1::QueryRequest { agreement: world.reference(), document: text.into_bytes().into() }
+    };
+    refused(cohorts.query(request(PERIOD)).await, Code::InvalidArgument, "aucun mois");
+    refused(cohorts.query(request("2024")).await, Code::InvalidArgument, "mois illisible");
     linked(&world, "r", 1_000, &[&[1, 11]]).await;
-    let answer = until("the overlap", || async { cohorts.clone().overlap(request(PERIOD)).await.ok() }).await.into_inner();
-    assert_eq!((answer.run_id.as_str(), answer.minimum_cell), ("r", 5));
-    assert!(!answer.cells.is_empty());
-    assert!(answer.cells.iter().all(|cell| cell.persons.is_none_or(|n| n == 0 || n >= 5)), "{answer:?}");
-    refused(cohorts.overlap(request("2024-02")).await, Code::NotFound, "aucune table de liens de ce mois");
+    // Five persons, and nobody more than once in a cell: all that could be shown is below the minimum.
+    until("the refusal", || async {
+        let answer = cohorts.clone().query(request(PERIOD)).await;
+        match answer {
+            Err(status) if status.message().contains("aucun mois") => None,
+            Err(status) => {
+                proper(status.message(), "masquées");
+                Some(())
+            }
+            Ok(answer) => {
+                let table = answer.into_inner().table.unwrap();
+                let figures = table.cells.iter().filter_map(|cell| match cell.kind.as_ref().unwrap() {
+                    v1::table_cell::Kind::Figure(figure) => Some(figure.value),
+                    _ => None,
+                });
+                assert!(figures.into_iter().all(|n| n == 0.0 || n >= 5.0), "{table:?}");
+                Some(())
+            }
+        }
+    })
+    .await;
+    refused(cohorts.query(request("2024-02")).await, Code::InvalidArgument, "2024-02");
 }

@@ -377,8 +377,8 @@ async fn nothing_passes(world: &World, says: &str) {
     let mut study = AtCustodian::of(world, &analyst("etude")).await;
     refused(study.table("r").await, Code::PermissionDenied, says);
     let channel = world.connect(&analyst("etude"), &party("ccas")).await;
-    let request = v1::OverlapRequest { agreement: world.reference(), period: PERIOD.to_owned() };
-    refused(CohortsClient::new(channel).overlap(request).await, Code::PermissionDenied, says);
+    let request = v1::ListPeriodsRequest { agreement: world.reference() };
+    refused(CohortsClient::new(channel).list_periods(request).await, Code::PermissionDenied, says);
 }
 
 #[tokio::test]

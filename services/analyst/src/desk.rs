@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use linkage_agreement::model::{AnalystRight, DisclosureMethod};
 use linkage_agreement::{PartyId, RunId};
+use linkage_cohort::disclosure::audit::remember;
 use linkage_cohort::disclosure::cell_key::Noise;
 use linkage_cohort::disclosure::keys::person_keys;
 use linkage_cohort::disclosure::{self, Policy, Published};
@@ -29,7 +30,9 @@ use crate::export::{self, About, Format, Part, Standing};
 use crate::journal::{Journal, Moment, Proposal, Publication};
 use crate::publish::{self, Document, PublicationId, Question, Release, Verdict};
 use crate::study::StudyStore;
+use ledger::ShownBefore;
 
+mod ledger;
 mod rates;
 mod secret;
 
@@ -54,6 +57,7 @@ struct Opened {
     keys: Vec<u64>,
     households: Resolver<Arc<Study>>,
     rates: ErrorRates,
+    shown: Mutex<ShownBefore>,
 }
 
 /// The desk.
@@ -401,9 +405,13 @@ impl Desk {
             .collect::<Result<_, _>>()?;
         let named: Vec<(&FigureTable, &str)> = raw.iter().zip(question.queries().iter().map(|q| q.title.as_str())).collect();
         let policy = self.policy(&question);
-        let noise = Noise::new();
+        let mut shown = opened.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let locked = shown.lock()?;
+        let noise = Noise::new().beside(locked.ledger());
         let tables = disclosure::protect_beside(published, &named, &policy, &opened.rates, &noise)
             .map_err(|error| ServiceError::invalid(format!("rien ne peut être montré : {error}")))?;
+        drop(noise);
+        locked.remember(raw.iter().zip(&tables).flat_map(|(raw, shown)| remember(raw, shown)).collect())?;
         let kept = (policy.method == Method::Suppression)
             .then(|| raw.iter().zip(&tables).map(|(raw, shown)| Published::of(raw, shown)).collect());
         Ok((Answer { question, release: opened.release.clone(), tables }, kept))
@@ -440,9 +448,11 @@ impl Desk {
             return Ok(opened.clone());
         }
         let pseudonyms = study.source.pseudonyms().map_err(ServiceError::internal)?;
+        let keys = person_keys(self.secret.bytes(), &pseudonyms);
         let opened = Arc::new(Opened {
             release,
-            keys: person_keys(self.secret.bytes(), &pseudonyms),
+            shown: Mutex::new(ShownBefore::new(&self.data_dir, &keys)),
+            keys,
             households: Resolver::new(study.clone()),
             rates: rates::of(&self.data_dir, &study)?,
             study,
