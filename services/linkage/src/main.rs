@@ -121,7 +121,7 @@ async fn main() -> ExitCode {
         Command::Custodian(command) => commands::serve::custodian(command).await,
         Command::Analyst(command) => commands::serve::analyst(command).await,
         Command::Run(command) => commands::run::run(command).await,
-        Command::Cohort(command) => commands::cohort::run(command),
+        Command::Cohort(command) => commands::cohort::run(command).await,
         Command::Clk(command) => commands::clk::run(&command),
         Command::Doctor(args) => commands::doctor::run(&args, cli.threads),
     };

@@ -11,8 +11,8 @@ use crate::cli::{print_json, say, table};
 
 /// Prints the overlap table of a month.
 pub fn overlap(path: &Path, period: Period, json: bool) -> anyhow::Result<()> {
-    let (tables, minimum) = open(path)?;
-    let (run, found) = overlap_of(&tables, period, minimum)?;
+    let (study, minimum) = open(path)?;
+    let (run, found) = overlap_of(&study, period, minimum)?;
     if json {
         let cells: Vec<_> = found.cells.iter().map(|c| json!({ "parties": c.parties, "persons": c.persons })).collect();
         return print_json(

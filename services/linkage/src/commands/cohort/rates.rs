@@ -14,9 +14,9 @@ use crate::page::labels;
 
 /// Prints the rates of a month.
 pub fn rates(path: &Path, period: Period, json: bool) -> anyhow::Result<()> {
-    let (tables, minimum) = open(path)?;
-    let (run, _) = overlap_of(&tables, period, minimum)?;
-    let found = linked_rates(&tables, &run, minimum)?;
+    let (study, minimum) = open(path)?;
+    let (run, _) = overlap_of(&study, period, minimum)?;
+    let found = linked_rates(&study, period, minimum)?;
     if json {
         return print_json(&json!({ "run": run, "period": period, "minimum_cell": minimum, "linked_rates": found }));
     }
