@@ -18,9 +18,10 @@ mod system;
 
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{FigureTable, Unit};
+use crate::figures::{Figure, FigureTable, Unit};
 use crate::interval::ErrorRates;
 use crate::public::{Method, PublicTable, Shown};
+use audit::Measures;
 use cell_key::Noise;
 pub use rules::Kind;
 pub use suppression::Published;
@@ -67,7 +68,7 @@ pub enum Refused {
         /// The most.
         most: usize,
     },
-    /// Every figure of the table would be hidden.
+    /// Every figure of the tables shown together would be hidden.
     #[error(
         "toutes les cellules du tableau seraient masquées (moins de {minimum} unités chacune, ou masquées pour protéger celles-ci) ; \
          réduisez les ventilations ou allongez les périodes"
@@ -136,7 +137,18 @@ pub fn protect_beside(
         Method::Suppression => suppression::patterns(&raw, policy, published)?,
         Method::CellKey => raw.iter().map(|table| rules::sensitive(table, policy)).collect(),
     };
-    tables.iter().zip(&hidden).map(|((table, title), hidden)| show(table, title, hidden, policy, errors, noise)).collect()
+    let made: Vec<PublicTable> = tables
+        .iter()
+        .zip(&hidden)
+        .map(|((table, title), hidden)| show(table, title, hidden, policy, errors, noise))
+        .collect::<Result<_, _>>()?;
+    // One empty table among others says what the others' text needs; nothing but empty ones is no answer.
+    let cells = || made.iter().flat_map(|table| &table.cells);
+    let filled = |shown: &Shown| matches!(shown, Shown::Value { value, .. } if *value != 0.0);
+    if cells().any(|shown| *shown == Shown::Hidden) && !cells().any(filled) {
+        return Err(Refused::AllHidden { minimum: policy.minimum });
+    }
+    Ok(made)
 }
 
 fn check(tables: &[&FigureTable]) -> Result<(), Refused> {
@@ -159,29 +171,31 @@ fn show(
     noise: &Noise<'_>,
 ) -> Result<PublicTable, Refused> {
     let kind = Kind::of(&table.measure);
-    let mut cells = Vec::with_capacity(table.cells.len());
-    for (figure, hidden) in table.cells.iter().zip(hidden) {
-        cells.push(if figure.missing {
-            Shown::Missing
-        } else if *hidden {
-            Shown::Hidden
-        } else {
-            let noisy = match policy.method {
-                Method::Suppression => Some(figure.value),
-                Method::CellKey => noise.apply(kind, table.unit, figure, policy.minimum),
-            };
-            match noisy {
-                None => Shown::Hidden,
-                Some(value) => {
-                    Shown::Value { value: rules::round(value, kind, policy.round_to), interval: None, uncertain: false }
-                }
-            }
-        });
-    }
-    let filled = |shown: &Shown| matches!(shown, Shown::Value { value, .. } if *value != 0.0);
-    if cells.contains(&Shown::Hidden) && !cells.iter().any(filled) {
-        return Err(Refused::AllHidden { minimum: policy.minimum });
-    }
+    let measures = Measures::of(table);
+    let value = |at: usize, figure: &Figure, hidden: bool| -> Option<f64> {
+        if figure.units == 0 {
+            return Some(figure.value);
+        }
+        match policy.method {
+            Method::Suppression => (!hidden).then_some(figure.value),
+            Method::CellKey => match noise.before(&measures, at, table.unit, figure) {
+                Some(before) => before,
+                None if hidden => None,
+                None => noise.apply(kind, table.unit, figure, policy.minimum),
+            },
+        }
+    };
+    let cells: Vec<Shown> = table
+        .cells
+        .iter()
+        .zip(hidden)
+        .enumerate()
+        .map(|(at, (figure, hidden))| match value(at, figure, *hidden) {
+            _ if figure.missing => Shown::Missing,
+            None => Shown::Hidden,
+            Some(value) => Shown::Value { value: rules::round(value, kind, policy.round_to), interval: None, uncertain: false },
+        })
+        .collect();
     let mut made = PublicTable {
         title: title.to_owned(),
         unit: table.unit,

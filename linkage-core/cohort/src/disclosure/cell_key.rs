@@ -17,7 +17,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::audit::Ledger;
+use super::audit::{Ledger, Measures};
 use super::rules::Kind;
 use super::unit_label;
 use crate::figures::{Figure, Unit};
@@ -85,13 +85,17 @@ impl<'l> Noise<'l> {
         at as i32 - Self::MOST
     }
 
+    /// What a cell of the same units, or of one person more or less, was shown as.
+    pub(super) fn before(&self, measures: &Measures, at: usize, unit: Unit, figure: &Figure) -> Option<Option<f64>> {
+        self.ledger?.near(measures, at, unit, figure)
+    }
     /// The figure with its noise; `None` when it must not be shown.
     pub(super) fn apply(&self, kind: Kind, unit: Unit, figure: &Figure, minimum: u64) -> Option<f64> {
         if figure.units == 0 {
             return Some(figure.value);
         }
-        if let Some(before) = self.ledger.and_then(|ledger| ledger.near(kind, unit, figure)) {
-            return before;
+        if figure.units < minimum {
+            return None;
         }
         let noise = f64::from(self.draw(kind, unit, figure.key));
         match kind {

@@ -53,7 +53,9 @@ pub(super) fn patterns(tables: &[&FigureTable], policy: &Policy, published: &[Pu
     let all: Vec<&FigureTable> = published.iter().map(|p| &p.table).chain(tables.iter().copied()).collect();
     let mut system = System::of(&all, policy);
     settle(&mut system, published);
-    let hidden = system.variables.iter().enumerate().filter(|(_, v)| v.state == State::Hidden);
+    let touched = touched(&system, published.len());
+    let hidden = system.variables.iter().zip(touched).enumerate();
+    let hidden = hidden.filter(|(_, (v, touched))| *touched && v.state == State::Hidden).map(|(at, (v, _))| (at, v));
     let primaries: Vec<(usize, Needs)> = hidden.filter_map(|(at, v)| Some((at, v.needs?))).collect();
     let mut reached = vec![Reached::default(); system.variables.len()];
     for (at, needs) in &primaries {
@@ -156,6 +158,21 @@ fn shift(system: &System, target: usize, sign: f64, need: f64, most: usize) -> O
     let whole = near.len() < most && sign < 0.0;
     let moved = change.get(&target).copied().unwrap_or(0.0).abs();
     (moved + MOVED >= need || whole).then(|| change.into_iter().filter(|(_, by)| by.abs() > MOVED).collect())
+}
+
+/// Which variables the new tables have a bearing on: those in them, and what relations tie to these by way of what is
+/// not known. What was proved of the others stays proved.
+fn touched(system: &System, published: usize) -> Vec<bool> {
+    let mut touched = vec![false; system.variables.len()];
+    let mut queue: Vec<usize> = system.cells.iter().skip(published).flatten().filter_map(|cell| *cell).collect();
+    while let Some(at) = queue.pop() {
+        let (Some(seen), Some(variable)) = (touched.get_mut(at), system.variables.get(at)) else { continue };
+        if std::mem::replace(seen, true) || variable.state == State::Fixed {
+            continue;
+        }
+        queue.extend(variable.equations.iter().filter_map(|e| system.equations.get(*e)).flatten().map(|(other, _)| *other));
+    }
+    touched
 }
 
 /// The variables that may change, nearest first.
