@@ -250,6 +250,7 @@ impl World {
             tls: self.tls(&role),
             crl: None,
             limits: Limits::default(),
+            page: None,
             sealing_key: self.secret(&role, "sealing"),
             pseudonym_key: self.secret(&role, "pseudonym"),
         }

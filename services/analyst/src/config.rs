@@ -9,6 +9,8 @@ use linkage_common::config::SecretSource;
 use linkage_common::tls::{Limits, TlsFiles};
 use serde::Deserialize;
 
+use crate::page::config::PageConfig;
+
 /// `analyst.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +33,9 @@ pub struct AnalystConfig {
     /// Limits on connections and requests; each has a default.
     #[serde(default)]
     pub limits: Limits,
+    /// The page for browsers; none without this section.
+    #[serde(default)]
+    pub page: Option<PageConfig>,
     /// Key that attributes are sealed to (32 bytes, base64).
     pub sealing_key: SecretSource,
     /// The analyst's half of the pseudonyms (32 bytes, base64).

@@ -50,7 +50,10 @@ pub async fn custodian(command: ServeCommand) -> anyhow::Result<()> {
 /// Runs the analyst's side.
 pub async fn analyst(command: AnalystCommand) -> anyhow::Result<()> {
     match command {
-        AnalystCommand::Serve { config: path } => Ok(linkage_analyst::serve(config(&path)?, shutdown()).await?),
+        AnalystCommand::Serve { config: path } => {
+            let announce = |link: &str| say(&format!("Page, lien à usage unique : {link}"));
+            Ok(linkage_analyst::serve_announcing(config(&path)?, announce, shutdown()).await?)
+        }
         AnalystCommand::Fetch { config: path } => {
             let runs = linkage_analyst::fetch_once(&config(&path)?).await?;
             say(&format!("{} table(s) de liens reçue(s)", runs.len()));

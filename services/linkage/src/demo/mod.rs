@@ -16,6 +16,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use linkage_agreement::{PartyId, Period, PersonId, RunId};
 use linkage_analyst::fairness::linked_rates;
+use linkage_analyst::study::StudyStore;
 use linkage_analyst::tables::Tables;
 use linkage_common::error::ServiceError;
 use linkage_common::order::RunTerms;
@@ -108,6 +109,11 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
             site.node_config(&site.parties[0]).display()
         ));
     }
+    let [.., (_, analyst)] = site.servers();
+    say(&format!(
+        "Page de l'analyste : linkage analyst serve --config {}\n                     puis ouvrez le lien à usage unique qui s'affiche.",
+        analyst.display()
+    ));
     Ok(())
 }
 
@@ -201,7 +207,10 @@ async fn link(site: &Site, network: &mut Network, run: &RunId, period: Period, b
     let coordinator = node(site, &site.parties[0])?;
     let agreement = Some(coordinator.gate.reference());
     let mut broker = client(&coordinator)?;
-    broker.open_run(coordinator.opening(RunTerms::new(run.clone(), period, Vec::new()))?).await.map_err(|s| ServiceError::from(&s))?;
+    broker
+        .open_run(coordinator.opening(RunTerms::new(run.clone(), period, Vec::new()))?)
+        .await
+        .map_err(|s| ServiceError::from(&s))?;
     let tables = Tables::open(&site.analyst_data())?;
     let started = std::time::Instant::now();
     loop {
@@ -270,7 +279,8 @@ async fn found(site: &Site, data: &SynthSummary, run: &RunId, period: Period, fo
     let traits = traits(site, data, period)?;
     let tables = Tables::open(&site.analyst_data())?;
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(tables.run_folder(run).join("report.json"))?)?;
-    let (_, overlap) = linkage_analyst::service::overlap_of(&tables, period, site.minimum_cell)?;
+    let study = StudyStore::open(&site.analyst_data(), node(site, &site.parties[0])?.gate.agreement())?.study()?;
+    let (_, overlap) = linkage_analyst::service::overlap_of(&study, period, site.minimum_cell)?;
     Ok(RunFindings {
         run: run.to_string(),
         period,
@@ -291,7 +301,7 @@ async fn found(site: &Site, data: &SynthSummary, run: &RunId, period: Period, fo
         fields: node(site, &site.parties[0])?.gate.agreement().identity.field.iter().map(|f| f.column.clone()).collect(),
         drift: report.get("drift").filter(|drift| !drift.is_null()).cloned(),
         dispositions: report.get("dispositions").cloned(),
-        linked_rates: Some(linked_rates(&tables, run, site.minimum_cell)?),
+        linked_rates: Some(linked_rates(&study, period, site.minimum_cell)?),
         missed: Some(fairness::missed(&links, &truth, period, &traits, site.minimum_cell)?),
         hash_keys: None,
         clk: None,

@@ -32,6 +32,8 @@ pub struct Site {
     pub minimum_cell: u64,
     /// Where broker, custodian and analyst listen.
     pub addresses: [SocketAddr; 3],
+    /// Where the analyst's page listens.
+    pub page: SocketAddr,
 }
 
 impl Site {
@@ -47,7 +49,9 @@ impl Site {
         }
         let agreement = agreement(&secrets, &parties, &sizes, first)?;
         let minimum_cell = u64::from(agreement.disclosure.minimum_cell);
-        let site = Self { folder: folder.to_owned(), parties, minimum_cell, addresses: free_addresses()? };
+        let [broker, custodian, analyst, page] = free_addresses()?;
+        let addresses = [broker, custodian, analyst];
+        let site = Self { folder: folder.to_owned(), parties, minimum_cell, addresses, page };
         site.write_agreement(&agreement, &secrets)?;
         let authority = DevAuthority::create("Démonstration Trait d'union", SystemClock.now())?;
         authority.save(&site.folder.join("autorite"))?;
@@ -146,6 +150,7 @@ impl Site {
                 key("pseudonym.key", &secrets.analyst_scalar(&secret_name).to_bytes())?;
                 secret("sealing_key", "sealing.key");
                 secret("pseudonym_key", "pseudonym.key");
+                text.push_str(&self.page_section(authority, &home)?);
                 format!(
                     "analyst = \"{id}\"\nlisten = \"{}\"\ndata_dir = {}\ncustodian_url = \"{}\"\n",
                     self.addresses[2],
@@ -173,6 +178,22 @@ impl Site {
         };
         fsx::write_atomic(&home.join("linkage.toml"), format!("{head}\n{text}").as_bytes())?;
         Ok(())
+    }
+
+    /// The page's section: its own certificate for this machine's browsers, and a link that opens it once.
+    fn page_section(&self, authority: &DevAuthority, home: &Path) -> anyhow::Result<String> {
+        let (certificate, key) = authority.issue_local_server(Validity::days(SystemClock.now(), CERTIFICATE_DAYS))?;
+        let tls = home.join("tls");
+        fsx::write_atomic_public(&tls.join("page.pem"), certificate.as_bytes())?;
+        fsx::write_atomic(&tls.join("page.key"), key.as_bytes())?;
+        let path = |name: &str| toml::Value::String(tls.join(name).display().to_string()).to_string();
+        Ok(format!(
+            "\n[page]\nlisten = \"{0}\"\npublic_url = \"https://{0}\"\nlocal_link = true\n\n[page.tls]\nca = {1}\ncertificate = {2}\nkey = {3}\n",
+            self.page,
+            path("ca.pem"),
+            path("page.pem"),
+            path("page.key")
+        ))
     }
 
     fn node_home(&self, party: &PartyId) -> PathBuf {
@@ -231,10 +252,10 @@ fn agreement(secrets: &Secrets, parties: &[PartyId], sizes: &BTreeMap<PartyId, u
     Ok(agreement)
 }
 
-/// Three ports of the loopback interface that nobody listens on now.
-fn free_addresses() -> anyhow::Result<[SocketAddr; 3]> {
-    // All three are held before any is let go, so that they differ.
-    let held = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0"));
+/// Four ports of the loopback interface that nobody listens on now.
+fn free_addresses() -> anyhow::Result<[SocketAddr; 4]> {
+    // All are held before any is let go, so that they differ.
+    let held = [(); 4].map(|()| std::net::TcpListener::bind("127.0.0.1:0"));
     let mut addresses = Vec::new();
     for listener in held {
         addresses.push(listener?.local_addr()?);

@@ -1,0 +1,156 @@
+//! The overview: what is here, month by month and party by party, how well it is linked, what was published.
+
+use linkage_cohort::Shown;
+use linkage_cohort::study::Study;
+use linkage_common::error::ServiceError;
+use linkage_common::fsx;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::guard::Visit;
+use super::journal::listed;
+use super::lang::{Lang, fill};
+use super::views::{capital, stock_of_all};
+use super::{Page, chart, table};
+
+/// Bytes of a run's report.
+const REPORT_BYTES: u64 = 64 << 20;
+/// Publications shown.
+const RECENT: usize = 5;
+
+/// What is shown of a run's report; figures of an older version that has none are left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Report {
+    linkage: Linkage,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Linkage {
+    precision: Option<Estimate>,
+    recall: Option<Estimate>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Estimate {
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+/// Months in reading order from the first held to the last, those without a run among them.
+fn calendar(study: &Study) -> Vec<(String, Option<usize>)> {
+    let (Some(first), Some(last)) = (study.months.first(), study.months.last()) else { return Vec::new() };
+    let mut months = Vec::new();
+    let mut at = 0;
+    for index in first.period.index()..=last.period.index() {
+        let held = study.months.get(at).filter(|m| m.period.index() == index);
+        if let Some(held) = held {
+            months.push((held.period.to_string(), Some(at)));
+            at += 1;
+        } else {
+            // Indices count from January 1900.
+            months.push((format!("{}-{:02}", 1900 + index / 12, index % 12 + 1), None));
+        }
+    }
+    months
+}
+
+fn deliveries(lang: Lang, study: &Study) -> Markup {
+    let t = lang.texts();
+    html! {
+        h2 { (t.deliveries) }
+        div.wide tabindex="0" role="region" aria-label=(t.deliveries) {
+            table {
+                caption { (t.deliveries_caption) }
+                thead { tr {
+                    th.text scope="col" { (capital(t.month)) }
+                    th.text scope="col" { (capital(t.run)) }
+                    @for party in &study.parties { th scope="col" { (party) } }
+                } }
+                tbody { @for (name, at) in calendar(study).into_iter().rev() {
+                    tr {
+                        th.text scope="row" { (name) }
+                        @match at.and_then(|at| study.months.get(at)) {
+                            None => { td.missing.text colspan=(study.parties.len() + 1) { (t.no_run) } },
+                            Some(month) => {
+                                td.text { (month.run) }
+                                @for at in 0..study.parties.len() {
+                                    @if month.delivered.get(at).copied().unwrap_or(false) { td { (t.delivered) } } @else { td.missing { (t.not_delivered) } }
+                                }
+                            }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+fn quality(page: &Page, lang: Lang, study: &Study) -> Result<Markup, ServiceError> {
+    let t = lang.texts();
+    let Some(last) = study.months.last() else { return Ok(html! {}) };
+    let path = page.tables.run_folder(&last.run).join("report.json");
+    let report: Report = match path.try_exists()? {
+        true => serde_json::from_slice(&fsx::read_limited(&path, REPORT_BYTES).map_err(ServiceError::internal)?)
+            .map_err(ServiceError::internal)?,
+        false => Report::default(),
+    };
+    let rows = [(t.precision, report.linkage.precision), (t.recall, report.linkage.recall)];
+    Ok(html! {
+        h2 { (t.quality) }
+        @if rows.iter().all(|(_, e)| e.is_none()) { p { (t.no_quality) } } @else {
+            div.wide tabindex="0" role="region" aria-label=(t.quality) {
+                table {
+                    caption { (fill(t.quality_caption, &[last.run.as_str()])) }
+                    thead { tr { th.text scope="col" { (capital(t.measure_column)) } th scope="col" { (capital(t.estimate)) } th scope="col" { (capital(t.interval)) } } }
+                    tbody { @for (name, estimate) in rows { @if let Some(e) = estimate {
+                        tr { th.text scope="row" { (capital(name)) } td { (lang.percent(e.value)) } td { (lang.percent(e.low)) " – " (lang.percent(e.high)) } }
+                    } } }
+                }
+            }
+        }
+    })
+}
+
+/// The overview's content.
+pub(super) async fn content(page: &Page, visit: &Visit) -> Result<Markup, ServiceError> {
+    let (lang, t) = (visit.lang, visit.lang.texts());
+    let study = page.study().await?;
+    let (Some(last), Some(stock)) = (study.months.last(), stock_of_all(lang, &study)) else {
+        return Ok(html! { p { (t.empty) } });
+    };
+    let shown = page.answer(visit, &stock).await;
+    let publications = page.desk.journal().list().await?;
+    let latest = shown.as_ref().ok().and_then(|s| s.cells.last().copied());
+    Ok(html! {
+        p { (fill(t.latest, &[&last.period.to_string()])) }
+        div.tiles {
+            div.tile { b {
+                @match latest {
+                    Some(Shown::Value { value, .. }) => (lang.number(value)),
+                    Some(Shown::Hidden) => (t.secret),
+                    _ => (t.not_delivered),
+                }
+            } span { (t.persons_latest) } }
+            div.tile { b { (lang.count(study.months.len() as u64)) } span { (t.months_held) } }
+            div.tile { b { (lang.count(study.parties.len() as u64)) } span { (t.partners) } }
+            div.tile { b { (lang.count(publications.len() as u64)) } span { (t.publications_count) } }
+        }
+        @match &shown {
+            Err(error) => { div.notice.warn role="alert" { p { (error.message) } } },
+            Ok(shown) => {
+                h2 { (t.stock_title) }
+                @let names: Vec<String> = shown.dimensions.first().map(|d| d.categories.iter().map(|c| table::category(lang, c)).collect()).unwrap_or_default();
+                @let points = (0..names.len()).filter_map(|p| shown.cell(&[p])).collect();
+                (chart::lines(lang, "stock", t.stock_title, &names, &[chart::Series { name: t.persons.to_owned(), points }]))
+                details { summary { (t.show_table) } (table::table(lang, shown)) }
+            }
+        }
+        (quality(page, lang, &study)?)
+        (deliveries(lang, &study))
+        h2 { (t.recent_publications) }
+        (listed(lang, publications.iter().take(RECENT)))
+    })
+}
