@@ -153,6 +153,7 @@ impl<'w> AtBroker<'w> {
             records: (bytes / self.world.agreement.layout().record_len()) as u64,
             digest: manifest(batches),
             level_frequencies: levels(self.world),
+            removed: Bytes::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Held are the tokens of the run, sorted within each partition ([`index_tokens`]), its comparisons, its classifier and its
 //! uploads. New tokens are looked up in the index, held payloads are read for what met only, and clusters are made anew for
-//! the components that new or removed records touch; all others stay. New records are numbered after
+//! the components that new or removed records, or settled pairs, touch; all others stay. New records are numbered after
 //! all that are held. Weights are those of the held run: some thousand new pairs would teach little. A held pair stays when
 //! its block has since grown over the cap, and how often twins stand apart in lists (`beside`) is learnt from the touched
 //! components: in these two an increment differs from a full run.
@@ -45,6 +45,8 @@ pub struct Base<'b> {
     pub comparisons: &'b Comparisons,
     /// Its classifier.
     pub model: &'b Model,
+    /// The pairs that their owners had settled then.
+    pub settled: &'b Dispositions,
 }
 
 /// What an increment changes.
@@ -139,7 +141,10 @@ pub fn increment<S: Source>(
         let of_vectors = vectors.map(|within, vector| base.model.weight_millibits(within, vector) >= least);
         vectors.of_rows().iter().map(|&vector| of_vectors.get(vector as usize).copied().unwrap_or(true)).collect()
     };
-    let (touched, rows) = touched(&records, base.comparisons, &comparisons, removed, from, matters);
+    let pairs = [base.settled, dispositions].into_iter().flat_map(|settled| settled.confirmed().chain(settled.refuted()));
+    let mut begun: BTreeSet<RecordIndex> = pairs.flat_map(|(a, b)| [a, b]).collect();
+    begun.extend(removed.iter().copied().chain(from..records.len() as RecordIndex));
+    let (touched, rows) = touched(&records, base.comparisons, &comparisons, removed, &begun, matters);
     let rows = Comparisons { rows };
     let (_, clusters) = settle(&records, &rows, base.model, settings, dispositions)?;
     Ok(Increment { records, tokens: kept, comparisons, touched, clusters })
@@ -202,16 +207,17 @@ fn payloads<S: Source>(
     memory.take(Place::Payloads(0))
 }
 
-/// Records whose clusters new or removed ones may change, and all pairs among those that stay, in order.
+/// Records whose clusters those in `begun` may change, and all pairs among those that stay, in order.
 ///
 /// A pair matters beyond its two records when it may be linked, left open or another one's rival; groups without such a pair
-/// between them never join. So touched are the components of these pairs that a new or removed record is in.
+/// between them never join. So touched are the components of these pairs that a record in `begun` is in: new, removed, or of a
+/// pair that its owners settled, now or then.
 fn touched(
     records: &Records,
     held: &Comparisons,
     new: &Comparisons,
     removed: &BTreeSet<RecordIndex>,
-    from: RecordIndex,
+    begun: &BTreeSet<RecordIndex>,
     matters: impl Fn(&[Comparison]) -> Vec<bool>,
 ) -> (Vec<RecordIndex>, Vec<Comparison>) {
     let mut components = Components::new(records.len());
@@ -221,7 +227,7 @@ fn touched(
         }
     }
     let mut roots = vec![false; records.len()];
-    for record in removed.iter().copied().chain(from..records.len() as RecordIndex) {
+    for record in begun.iter().copied() {
         if let Some(flag) = roots.get_mut(components.root(record) as usize) {
             *flag = true;
         }

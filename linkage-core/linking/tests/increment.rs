@@ -105,7 +105,7 @@ fn what_is_new_joins_what_is_held() {
     let removed = BTreeSet::from([310, 605]);
     let new = [side(0, 870..960), Vec::new(), side(2, (100..160).chain(940..980))];
     let first = with_input(&new, |input| {
-        let base = Base { records: held.records.clone(), comparisons: &held.comparisons, model: &model };
+        let base = Base { records: held.records.clone(), comparisons: &held.comparisons, model: &model, settled: &nothing };
         increment(base, &index, &sent, &InMemory::new(&layout, input).unwrap(), &removed, &SETTINGS, &nothing).unwrap()
     });
 
@@ -138,7 +138,7 @@ fn what_is_new_joins_what_is_held() {
     let comparisons = linkage_linking::Comparisons { rows };
     let more = [Vec::new(), side(1, 930..990), Vec::new()];
     let second = with_input(&more, |input| {
-        let base = Base { records: packed, comparisons: &comparisons, model: &model };
+        let base = Base { records: packed, comparisons: &comparisons, model: &model, settled: &nothing };
         increment(base, &index, &sent, &InMemory::new(&layout, input).unwrap(), &removed, &SETTINGS, &nothing).unwrap()
     });
     let all = met(&[whole[0].clone(), [whole[1].clone(), more[1].clone()].concat(), whole[2].clone()]);

@@ -226,7 +226,7 @@ fn add(agreement: &Agreement, folder: &Path, new: usize) {
     let (held, loaded_s) = (records.len(), start.elapsed().as_secs_f64());
     let starts = (0..records.parties()).map(|party| records.of_party(party).start).collect();
     let made_anew = increment(
-        Base { records, comparisons: &comparisons, model: &model },
+        Base { records, comparisons: &comparisons, model: &model, settled: &Default::default() },
         &HeldTokens::new(&tokens, partitions, 0),
         &OneByOne { made: &made, starts },
         &fresh.uploads(agreement),

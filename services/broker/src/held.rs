@@ -1,4 +1,5 @@
-//! The tokens of a held run on disk, for increments: one Arrow IPC stream for each partition and addition, sorted by token.
+//! What increments read of a held run: its tokens, one Arrow IPC stream for each partition and addition, sorted by token; and its
+//! records, one by one.
 //!
 //! As sensitive as the uploads that they come from, and kept no longer.
 
@@ -9,10 +10,13 @@ use std::path::{Path, PathBuf};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
+use linkage_agreement::{Agreement, PartyId, RunId};
+use linkage_common::batches::HeldBatch;
+use linkage_common::blob::{BlobName, BlobStore};
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
-use linkage_linking::TokenIndex;
 use linkage_linking::tokens::Partitions;
+use linkage_linking::{HeldRecords, RecordIndex, TokenIndex};
 
 use crate::pipeline::Fault;
 use crate::spill::{failed, refused};
@@ -70,6 +74,50 @@ impl TokenIndex<Fault> for HeldTokens {
             }
         }
         Ok(batches)
+    }
+}
+
+/// The batches of a run's committed uploads.
+#[derive(Debug)]
+pub struct Uploaded {
+    /// By party, in order: the number of records of each batch.
+    pub parties: Vec<(PartyId, Vec<u32>)>,
+    /// All batches, in the same order.
+    pub batches: Vec<(PartyId, HeldBatch)>,
+}
+
+/// Reads a run's records one by one from its uploads.
+pub struct OneByOne {
+    blobs: BlobStore,
+    runtime: tokio::runtime::Handle,
+    /// Of every batch: its first record, its name, the length of its records.
+    batches: Vec<(RecordIndex, BlobName, u64)>,
+}
+
+impl OneByOne {
+    /// Of the uploads of `run`; to be called on a thread of the runtime.
+    pub fn new(agreement: &Agreement, blobs: &BlobStore, run: &RunId, of: &Uploaded) -> Self {
+        let (layout, mut first) = (agreement.layout(), 0);
+        let batches = of.batches.iter().map(|(party, batch)| {
+            let record_len = agreement.shape(party).record_len(&layout) as u64;
+            let at = (first, BlobName::new(run, party, u64::from(batch.sequence)), record_len);
+            first += batch.records as RecordIndex;
+            at
+        });
+        Self { batches: batches.collect(), blobs: blobs.clone(), runtime: tokio::runtime::Handle::current() }
+    }
+}
+
+impl HeldRecords<Fault> for OneByOne {
+    fn record(&self, record: RecordIndex) -> Result<Vec<u8>, Fault> {
+        let of = self.batches.partition_point(|(first, ..)| *first <= record);
+        let (first, name, len) = of
+            .checked_sub(1)
+            .and_then(|at| self.batches.get(at))
+            .ok_or_else(|| Fault(ServiceError::internal("no such record")))?;
+        let at = u64::from(record - first) * len;
+        let bytes = self.runtime.block_on(self.blobs.get_range(name, at..at + len)).map_err(ServiceError::from)?;
+        Ok(bytes.to_vec())
     }
 }
 

@@ -6,7 +6,9 @@
 
 pub mod config;
 pub mod held;
+pub mod increments;
 pub mod jobs;
+mod kept;
 pub mod outside;
 pub mod pipeline;
 mod serve;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use linkage_agreement::{Agreement, Handle, Layout, PartyId};
 use linkage_common::error::ServiceError;
 use linkage_linking::{
-    Applied, BatchAt, Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, MeetTerms, Met, PartyTerms, Records,
-    Report, ReportTerms, Settings, Source, Spill, classify, meet, report, settle_with,
+    Applied, BatchAt, Clusters, Comparisons, Dispositions, LevelFrequencies, LinkError, MatchClass, MeetTerms, Met, Model,
+    PartyTerms, Records, Report, ReportTerms, Settings, Source, Spill, classify, meet, report, settle_with,
 };
 use serde::Serialize;
 
@@ -60,7 +60,7 @@ impl<R: Fn(usize) -> Result<Bytes, ServiceError> + Sync> Source for Uploads<R> {
     }
 }
 
-fn terms<'p>(agreement: &Agreement, parties: impl Iterator<Item = &'p PartyId>) -> Vec<PartyTerms> {
+pub(crate) fn terms<'p>(agreement: &Agreement, parties: impl Iterator<Item = &'p PartyId>) -> Vec<PartyTerms> {
     let of = |party: &PartyId| PartyTerms {
         duplicate_free: agreement.party(party).is_some_and(|p| p.duplicate_free),
         shape: agreement.shape(party),
@@ -133,6 +133,8 @@ pub struct Linked {
     pub dispositions: Applied,
     /// What came of parties that deliver filters or hash keys, where there are any.
     pub outside: Option<OutsideReport>,
+    /// The classifier: what increments of this run weigh by.
+    pub model: Model,
 }
 
 /// Bytes of a packed settled pair: two handles and the verdict.
@@ -159,19 +161,25 @@ fn dispositions(records: &Records, packed: &[u8]) -> Result<Dispositions, Servic
     for record in 0..records.len() as u32 {
         numbers.insert(records.handle(record).map_err(|e| fault(&e))?, record);
     }
+    dispositions_of(packed, |handle| numbers.get(handle).copied())
+}
+
+/// The settled pairs of which `number` knows both records.
+pub(crate) fn dispositions_of(packed: &[u8], number: impl Fn(&Handle) -> Option<u32>) -> Result<Dispositions, ServiceError> {
+    check_settled(packed)?;
     let (mut confirmed, mut refuted) = (Vec::new(), Vec::new());
     for pair in packed.chunks_exact(SETTLED_LEN) {
         let (handles, verdict) = pair.split_at(2 * Handle::LEN);
         let (a, b) = handles.split_at(Handle::LEN);
-        let number = |handle| Handle::from_slice(handle).and_then(|h| numbers.get(&h)).copied();
-        if let (Some(a), Some(b)) = (number(a), number(b)) {
+        let numbered = |handle| Handle::from_slice(handle).and_then(|h| number(&h));
+        if let (Some(a), Some(b)) = (numbered(a), numbered(b)) {
             if verdict == [1] { confirmed.push((a, b)) } else { refuted.push((a, b)) }
         }
     }
     Dispositions::new(confirmed, refuted).map_err(|e| fault(&e))
 }
 
-fn fault(error: &LinkError) -> ServiceError {
+pub(crate) fn fault(error: &LinkError) -> ServiceError {
     if let LinkError::Memory { least } = error {
         let mib = least.div_ceil(1 << 20);
         return ServiceError::exhausted(format!(
@@ -255,6 +263,13 @@ pub fn cluster_run(
     let (decided, clusters) = settle_with(records, &comparisons, &model, &settings, &settled, rows).map_err(|e| fault(&e))?;
     let outside = outside.map(|outside| outside.report(agreement, records, &clusters));
     let made = report(records, &blocks, &comparisons, &model, &decided, &clusters, &ReportTerms::of(agreement));
+    let mut out = members(records, &clusters)?;
+    out.sort_by_key(|c| c.first().map(|m| m.handle));
+    Ok(Linked { clusters: out, report: made, dispositions: clusters.dispositions, outside, model })
+}
+
+/// Clusters by handles, each in their order.
+pub(crate) fn members(records: &Records, clusters: &Clusters) -> Result<Vec<Vec<Member>>, ServiceError> {
     let mut out = Vec::with_capacity(clusters.clusters.len());
     for cluster in &clusters.clusters {
         let mut members = Vec::with_capacity(cluster.members.len());
@@ -272,8 +287,7 @@ pub fn cluster_run(
         members.sort_by_key(|m| m.handle);
         out.push(members);
     }
-    out.sort_by_key(|c| c.first().map(|m| m.handle));
-    Ok(Linked { clusters: out, report: made, dispositions: clusters.dispositions, outside })
+    Ok(out)
 }
 
 /// Packs clusters for the wire, in batches of at most `limit` bytes; at least one batch, which may be empty.

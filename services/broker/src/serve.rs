@@ -50,6 +50,7 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
         broker: broker.clone(),
         outputs,
         spill,
+        held: config.data_dir.join("held"),
         memory_bytes: config.memory_mib.saturating_mul(1 << 20),
         custodian: RegistryClient::new(channel.clone()),
         dispositions: DispositionsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES),

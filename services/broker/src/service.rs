@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use linkage_agreement::{Layout, PartyId, RunId};
+use linkage_agreement::{Handle, Layout, PartyId, RunId};
 use linkage_common::batches::{
     HeldBatch, check_digest, check_manifest, check_size, committed_otherwise, empty_stream, one_run_a_stream, parse, period,
     run_id,
@@ -14,7 +14,7 @@ use linkage_common::batches::{
 use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
-use linkage_common::order::{RunOrder, RunTerms, reference_party};
+use linkage_common::order::{RunOrder, RunTerms, base_run, named, reference_party};
 use linkage_crypto::group::ENVELOPE_LEN;
 use linkage_proto::v1::{self, keys_server, runs_server};
 use tokio::sync::Notify;
@@ -65,7 +65,10 @@ impl Broker {
             committed: committed.iter().map(|u| u.party.to_string()).collect(),
             reason: run.reason.clone(),
             order_signature: run.order_signature.clone().into(),
-            reference_party: run.reference_party.as_ref().map(ToString::to_string).unwrap_or_default(),
+            reference_party: named(run.reference_party.as_ref()),
+            base_run: named(run.base_run.as_ref()),
+            keep: run.kept,
+            held: run.held,
         })
     }
 
@@ -139,6 +142,27 @@ impl Broker {
         noted
     }
 
+    /// Refuses a base that is not held, or is of other parties or another agreement.
+    async fn check_base(&self, base: &RunId, parties: &[PartyId]) -> Result<(), ServiceError> {
+        let base = self.store.run(base).await?;
+        if base.base_run.is_some() || !base.kept {
+            return Err(ServiceError::invalid(
+                "ce traitement n'a pas été ouvert pour recevoir des compléments (linkage run open --keep) ; ouvrez un traitement complet",
+            ));
+        }
+        if !base.held {
+            return Err(ServiceError::conflict(
+                "le traitement de base n'est pas encore clos, ou n'est plus détenu ; attendez sa clôture, ou ouvrez un traitement complet",
+            ));
+        }
+        if base.parties != parties || !self.store.is_under(&base.id, &self.gate.agreement_hash()).await? {
+            return Err(ServiceError::conflict(
+                "un complément a les partenaires et la convention de son traitement de base ; ouvrez un traitement complet",
+            ));
+        }
+        Ok(())
+    }
+
     /// Records that a party may upload to a run, decoys among them.
     fn record_limit(&self, party: &PartyId) -> u64 {
         let agreement = self.gate.agreement();
@@ -166,7 +190,10 @@ impl runs_server::Runs for Broker {
             })?;
             parties.push(id);
         }
-        let terms = RunTerms::new(id, period, parties).referring_to(reference_party(&asked.reference_party)?);
+        let terms = RunTerms::new(id, period, parties)
+            .referring_to(reference_party(&asked.reference_party)?)
+            .adding_to(base_run(&asked.base_run)?)
+            .kept(asked.keep);
         if terms.parties.len() < 2 && terms.parties.iter().all(|p| agreement.party(p).is_none_or(|p| p.duplicate_free)) {
             return Err(ServiceError::invalid("un traitement demande deux partenaires, ou un seul dont la liste peut contenir des doublons ; ajoutez un partenaire").into());
         }
@@ -176,11 +203,18 @@ impl runs_server::Runs for Broker {
             period,
             parties: order.terms.parties,
             reference_party: order.terms.reference_party,
+            base_run: order.terms.base_run,
+            kept: order.terms.kept,
+            held: false,
             state: State::Collecting,
             step: String::new(),
             reason: String::new(),
             order_signature: order.signature.to_vec(),
         };
+        // An opening that is repeated is answered as before, its base held still or not.
+        if let (Some(base), false) = (&run.base_run, self.store.knows(&run.id).await?) {
+            self.check_base(base, &run.parties).await?;
+        }
         if self.store.insert_run(&run, &self.gate.agreement_hash(), self.gate.now()).await? {
             tracing::info!(run = %run.id, period = %run.period, parties = run.parties.len(), "run opened");
         }
@@ -195,6 +229,9 @@ impl runs_server::Runs for Broker {
         self.store.run(&id).await?;
         if self.store.end_run(&id, State::Cancelled, "annulé par le coordinateur").await? {
             tracing::info!(run = %id, "run cancelled");
+            self.work.notify_one();
+        } else if self.store.let_go(&id).await? {
+            tracing::info!(run = %id, "run held no longer");
             self.work.notify_one();
         }
         let run = self.store.run(&id).await?;
@@ -259,7 +296,9 @@ impl runs_server::Runs for Broker {
         let asked = request.into_inner();
         let id = run_id(&asked.run_id)?;
         if let Some(known) = self.store.committed(&id).await?.into_iter().find(|u| u.party == party) {
-            return if known.digest == asked.digest.as_ref() && known.batches == asked.batches {
+            // What was deleted meanwhile cannot be compared.
+            let same_removed = known.removed == asked.removed.as_ref() || self.store.run(&id).await?.state.is_final();
+            return if known.digest == asked.digest.as_ref() && known.batches == asked.batches && same_removed {
                 Ok(Response::new(v1::UploadStatus { held: Vec::new(), records: known.records, committed: true }))
             } else {
                 Err(committed_otherwise().into())
@@ -272,6 +311,13 @@ impl runs_server::Runs for Broker {
             )
             .into());
         }
+        check_size(&asked.removed)?;
+        if !asked.removed.len().is_multiple_of(Handle::LEN) || (run.base_run.is_none() && !asked.removed.is_empty()) {
+            return Err(ServiceError::invalid(
+                "les fiches retirées se nomment par des pseudonymes de 16 octets, et dans un complément seulement ; vérifiez la version du logiciel du nœud",
+            )
+            .into());
+        }
         crate::pipeline::check_level_frequencies(self.gate.agreement(), &asked.level_frequencies)?;
         let held = self.store.batches(&id, &party).await?;
         check_manifest(&held, asked.batches, asked.records, &asked.digest)?;
@@ -281,6 +327,7 @@ impl runs_server::Runs for Broker {
             records: asked.records,
             digest: asked.digest.to_vec(),
             level_frequencies: asked.level_frequencies.to_vec(),
+            removed: asked.removed.to_vec(),
         };
         self.store.commit_upload(&run, &upload).await?;
         tracing::info!(run = %id, party = %party, records = asked.records, "upload committed");

@@ -60,6 +60,12 @@ pub struct Run {
     pub parties: Vec<PartyId>,
     /// The one whose persons alone reach analysts.
     pub reference_party: Option<PartyId>,
+    /// Of an increment, the run that it adds to.
+    pub base_run: Option<RunId>,
+    /// Whether it is kept for increments once it is closed.
+    pub kept: bool,
+    /// Whether it is held for increments now.
+    pub held: bool,
     /// State.
     pub state: State,
     /// Step under way or next.
@@ -83,6 +89,8 @@ pub struct Upload {
     pub digest: Vec<u8>,
     /// The party's level frequencies (JSON).
     pub level_frequencies: Vec<u8>,
+    /// Of an increment, the base's handles that the party took out.
+    pub removed: Vec<u8>,
 }
 
 /// A relayed contribution to the group key.
@@ -131,16 +139,16 @@ impl Store {
         let parties: Vec<&str> = run.parties.iter().map(PartyId::as_str).collect();
         let parties = serde_json::to_string(&parties).map_err(|_| ServiceError::internal("parties as JSON"))?;
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        let known = sqlx::query("SELECT agreement, period, parties, reference_party FROM runs WHERE run_id = ?")
+        let known = sqlx::query("SELECT * FROM runs WHERE run_id = ?")
             .bind(run.id.as_str())
             .fetch_optional(&mut *tx)
             .await
             .map_err(db)?;
         if let Some(row) = known {
-            let same = row.get::<Vec<u8>, _>(0) == agreement
-                && row.get::<String, _>(1) == run.period.to_string()
-                && row.get::<String, _>(2) == parties
-                && row.get::<Option<String>, _>(3).as_deref() == run.reference_party.as_ref().map(PartyId::as_str);
+            let known = Self::run_of(&row)?;
+            let same = row.get::<Vec<u8>, _>("agreement") == agreement
+                && (known.period, &known.parties, &known.reference_party) == (run.period, &run.parties, &run.reference_party)
+                && (&known.base_run, known.kept) == (&run.base_run, run.kept);
             return if same {
                 Ok(false)
             } else {
@@ -148,13 +156,16 @@ impl Store {
             };
         }
         sqlx::query(
-            "INSERT INTO runs (run_id, agreement, period, parties, reference_party, order_signature, state, step, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?, '', ?)",
+            "INSERT INTO runs (run_id, agreement, period, parties, reference_party, base_run, kept, order_signature, state, step, opened_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)",
         )
         .bind(run.id.as_str())
         .bind(agreement)
         .bind(run.period.to_string())
         .bind(parties)
         .bind(run.reference_party.as_ref().map(PartyId::as_str))
+        .bind(run.base_run.as_ref().map(RunId::as_str))
+        .bind(run.kept)
         .bind(&run.order_signature)
         .bind(State::Collecting.as_str())
         .bind(now)
@@ -173,6 +184,9 @@ impl Store {
             period: id(&row.get::<String, _>("period"))?,
             parties,
             reference_party: row.get::<Option<String>, _>("reference_party").as_deref().map(id).transpose()?,
+            base_run: row.get::<Option<String>, _>("base_run").as_deref().map(id).transpose()?,
+            kept: row.get("kept"),
+            held: row.get::<Option<i64>, _>("held_until").is_some(),
             state: State::parse(&row.get::<String, _>("state"))?,
             step: row.get("step"),
             reason: row.get("reason"),
@@ -214,6 +228,7 @@ impl Store {
                     records: row.get::<i64, _>("records") as u64,
                     digest: row.get("digest"),
                     level_frequencies: row.get("level_frequencies"),
+                    removed: row.get("removed"),
                 })
             })
             .collect()
@@ -266,13 +281,14 @@ impl Store {
     pub async fn commit_upload(&self, run: &Run, upload: &Upload) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
         collects(&mut tx, &run.id, &upload.party).await?;
-        sqlx::query("INSERT INTO uploads (run_id, party, batches, records, digest, level_frequencies) VALUES (?, ?, ?, ?, ?, ?)")
+        sqlx::query("INSERT INTO uploads (run_id, party, batches, records, digest, level_frequencies, removed) VALUES (?, ?, ?, ?, ?, ?, ?)")
             .bind(run.id.as_str())
             .bind(upload.party.as_str())
             .bind(i64::from(upload.batches))
             .bind(upload.records as i64)
             .bind(&upload.digest)
             .bind(&upload.level_frequencies)
+            .bind(&upload.removed)
             .execute(&mut *tx)
             .await
             .map_err(db)?;
@@ -336,7 +352,9 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(db)?;
-        for forget in ["DELETE FROM batches WHERE run_id = ?", "UPDATE uploads SET level_frequencies = x'' WHERE run_id = ?"] {
+        for forget in
+            ["DELETE FROM batches WHERE run_id = ?", "UPDATE uploads SET level_frequencies = x'', removed = x'' WHERE run_id = ?"]
+        {
             sqlx::query(forget).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)

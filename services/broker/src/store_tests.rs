@@ -18,6 +18,9 @@ fn run_of(name: &str) -> Run {
         period: "2024-01".parse().unwrap(),
         parties: vec![ccas(), siao()],
         reference_party: None,
+        base_run: None,
+        kept: false,
+        held: false,
         state: State::Collecting,
         step: String::new(),
         reason: String::new(),
@@ -38,7 +41,7 @@ fn batch(sequence: u32, digest: u8) -> HeldBatch {
 }
 
 fn upload(party: PartyId) -> Upload {
-    Upload { party, batches: 1, records: 10, digest: vec![1; 32], level_frequencies: b"{}".to_vec() }
+    Upload { party, batches: 1, records: 10, digest: vec![1; 32], level_frequencies: b"{}".to_vec(), removed: Vec::new() }
 }
 
 impl Bench {

@@ -13,13 +13,16 @@ use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_crypto::signing::SigningKey;
 use linkage_linking::Snapshot;
+use linkage_linking::tokens::Partitions;
 use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, dispositions_client::DispositionsClient, registry_client::RegistryClient};
 use sha2::{Digest, Sha256};
 use tonic::transport::Channel;
 
+use crate::held::{HeldTokens, OneByOne, Uploaded};
+use crate::increments::{self, HeldRun};
 use crate::jobs::Step;
-use crate::pipeline::{self, Compared, RunReport, Uploads};
+use crate::pipeline::{self, Compared, Member, RunReport, Uploads};
 use crate::service::Broker;
 use crate::spill::SpillFolder;
 use crate::store::{Run, State};
@@ -28,6 +31,8 @@ use crate::store::{Run, State};
 const LEASE_S: i64 = 30;
 /// How often the worker looks for work by itself.
 const IDLE: Duration = Duration::from_secs(2);
+/// Seconds of a day.
+const DAY_S: i64 = 86_400;
 /// Longest wait before a step is tried again.
 const MAX_PAUSE_S: i64 = 300;
 /// Attempts after which a fault that should have been mended by then ends the run: about a day of them.
@@ -44,6 +49,8 @@ pub struct Worker {
     pub outputs: BlobStore,
     /// Folder of what a linkage cannot hold in memory; removed after it.
     pub spill: PathBuf,
+    /// Folder of the tokens of runs that are held.
+    pub held: PathBuf,
     /// Memory that a linkage may take, in bytes.
     pub memory_bytes: u64,
     /// The custodian.
@@ -65,6 +72,9 @@ enum Output {
     Settled,
     Clusters(u64),
     Report,
+    /// Of a run that is kept: its classifier, and the number of partitions of its tokens.
+    Model,
+    Partitions,
 }
 
 impl Worker {
@@ -83,6 +93,7 @@ impl Worker {
     /// Does one step of one run; `false` when there was none to do.
     async fn once(&mut self) -> Result<bool, ServiceError> {
         let now = self.broker.gate.now();
+        self.broker.store.expire(now).await?;
         let Some((run, step)) = self.broker.store.lease(&self.owner, now, LEASE_S).await? else { return Ok(false) };
         tracing::info!(run = %run.id, step = step.as_str(), "step started");
         let keeper = self.keep_lease(&run.id);
@@ -126,6 +137,12 @@ impl Worker {
 
     async fn step(&mut self, run: &Run, step: Step) -> Result<(), ServiceError> {
         let next = match step {
+            // All of an increment's work is in its clusters.
+            Step::Compare if run.base_run.is_some() => Step::Settle,
+            Step::Cluster if run.base_run.is_some() => {
+                self.cluster_increment(run).await?;
+                Step::Deliver
+            }
             Step::Compare => {
                 let compared = self.compare(run).await?;
                 self.put(&run.id, Output::Records, compared.records).await?;
@@ -149,6 +166,9 @@ impl Worker {
                 };
                 let settled = self.get(&run.id, Output::Settled).await?;
                 let linked = blocking(move || pipeline::cluster_run(&agreement, &parties, &compared, &settled)).await?;
+                if run.kept {
+                    self.put(&run.id, Output::Model, linked.model.to_bytes()).await?;
+                }
                 let hash = self.broker.gate.agreement_hash();
                 let snapshot = Snapshot::of(&linked.report, &run.parties);
                 let report = RunReport {
@@ -159,10 +179,7 @@ impl Worker {
                     outside: linked.outside,
                 };
                 let report = serde_json::to_vec(&report).map_err(ServiceError::internal)?;
-                for (number, batch) in pipeline::pack_clusters(&linked.clusters, MAX_BATCH_BYTES).into_iter().enumerate() {
-                    self.put(&run.id, Output::Clusters(number as u64), batch).await?;
-                }
-                self.put(&run.id, Output::Report, report).await?;
+                self.put_linked(&run.id, &linked.clusters, report).await?;
                 self.broker.store.keep_snapshot(&hash, run, &snapshot, self.broker.gate.now()).await?;
                 Step::Deliver
             }
@@ -175,17 +192,34 @@ impl Worker {
         self.broker.store.advance(&run.id, &self.owner, step, next).await
     }
 
-    async fn compare(&self, run: &Run) -> Result<Compared, ServiceError> {
-        let agreement = self.broker.gate.agreement().clone();
+    /// Stores the clusters of a run and its report.
+    async fn put_linked(&self, run: &RunId, clusters: &[Vec<Member>], report: Vec<u8>) -> Result<(), ServiceError> {
+        for (number, batch) in pipeline::pack_clusters(clusters, MAX_BATCH_BYTES).into_iter().enumerate() {
+            self.put(run, Output::Clusters(number as u64), batch).await?;
+        }
+        self.put(run, Output::Report, report).await
+    }
+
+    /// The batches of a run's committed uploads: how many records each has, by party, and what each is.
+    async fn uploaded(&self, run: &RunId) -> Result<Uploaded, ServiceError> {
         let (mut parties, mut held) = (Vec::new(), Vec::new());
-        for upload in self.broker.store.committed(&run.id).await? {
-            let batches = self.broker.store.batches(&run.id, &upload.party).await?;
+        for upload in self.broker.store.committed(run).await? {
+            let batches = self.broker.store.batches(run, &upload.party).await?;
             let records = |batch: &HeldBatch| u32::try_from(batch.records).map_err(ServiceError::internal);
             parties.push((upload.party.clone(), batches.iter().map(records).collect::<Result<Vec<_>, _>>()?));
             held.extend(batches.into_iter().map(|batch| (upload.party.clone(), batch)));
         }
-        let (blobs, run, runtime) = (self.broker.blobs.clone(), run.id.clone(), tokio::runtime::Handle::current());
-        let read = move |number: usize| {
+        Ok(Uploaded { parties, batches: held })
+    }
+
+    /// Reads batches of a run by number, each checked against the digest that its party committed.
+    fn reader(
+        &self,
+        run: &RunId,
+        held: Vec<(PartyId, HeldBatch)>,
+    ) -> impl Fn(usize) -> Result<Bytes, ServiceError> + Sync + Send + 'static + use<> {
+        let (blobs, run, runtime) = (self.broker.blobs.clone(), run.clone(), tokio::runtime::Handle::current());
+        move |number: usize| {
             let (party, batch) = held.get(number).ok_or_else(|| ServiceError::internal("no such batch"))?;
             let bytes = runtime.block_on(blobs.get(&BlobName::new(&run, party, u64::from(batch.sequence))))?;
             if Sha256::digest(&bytes).as_slice() != batch.digest {
@@ -195,13 +229,72 @@ impl Worker {
                 )));
             }
             Ok(bytes)
-        };
+        }
+    }
+
+    async fn compare(&self, run: &Run) -> Result<Compared, ServiceError> {
+        let agreement = self.broker.gate.agreement().clone();
+        let Uploaded { parties, batches } = self.uploaded(&run.id).await?;
+        let read = self.reader(&run.id, batches);
         let (spill, memory) = (self.spill.clone(), self.memory_bytes);
-        blocking(move || {
+        let tokens = run.kept.then(|| self.held.join(run.id.as_str()));
+        let (compared, partitions) = blocking(move || {
             let uploads = Uploads::new(&agreement, &parties, read);
-            pipeline::compare(&agreement, &uploads, &SpillFolder::new(&spill)?, memory)
+            let compared = pipeline::compare(&agreement, &uploads, &SpillFolder::new(&spill)?, memory)?;
+            let keep = |folder: PathBuf| increments::keep_tokens(&uploads, &folder, &SpillFolder::new(&spill)?);
+            Ok((compared, tokens.map(keep).transpose()?))
         })
-        .await
+        .await?;
+        if let Some(partitions) = partitions {
+            self.put(&run.id, Output::Partitions, partitions.to_le_bytes().to_vec()).await?;
+        }
+        Ok(compared)
+    }
+
+    /// Clusters of an increment and all that it leaves of its base, stored as those of any run.
+    async fn cluster_increment(&self, run: &Run) -> Result<(), ServiceError> {
+        let gone =
+            || ServiceError::conflict("le traitement de base n'est plus détenu par le courtier ; ouvrez un traitement complet");
+        let base_id = run.base_run.clone().ok_or_else(gone)?;
+        if !self.broker.store.run(&base_id).await?.held {
+            return Err(gone());
+        }
+        let first = Self::name(&base_id, Output::Clusters(0))?;
+        let stored = self.outputs.list(&BlobPrefix::Party(base_id.clone(), first.party)).await?.len() as u64;
+        let mut clusters = Vec::new();
+        for number in 0..stored {
+            clusters.push(self.get(&base_id, Output::Clusters(number)).await?);
+        }
+        let base = HeldRun {
+            records: self.get(&base_id, Output::Records).await?,
+            comparisons: self.get(&base_id, Output::Comparisons).await?,
+            model: self.get(&base_id, Output::Model).await?,
+            settled: self.get(&base_id, Output::Settled).await?,
+            clusters,
+            report: self.get(&base_id, Output::Report).await?,
+        };
+        let count = self.get(&base_id, Output::Partitions).await?;
+        let count = count.as_ref().try_into().map(u32::from_le_bytes).map_err(ServiceError::internal)?;
+        let partitions = Partitions::new(count).ok_or_else(|| ServiceError::internal("number of partitions"))?;
+        let tokens = HeldTokens::new(&self.held.join(base_id.as_str()), partitions, 0);
+
+        let agreement = self.broker.gate.agreement().clone();
+        let Uploaded { parties, batches } = self.uploaded(&run.id).await?;
+        let read = self.reader(&run.id, batches);
+        let of_base = self.uploaded(&base_id).await?;
+        let one_by_one = OneByOne::new(&agreement, &self.broker.blobs, &base_id, &of_base);
+        let committed = self.broker.store.committed(&run.id).await?;
+        let removed: Vec<(PartyId, Vec<u8>)> = committed.into_iter().map(|upload| (upload.party, upload.removed)).collect();
+        let settled = self.get(&run.id, Output::Settled).await?;
+        let made = blocking(move || {
+            let uploads = Uploads::new(&agreement, &parties, read);
+            increments::link_increment(&agreement, &base, &tokens, &one_by_one, &uploads, &removed, &settled)
+        })
+        .await?;
+        let mut report = made.report;
+        report["increment"]["base_run"] = base_id.as_str().into();
+        let report = serde_json::to_vec(&report).map_err(ServiceError::internal)?;
+        self.put_linked(&run.id, &made.clusters, report).await
     }
 
     fn name(run: &RunId, output: Output) -> Result<BlobName, ServiceError> {
@@ -212,6 +305,8 @@ impl Worker {
             Output::Settled => ("settled", 0),
             Output::Clusters(number) => ("clusters", number),
             Output::Report => ("report", 0),
+            Output::Model => ("model", 0),
+            Output::Partitions => ("partitions", 0),
         };
         let place: PartyId = place.parse().map_err(ServiceError::internal)?;
         Ok(BlobName::new(run, &place, number))
@@ -271,8 +366,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Deletes all that the run holds, signs the record of it, and has the custodian forget a run that never got clusters.
+    /// Holds a run that is closed and kept; else deletes all that the run holds, signs the record of it, and has the custodian forget a run that never got clusters.
     async fn delete(&mut self, run: &Run) -> Result<(), ServiceError> {
+        let days = i64::from(self.broker.gate.agreement().retention.encodings_days);
+        if self.broker.store.hold(&run.id, self.broker.gate.now() + days * DAY_S).await? {
+            tracing::info!(run = %run.id, days, "encodings held for increments");
+            return Ok(());
+        }
+        increments::forget_tokens(&self.held.join(run.id.as_str()))?;
         let uploads = self.broker.store.committed(&run.id).await?;
         let files = self.broker.blobs.delete_prefix(&BlobPrefix::Run(run.id.clone())).await?
             + self.outputs.delete_prefix(&BlobPrefix::Run(run.id.clone())).await?;

@@ -123,6 +123,14 @@ impl BlobStore {
         Ok(self.store.get(&name.path()).await?.bytes().await?)
     }
 
+    /// Some of the bytes under `name`; fewer when it holds fewer.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`].
+    pub async fn get_range(&self, name: &BlobName, range: std::ops::Range<u64>) -> Result<Bytes, BlobError> {
+        Ok(self.store.get_range(&name.path(), range).await?)
+    }
+
     /// Names and sizes in bytes, sorted by name. Objects with a name that this program never gives are left out.
     ///
     /// # Errors

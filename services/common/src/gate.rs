@@ -19,7 +19,7 @@ use crate::authz;
 use crate::batches::parse;
 use crate::clock::Clock;
 use crate::error::ServiceError;
-use crate::order::{RunOrder, RunTerms, reference_party};
+use crate::order::{RunOrder, RunTerms, base_run, reference_party};
 
 /// A file that changed less than this ago may change once more without its stamp showing it: it is read again.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -110,7 +110,9 @@ impl Gate {
     pub fn order(&self, status: &v1::RunStatus) -> Result<RunOrder, ServiceError> {
         let parties = status.parties.iter().map(|p| parse(p)).collect::<Result<_, _>>()?;
         let terms = RunTerms::new(parse(&status.run_id)?, parse(&status.period)?, parties)
-            .referring_to(reference_party(&status.reference_party)?);
+            .referring_to(reference_party(&status.reference_party)?)
+            .adding_to(base_run(&status.base_run)?)
+            .kept(status.keep);
         RunOrder::verify(self.agreement(), &self.agreement_hash(), terms, &status.order_signature)
     }
 

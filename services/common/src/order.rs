@@ -2,11 +2,14 @@
 //!
 //! Without it a broker could make up runs, and have every party encode its archive under as many run keys as it likes.
 //! The signed message is `"linkage run order v1\n" ‖ agreement hash (32) ‖ period (7) ‖ run id length (1) ‖ run id ‖`
-//! and, for each party in rising order, `length (1) ‖ party`; then, where there is a reference party,
-//! `0 ‖ 1 ‖ length (1) ‖ reference party`: no party's length is 0, so no list of parties reads as such a field. Ed25519
-//! (RFC 8032), the coordinator's key of the agreement.
+//! and, for each party in rising order, `length (1) ‖ party`; then, each only of a run that has it and in this order, the
+//! reference party as `0 ‖ 1 ‖ length (1) ‖ party`, the base run as `0 ‖ 2 ‖ length (1) ‖ run id`, and `0 ‖ 3 ‖ 0` for a run that
+//! is kept. No party's length is 0, so no list of parties reads as such a field. Ed25519 (RFC 8032), the coordinator's key
+//! of the agreement.
 
-use linkage_agreement::{Agreement, PartyId, Period, RunId};
+use std::str::FromStr;
+
+use linkage_agreement::{Agreement, InvalidId, PartyId, Period, RunId};
 use linkage_crypto::signing::{SIGNATURE_LEN, SigningKey, VerifyingKey};
 
 use linkage_proto::v1::{AgreementRef, OpenRunRequest};
@@ -14,8 +17,10 @@ use linkage_proto::v1::{AgreementRef, OpenRunRequest};
 use crate::batches::parse;
 use crate::error::ServiceError;
 
-/// Tag of the reference party among the fields that a message has only when the run has them.
+/// Tags of the fields that a message has only when the run has them.
 const REFERENCE_PARTY: u8 = 1;
+const BASE_RUN: u8 = 2;
+const KEPT: u8 = 3;
 
 /// What a run is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,10 @@ pub struct RunTerms {
     pub parties: Vec<PartyId>,
     /// The one whose persons alone reach analysts, if the run has one.
     pub reference_party: Option<PartyId>,
+    /// Of an increment, the run that it adds to.
+    pub base_run: Option<RunId>,
+    /// Whether the broker keeps the run's encodings for increments.
+    pub kept: bool,
 }
 
 impl RunTerms {
@@ -35,12 +44,42 @@ impl RunTerms {
     pub fn new(run: RunId, period: Period, mut parties: Vec<PartyId>) -> Self {
         parties.sort();
         parties.dedup();
-        Self { run, period, parties, reference_party: None }
+        Self { run, period, parties, reference_party: None, base_run: None, kept: false }
     }
 
     /// The same with a reference party, or none.
     pub fn referring_to(self, reference_party: Option<PartyId>) -> Self {
         Self { reference_party, ..self }
+    }
+
+    /// The same as an increment of `base_run`, or a run of its own.
+    pub fn adding_to(self, base_run: Option<RunId>) -> Self {
+        Self { base_run, ..self }
+    }
+
+    /// The same, kept for increments or not.
+    pub fn kept(self, kept: bool) -> Self {
+        Self { kept, ..self }
+    }
+
+    /// Refuses terms that no order may have.
+    fn check(&self, agreement: &Agreement) -> Result<(), ServiceError> {
+        if self.reference_party.as_ref().is_some_and(|party| !self.parties.contains(party)) {
+            return Err(ServiceError::invalid(
+                "le partenaire de référence ne prend pas part à ce traitement ; nommez-le parmi les partenaires",
+            ));
+        }
+        if self.base_run.is_some() && self.kept {
+            return Err(ServiceError::invalid(
+                "un complément ne peut servir de base : gardez un traitement complet, et donnez-lui autant de compléments qu'il faut",
+            ));
+        }
+        if (self.base_run.is_some() || self.kept) && agreement.annex_len() > 0 {
+            return Err(ServiceError::refused(
+                "cette convention a des partenaires sans noms, dont les filtres ou clés se comparent tous entre eux : pas de complément possible, ouvrez un traitement complet",
+            ));
+        }
+        Ok(())
     }
 
     fn message(&self, agreement_hash: &[u8; 32]) -> Vec<u8> {
@@ -52,9 +91,11 @@ impl RunTerms {
         };
         push(self.run.as_str());
         self.parties.iter().for_each(|party| push(party.as_str()));
-        if let Some(party) = &self.reference_party {
-            message.extend([0, REFERENCE_PARTY, party.as_str().len() as u8]);
-            message.extend_from_slice(party.as_str().as_bytes());
+        let reference = self.reference_party.as_ref().map(|party| (REFERENCE_PARTY, party.as_str()));
+        let base = self.base_run.as_ref().map(|run| (BASE_RUN, run.as_str()));
+        for (tag, text) in [reference, base, self.kept.then_some((KEPT, ""))].into_iter().flatten() {
+            message.extend([0, tag, text.len() as u8]);
+            message.extend_from_slice(text.as_bytes());
         }
         message
     }
@@ -84,15 +125,17 @@ impl RunOrder {
             period: self.terms.period.to_string(),
             parties: self.terms.parties.iter().map(ToString::to_string).collect(),
             order_signature: self.signature.to_vec().into(),
-            reference_party: self.terms.reference_party.as_ref().map(ToString::to_string).unwrap_or_default(),
+            reference_party: named(self.terms.reference_party.as_ref()),
+            base_run: named(self.terms.base_run.as_ref()),
+            keep: self.terms.kept,
         }
     }
 
     /// Takes over an order that was relayed.
     ///
     /// # Errors
-    /// `Refused` when it does not bear the signature of the agreement's coordinator; `Invalid` when its reference party does
-    /// not take part.
+    /// `Refused` when it does not bear the signature of the agreement's coordinator, or asks for increments that the agreement
+    /// cannot have; `Invalid` when its reference party does not take part, or an increment is to be kept.
     pub fn verify(
         agreement: &Agreement,
         agreement_hash: &[u8; 32],
@@ -108,13 +151,14 @@ impl RunOrder {
         let key = VerifyingKey::from_base64(&coordinator.signing_key).map_err(|_| refused())?;
         let signature: [u8; SIGNATURE_LEN] = signature.try_into().map_err(|_| refused())?;
         key.verify(&terms.message(agreement_hash), &signature).map_err(|_| refused())?;
-        if terms.reference_party.as_ref().is_some_and(|party| !terms.parties.contains(party)) {
-            return Err(ServiceError::invalid(
-                "le partenaire de référence ne prend pas part à ce traitement ; nommez-le parmi les partenaires",
-            ));
-        }
+        terms.check(agreement)?;
         Ok(Self { terms, signature })
     }
+}
+
+/// An identifier as messages carry it: empty for none.
+pub fn named(id: Option<&impl ToString>) -> String {
+    id.map(ToString::to_string).unwrap_or_default()
 }
 
 /// The reference party that a message names, if it names one.
@@ -122,6 +166,18 @@ impl RunOrder {
 /// # Errors
 /// `Invalid` when it is no identifier.
 pub fn reference_party(named: &str) -> Result<Option<PartyId>, ServiceError> {
+    optional(named)
+}
+
+/// The base run that a message names, if it names one.
+///
+/// # Errors
+/// `Invalid` when it is no identifier.
+pub fn base_run(named: &str) -> Result<Option<RunId>, ServiceError> {
+    optional(named)
+}
+
+fn optional<T: FromStr<Err = InvalidId>>(named: &str) -> Result<Option<T>, ServiceError> {
     if named.is_empty() { Ok(None) } else { parse(named).map(Some) }
 }
 
@@ -150,6 +206,10 @@ mod tests {
             terms("r", "2024-01", &["a", "bc"], Some("a")).message(&[1; 32]),
             terms("r", "2024-01", &["a", "bc"], Some("bc")).message(&[1; 32]),
             terms("r", "2024-01", &["a", "a", "bc"], Some("b")).message(&[1; 32]),
+            terms("r", "2024-01", &["a", "bc"], None).adding_to(Some("a".parse().unwrap())).message(&[1; 32]),
+            terms("r", "2024-01", &["a", "bc"], Some("a")).adding_to(Some("a".parse().unwrap())).message(&[1; 32]),
+            terms("r", "2024-01", &["a", "bc"], None).kept(true).message(&[1; 32]),
+            terms("r", "2024-01", &["a", "bc"], None).adding_to(Some("a".parse().unwrap())).kept(true).message(&[1; 32]),
         ];
         for (i, message) in messages.iter().enumerate() {
             assert!(!messages[..i].contains(message), "{i}");
@@ -157,10 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn an_order_without_reference_party_is_signed_as_before_there_were_any() {
+    fn a_plain_order_is_signed_as_before_there_were_others() {
         let head = [b"linkage run order v1\n".as_slice(), &[1; 32], b"2024-01\x01r\x01a\x02bc"].concat();
         assert_eq!(terms("r", "2024-01", &["bc", "a"], None).message(&[1; 32]), head);
         let named = [&head[..], b"\x00\x01\x02bc"].concat();
         assert_eq!(terms("r", "2024-01", &["bc", "a"], Some("bc")).message(&[1; 32]), named);
+        let adding = terms("r", "2024-01", &["bc", "a"], Some("bc")).adding_to(Some("r0".parse().unwrap()));
+        assert_eq!(adding.message(&[1; 32]), [&named[..], b"\x00\x02\x02r0"].concat());
+        let kept = terms("r", "2024-01", &["bc", "a"], None).kept(true);
+        assert_eq!(kept.message(&[1; 32]), [&head[..], b"\x00\x03\x00"].concat());
     }
 }

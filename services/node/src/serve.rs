@@ -102,6 +102,7 @@ async fn take_part(
     let request = v1::ListRunsRequest { agreement: Some(node.gate.reference()) };
     let runs =
         RunsClient::new(peers.broker.clone()).list_runs(request).await.map_err(|s| NodeError::broker(&s))?.into_inner().runs;
+    node.forget_sent(&runs)?;
     let me = node.party().as_str();
     let awaited = |run: &v1::RunStatus| {
         run.state() == v1::RunState::Collecting && run.parties.iter().any(|p| p == me) && !run.committed.iter().any(|p| p == me)

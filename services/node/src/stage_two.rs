@@ -38,6 +38,15 @@ impl RunSeed {
         Handle(handle)
     }
 
+    /// The handle of a record in an increment of this run, for which it has another identity: random likewise, and not to be
+    /// told from any record's.
+    pub fn changed_handle(&self, reference: &RecordRef, content: &[u8; 16]) -> Handle {
+        let mac = hmac_sha256(&self.bytes, &[b"changed handle", &reference.0, content]);
+        let mut handle = [0; 16];
+        handle.copy_from_slice(&mac[..16]);
+        Handle(handle)
+    }
+
     /// Another seed, for one use.
     pub fn of(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(hmac_sha256(&self.bytes, &[purpose.as_bytes()]))

@@ -2,13 +2,14 @@
 //! the broker. Interrupted anywhere, it goes on with the same bytes.
 
 mod encodings;
+mod increment;
 mod records;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use linkage_agreement::{Period, RunId};
+use linkage_agreement::{Handle, Period, RunId};
 use linkage_common::batches::manifest_digest;
 use linkage_common::error::ServiceError;
 use linkage_common::order::{RunOrder, RunTerms};
@@ -34,6 +35,7 @@ use crate::node::{DeliveryState, Node};
 use crate::progress::Progress;
 use crate::stage_two::{RunSeed, records_per_batch};
 use encodings::{Encodings, Placed, PlacedSegment};
+use increment::Sent;
 use records::{Attributes, RecordSource};
 
 /// Batches made ahead of the network, at most.
@@ -52,10 +54,26 @@ pub struct Participation {
 
 /// Everything that follows from run, seed and state; made anew after an interruption.
 struct Plan {
-    seed: RunSeed,
+    /// Where the randomness of sealed attributes comes from.
+    attributes: Zeroizing<[u8; 32]>,
     /// In the run's order.
     segments: Vec<PlacedSegment>,
     delivery: DeliveryState,
+    /// Of an increment, the base's handles that are void.
+    removed: Vec<Handle>,
+    /// Of a run that is kept, what to remember of it.
+    sent: Option<Vec<u8>>,
+}
+
+/// A run's seed and the month that it is for, as text.
+type KeptSeed = (Zeroizing<[u8; 32]>, Vec<u8>);
+
+/// What goes to the broker.
+struct ToBroker {
+    segments: Vec<PlacedSegment>,
+    levels: String,
+    removed: Vec<Handle>,
+    sent: Option<Vec<u8>>,
 }
 
 impl Node {
@@ -68,8 +86,8 @@ impl Node {
     /// for all of the agreement.
     pub fn opening(&self, mut terms: RunTerms) -> Result<v1::OpenRunRequest, NodeError> {
         if terms.parties.is_empty() {
-            let all = self.gate.agreement().party.iter().map(|p| p.id.clone()).collect();
-            terms = RunTerms::new(terms.run, terms.period, all).referring_to(terms.reference_party);
+            terms.parties = self.gate.agreement().party.iter().map(|p| p.id.clone()).collect();
+            terms.parties.sort();
         }
         if terms.reference_party.as_ref().is_some_and(|party| !terms.parties.contains(party)) {
             return Err(NodeError::Refused(
@@ -94,40 +112,74 @@ impl Node {
                 "aucune livraison prise en charge pour {period} : déposez le fichier du mois, ou « linkage node ingest »"
             ))
         })?;
-        // Seed and month: one run identifier stands for one month, or two uploads would share their handles.
-        let name = format!("runs/{run}");
-        let month = period.to_string();
-        let seed = match self.vault.get(&name)? {
-            Some(kept) => {
-                let (seed, of) = kept.split_at_checked(32).ok_or_else(|| NodeError::Damaged(name.clone()))?;
-                if of != month.as_bytes() {
-                    return Err(NodeError::Refused(format!(
-                        "le traitement {run} a déjà servi pour un autre mois : demandez au coordonnateur d'en ouvrir un autre"
-                    )));
-                }
-                Zeroizing::new(seed.try_into().map_err(|_| NodeError::Damaged(name))?)
-            }
-            None => {
-                let mut seed = Zeroizing::new([0; 32]);
-                linkage_common::rng().fill_bytes(seed.as_mut_slice());
-                self.vault.put(&name, &Zeroizing::new([seed.as_slice(), month.as_bytes()].concat()))?;
-                seed
+        let hash = self.gate.agreement_hash();
+        let (seed, base) = match &order.terms.base_run {
+            None => (self.seed(run, period)?, None),
+            Some(base_run) => {
+                let missing = || {
+                    NodeError::Refused(format!(
+                        "ce nœud n'a pas gardé ce qu'il a envoyé au traitement de base {base_run} : demandez au coordonnateur un traitement complet"
+                    ))
+                };
+                let sent = Sent::load(&self.vault, &hash, base_run)?.ok_or_else(missing)?;
+                (self.kept_seed(base_run)?.ok_or_else(missing)?.0, Some(sent))
             }
         };
         let seed = RunSeed::new(seed);
         let history = self.gate.agreement().agreement.history_months;
         let (last, first) = (period.index(), period.index().saturating_sub(history));
-        let chosen = Index::load(&self.vault)?.segments(|at| at.first <= last && at.last >= first);
+        let index = Index::load(&self.vault)?;
+        let chosen = index.segments(|at| at.first <= last && at.last >= first);
         // Handles are random, so their order is: neither segments nor records keep the order of any file.
         let in_order = |(number, records): (u32, Vec<Chosen>)| {
-            let placed = |(position, reference, decoy)| Placed { position, reference, handle: seed.handle(&reference), decoy };
+            let placed = |(position, reference, decoy)| {
+                let content = index.records.get(&reference).map(|at| at.content).unwrap_or_default();
+                let (handle, held) = match &base {
+                    None => (seed.handle(&reference), false),
+                    Some(sent) => (sent.handle(&seed, &reference, &content), sent.has(&reference, &content)),
+                };
+                Placed { position, reference, handle, decoy, held }
+            };
             let mut records: Vec<Placed> = records.into_iter().map(placed).collect();
             records.sort_unstable_by_key(|record| record.handle);
             PlacedSegment { number, records }
         };
         let mut segments: Vec<PlacedSegment> = chosen.into_par_iter().map(in_order).collect();
         segments.sort_by_key(|segment| segment.records.first().map(|record| record.handle));
-        Ok(Plan { seed, segments, delivery })
+        let still =
+            || -> HashSet<_> { segments.iter().flat_map(|s| &s.records).filter(|r| r.held).map(|r| r.reference).collect() };
+        let removed = base.as_ref().map(|sent| sent.removed(&seed, &still())).transpose()?.unwrap_or_default();
+        let sent = order.terms.kept.then(|| Sent::pack(&hash, &segments, &index));
+        // An increment shares the base's seed, not the keys of its attributes.
+        let attributes =
+            if base.is_some() { seed.of(&format!("attributes of increment {run} {period}")) } else { seed.of("attributes") };
+        Ok(Plan { attributes, segments, delivery, removed, sent })
+    }
+
+    /// The seed of a run and the month that it is for, if this node has taken part in it.
+    fn kept_seed(&self, run: &RunId) -> Result<Option<KeptSeed>, NodeError> {
+        let name = format!("runs/{run}");
+        let Some(kept) = self.vault.get(&name)? else { return Ok(None) };
+        let (seed, month) = kept.split_at_checked(32).ok_or_else(|| NodeError::Damaged(name.clone()))?;
+        Ok(Some((Zeroizing::new(seed.try_into().map_err(|_| NodeError::Damaged(name))?), month.to_vec())))
+    }
+
+    /// The seed of a run, drawn when it is new. Seed and month: one run identifier stands for one month, or two uploads would
+    /// share their handles.
+    fn seed(&self, run: &RunId, period: Period) -> Result<Zeroizing<[u8; 32]>, NodeError> {
+        let month = period.to_string();
+        match self.kept_seed(run)? {
+            Some((seed, of)) if of == month.as_bytes() => Ok(seed),
+            Some(_) => Err(NodeError::Refused(format!(
+                "le traitement {run} a déjà servi pour un autre mois : demandez au coordonnateur d'en ouvrir un autre"
+            ))),
+            None => {
+                let mut seed = Zeroizing::new([0; 32]);
+                linkage_common::rng().fill_bytes(seed.as_mut_slice());
+                self.vault.put(&format!("runs/{run}"), &Zeroizing::new([seed.as_slice(), month.as_bytes()].concat()))?;
+                Ok(seed)
+            }
+        }
     }
 
     /// Takes part in the run ordered: uploads what is not there yet and commits. Repeating it changes nothing.
@@ -140,16 +192,18 @@ impl Node {
     ) -> Result<Participation, NodeError> {
         let (run, period) = (&order.terms.run, order.terms.period);
         self.gate.run(run, period)?;
-        let Plan { seed, segments, delivery } = self.plan(order)?;
+        let Plan { attributes: seed, segments, delivery, removed, sent } = self.plan(order)?;
         let info = attributes_info(&self.gate.agreement_hash(), run.as_str(), self.party().as_str());
         let analysts = self.gate.agreement().analyst.iter().map(|a| (a.id.to_string(), a.sealing_key.clone())).collect();
         let attributes = Attributes::new(delivery.records)?;
-        let source = Arc::new(RecordSource { segments, attributes, seed: seed.of("attributes"), info, analysts });
+        let source = Arc::new(RecordSource { segments, attributes, seed, info, analysts });
         let (referenced, present) = self.send_records(&order.terms, &source, custodian).await?;
         // The attributes have gone: only the places remain.
-        let segments = Arc::into_inner(source).map(|source| source.segments).unwrap_or_default();
-        let levels = delivery.level_frequencies.to_string();
-        let uploaded = self.send_encodings(run, segments, levels, broker, &progress.step("upload")).await?;
+        let mut segments = Arc::into_inner(source).map(|source| source.segments).unwrap_or_default();
+        segments.iter_mut().for_each(|segment| segment.records.retain(|record| !record.held));
+        segments.retain(|segment| !segment.records.is_empty());
+        let what = ToBroker { segments, levels: delivery.level_frequencies.to_string(), removed, sent };
+        let uploaded = self.send_encodings(&order.terms, what, broker, &progress.step("upload")).await?;
         tracing::info!(run = %run, uploaded, referenced, present, "upload committed");
         Ok(Participation { uploaded, referenced, present })
     }
@@ -212,24 +266,28 @@ impl Node {
     /// Tokens and filters, to the broker.
     async fn send_encodings(
         &self,
-        run: &RunId,
-        segments: Vec<PlacedSegment>,
-        levels: String,
+        terms: &RunTerms,
+        what: ToBroker,
         channel: Channel,
         progress: &Progress,
     ) -> Result<u64, NodeError> {
+        let (run, segments) = (&terms.run, what.segments);
         let mut client = RunsClient::new(channel);
         let request = v1::RunRequest { agreement: Some(self.gate.reference()), run_id: run.to_string() };
         let held = client.get_upload(request).await.map_err(|s| NodeError::broker(&s))?.into_inner();
         if held.committed {
             return Ok(held.records);
         }
+        // Before the commit, and never after: what is remembered is what the broker has.
+        if let Some(sent) = &what.sent {
+            increment::keep(&self.vault, run, sent)?;
+        }
         let group = self.group_key()?.ok_or_else(|| {
             NodeError::NotReady(
                 "la clé de groupe n'est pas encore établie : il manque la contribution d'un partenaire".to_owned(),
             )
         })?;
-        let run_key = group.run_key(&self.gate.agreement_hash(), run.as_str());
+        let run_key = group.run_key(&self.gate.agreement_hash(), terms.base_run.as_ref().unwrap_or(run).as_str());
         let total: u64 = segments.iter().map(|segment| segment.records.len() as u64).sum();
 
         let (send, receive) = mpsc::channel(BATCHES_AHEAD);
@@ -254,7 +312,8 @@ impl Node {
             batches: digests.len() as u32,
             records: total,
             digest: manifest_digest(&digests).to_vec().into(),
-            level_frequencies: levels.into_bytes().into(),
+            level_frequencies: what.levels.into_bytes().into(),
+            removed: what.removed.iter().flat_map(|handle| handle.0).collect::<Vec<u8>>().into(),
         };
         client.commit_upload(request).await.map_err(|s| NodeError::broker(&s))?;
         Ok(total)

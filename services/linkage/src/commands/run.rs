@@ -43,8 +43,14 @@ pub enum RunCommand {
         /// Reference party: analysts receive only persons of whom it has a record.
         #[arg(long)]
         reference: Option<PartyId>,
+        /// Have the broker keep the encodings for increments, for the agreement's encodings_days.
+        #[arg(long, conflicts_with = "since")]
+        keep: bool,
+        /// Open an increment of this kept run: nodes send only what is new or changed since.
+        #[arg(long, value_name = "RUN")]
+        since: Option<RunId>,
     },
-    /// End a run that is not closed and delete what it holds; for the coordinator.
+    /// End a run that is not closed and delete what it holds, or delete what a closed one keeps; for the coordinator.
     Cancel {
         #[command(flatten)]
         through: Through,
@@ -85,6 +91,7 @@ fn facts(run: &v1::RunStatus) -> Value {
         "run": run.run_id, "period": run.period, "state": state_name(run.state()), "step": run.step,
         "parties": run.parties, "committed": run.committed, "reason": run.reason,
         "reference_party": (!run.reference_party.is_empty()).then_some(&run.reference_party),
+        "base_run": (!run.base_run.is_empty()).then_some(&run.base_run), "held": run.held,
     })
 }
 
@@ -99,6 +106,12 @@ fn line(run: &v1::RunStatus) -> String {
     );
     if !run.reference_party.is_empty() {
         text.push_str(&format!(" ; partenaire de référence : {}", run.reference_party));
+    }
+    if !run.base_run.is_empty() {
+        text.push_str(&format!(" ; complément de {}", run.base_run));
+    }
+    if run.held {
+        text.push_str(" ; encodages gardés pour des compléments");
     }
     if !run.reason.is_empty() {
         text.push_str(&format!(" ; {}", run.reason));
@@ -124,8 +137,8 @@ pub async fn run(command: RunCommand) -> anyhow::Result<()> {
     let agreement = Some(node.gate.reference());
     let refused = |status: tonic::Status| NodeError::broker(&status);
     let runs = match command {
-        RunCommand::Open { run, period, party, reference, .. } => {
-            let terms = RunTerms::new(run, period, party).referring_to(reference);
+        RunCommand::Open { run, period, party, reference, keep, since, .. } => {
+            let terms = RunTerms::new(run, period, party).referring_to(reference).adding_to(since).kept(keep);
             vec![client.open_run(node.opening(terms)?).await.map_err(refused)?.into_inner()]
         }
         RunCommand::Cancel { run, .. } => {

@@ -31,6 +31,8 @@ pub(super) struct Placed {
     pub(super) handle: Handle,
     /// Made up to hide the number of records.
     pub(super) decoy: bool,
+    /// Whether the broker has its encoding from the base of an increment.
+    pub(super) held: bool,
 }
 
 /// The records of one segment that take part, in the run's order.

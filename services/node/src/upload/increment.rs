@@ -1,0 +1,118 @@
+//! What a party sent to a run that is kept, and what an increment of that run has to send.
+//!
+//! Kept is, for every record sent, its reference and the keyed digest of its identity as the archive's index has it: enough to
+//! tell what is new, changed or gone since. Bound to the agreement's hash, as tokens are; forgotten once the broker says that it
+//! holds the run no more.
+
+use std::collections::{HashMap, HashSet};
+
+use linkage_agreement::{Handle, RecordRef, RunId};
+use linkage_proto::MAX_BATCH_BYTES;
+use linkage_proto::v1;
+
+use super::encodings::PlacedSegment;
+use crate::archive::Index;
+use crate::error::NodeError;
+use crate::node::Node;
+use crate::stage_two::RunSeed;
+use crate::vault::Vault;
+
+const FOLDER: &str = "sent";
+const HASH_LEN: usize = 32;
+const ENTRY_LEN: usize = 32;
+
+/// Keyed digest of an identity, as in [`crate::archive::Indexed::content`].
+pub(super) type Content = [u8; 16];
+
+/// The records sent to a kept run.
+pub(super) struct Sent(HashMap<RecordRef, Content>);
+
+impl Sent {
+    /// Of a kept run; `None` when this party did not take part in it, or has forgotten.
+    ///
+    /// # Errors
+    /// A file that is not what this program writes; one of another agreement.
+    pub(super) fn load(vault: &Vault, agreement_hash: &[u8; HASH_LEN], run: &RunId) -> Result<Option<Self>, NodeError> {
+        let name = format!("{FOLDER}/{run}");
+        let Some(bytes) = vault.get(&name)? else { return Ok(None) };
+        let damaged = || NodeError::Damaged(name.clone());
+        let (hash, entries) = bytes.split_at_checked(HASH_LEN).ok_or_else(damaged)?;
+        if hash != agreement_hash {
+            return Ok(None);
+        }
+        if entries.len() % ENTRY_LEN != 0 {
+            return Err(damaged());
+        }
+        let read = |entry: &[u8]| {
+            let (reference, content) = entry.split_at_checked(16)?;
+            Some((RecordRef::from_slice(reference)?, content.try_into().ok()?))
+        };
+        entries.chunks_exact(ENTRY_LEN).map(|entry| read(entry).ok_or_else(damaged)).collect::<Result<_, _>>().map(Self).map(Some)
+    }
+
+    /// What is kept of the records of `segments`, packed for [`keep`].
+    pub(super) fn pack(agreement_hash: &[u8; HASH_LEN], segments: &[PlacedSegment], index: &Index) -> Vec<u8> {
+        let mut sent: Vec<RecordRef> = segments.iter().flat_map(|s| &s.records).map(|record| record.reference).collect();
+        sent.sort_unstable();
+        let mut bytes = agreement_hash.to_vec();
+        for reference in sent {
+            let content = index.records.get(&reference).map(|at| at.content).unwrap_or_default();
+            bytes.extend_from_slice(&reference.0);
+            bytes.extend_from_slice(&content);
+        }
+        bytes
+    }
+
+    /// The handle of a record with this identity: the base's when it is as it was sent, else one of its own, so that nobody
+    /// sees which record was changed.
+    pub(super) fn handle(&self, seed: &RunSeed, reference: &RecordRef, content: &Content) -> Handle {
+        match self.0.get(reference) {
+            Some(sent) if sent != content => seed.changed_handle(reference, content),
+            _ => seed.handle(reference),
+        }
+    }
+
+    /// Whether the broker has the record as it is.
+    pub(super) fn has(&self, reference: &RecordRef, content: &Content) -> bool {
+        self.0.get(reference) == Some(content)
+    }
+
+    /// Handles of the records that were sent and are not in `still`, the records that take part as they were sent.
+    ///
+    /// # Errors
+    /// `Refused` when there are more than one message holds.
+    pub(super) fn removed(&self, seed: &RunSeed, still: &HashSet<RecordRef>) -> Result<Vec<Handle>, NodeError> {
+        let gone = self.0.keys().filter(|reference| !still.contains(*reference));
+        let mut handles: Vec<Handle> = gone.map(|reference| seed.handle(reference)).collect();
+        handles.sort_unstable();
+        if handles.len() * Handle::LEN > MAX_BATCH_BYTES {
+            return Err(NodeError::Refused(
+                "trop de fiches changées ou retirées depuis le traitement de base pour un complément : demandez au coordonnateur un traitement complet".to_owned(),
+            ));
+        }
+        Ok(handles)
+    }
+}
+
+/// Keeps what was sent to a run; the same again, or of a later attempt, in its place.
+pub(super) fn keep(vault: &Vault, run: &RunId, packed: &[u8]) -> Result<(), NodeError> {
+    vault.put(&format!("{FOLDER}/{run}"), packed)
+}
+
+impl Node {
+    /// Forgets what was sent to runs that the broker, by its list of `runs`, will never have an increment of.
+    pub(crate) fn forget_sent(&self, runs: &[v1::RunStatus]) -> Result<(), NodeError> {
+        let over = |run: &v1::RunStatus| {
+            matches!(run.state(), v1::RunState::Closed | v1::RunState::Cancelled | v1::RunState::Failed)
+                && !run.held
+                && run.step.is_empty()
+        };
+        for name in self.vault.list(FOLDER)? {
+            let of = name.rsplit('/').next().unwrap_or_default();
+            if runs.iter().any(|run| run.run_id == of && over(run)) {
+                self.vault.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+}
