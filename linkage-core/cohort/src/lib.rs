@@ -11,6 +11,7 @@ pub mod overlap;
 pub mod public;
 pub mod query;
 pub mod rates;
+pub mod reports;
 pub mod study;
 pub mod supersede;
 pub mod table;
