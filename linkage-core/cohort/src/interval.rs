@@ -1,14 +1,31 @@
 //! Linkage-error intervals: how far missed and false links may have moved a figure.
+//!
+//! The broker estimates, without labels, which share of linked pairs is right (precision P) and which share of right pairs
+//! is linked (recall Q), each with an interval. What that does to a figure depends on what is counted:
+//!
+//! * **Distinct persons** (`stock`, `count`): n persons of R records are `L = R - n` mergings. Of these at most `L (1 - P)`
+//!   are false, and `L (1/Q - 1)` are lacking: a missed link counts a person twice.
+//! * **Overlaps** (cells of the dimension `parties`): a person of k parties is k(k-1)/2 pairs, and a record that comes off
+//!   loses k-1 of them, so that each record comes off with ε = (1 - Q)/2. A cell of k parties loses kε of its persons to
+//!   cells of fewer parties, and gains ε of each cell of one party more; a single party's cell gains from every cell that
+//!   the party is in, twice from those of two.
+//! * **Entries, returns, exits**: a record that is not linked to the person that it belongs to begins a person that does
+//!   not exist, or ends one that goes on. Where a share s of all records is linked, each unit found so stands for
+//!   s/(1-s) that were linked, of which 1/Q - 1 were missed.
+//!
+//! Errors fall where they fall: to the number expected comes its own chance (Poisson, 1.96 standard deviations), and what
+//! is broken down may have none of its share of errors or twice it. Whether the intervals hold the truth is measured in
+//! docs/cohort-quality.md. Durations, sums, transitions, paths, delays and households have none: there is no model of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use linkage_agreement::Period;
 use serde::{Deserialize, Serialize};
 
-use crate::figures::FigureTable;
-use crate::public::PublicTable;
+use crate::figures::{Category, Figure, FigureTable, Unit};
+use crate::public::{PublicTable, Shown};
 
-/// An estimate of the run's report, with its interval.
+/// An estimate of the run's report: the ends of its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Lower end.
@@ -34,12 +51,169 @@ pub struct ErrorRates {
     runs: BTreeMap<Period, RunRates>,
 }
 
+/// Below this an estimate says nothing: an interval would be without end.
+const LEAST: f64 = 0.05;
+
 impl ErrorRates {
     /// The estimates of the runs of these months.
     pub fn new(runs: impl IntoIterator<Item = (Period, RunRates)>) -> Self {
         Self { runs: runs.into_iter().collect() }
     }
+    /// Those of a month; of a longer period, the widest of all.
+    fn of(&self, period: Option<&Category>) -> Option<RunRates> {
+        if let Some(Category::Value(text)) = period
+            && let Ok(month) = text.parse::<Period>()
+        {
+            return self.runs.get(&month).copied();
+        }
+        let wider = |a: Estimate, b: Estimate| Estimate { low: a.low.min(b.low), high: a.high.max(b.high) };
+        self.runs.values().copied().reduce(|a, b| RunRates {
+            precision: wider(a.precision, b.precision),
+            recall: wider(a.recall, b.recall),
+            linked_share: a.linked_share.max(b.linked_share),
+        })
+    }
 }
 
-/// Gives every figure shown its interval.
-pub(crate) fn attach(_raw: &FigureTable, _shown: &mut PublicTable, _errors: &ErrorRates, _round_to: u64) {}
+/// Gives every figure shown its interval, and flags those whose interval changes the reading.
+pub(crate) fn attach(raw: &FigureTable, shown: &mut PublicTable, errors: &ErrorRates, round_to: u64) {
+    let hidden = shown.minimum as f64;
+    let public: Vec<f64> = shown.cells.iter().map(|cell| value_of(cell).unwrap_or(hidden)).collect();
+    let offsets: Vec<Option<[f64; 2]>> = (0..raw.cells.len()).map(|at| offsets(raw, &public, at, errors)).collect();
+    let base = round_to.max(1) as f64;
+    for (cell, offset) in shown.cells.iter_mut().zip(&offsets) {
+        if let Shown::Value { value, interval, .. } = cell {
+            *interval = offset
+                .map(|[low, high]| [(((*value + low) / base).floor() * base).max(0.0), ((*value + high) / base).ceil() * base]);
+        }
+    }
+    let stride: usize = raw.dimensions.iter().skip(1).map(|d| d.categories.len()).product();
+    let values: Vec<Option<f64>> = shown.cells.iter().map(value_of).collect();
+    for (at, cell) in shown.cells.iter_mut().enumerate() {
+        let before = at.checked_sub(stride).and_then(|at| values.get(at)).copied().flatten();
+        if let Shown::Value { value, interval: Some(interval), uncertain } = cell {
+            *uncertain = changes_reading(*value, *interval, before, base);
+        }
+    }
+}
+
+fn value_of(cell: &Shown) -> Option<f64> {
+    match cell {
+        Shown::Value { value, .. } => Some(*value),
+        Shown::Hidden | Shown::Missing => None,
+    }
+}
+
+/// Share of a figure from which an interval's width, and from which a change, matters.
+const WIDE: f64 = 0.10;
+const REMARKABLE: f64 = 0.05;
+
+/// Whether an interval is wider than a tenth of the figure (and than what rounding makes of any interval), or as wide as a
+/// change since the period before that one would remark on, a twentieth or more.
+fn changes_reading(value: f64, [low, high]: [f64; 2], before: Option<f64>, base: f64) -> bool {
+    let width = high - low;
+    let change = before.map(|before| (value - before).abs());
+    width > 2.0 * base && (width > WIDE * value || change.is_some_and(|c| c >= REMARKABLE * value && c <= width))
+}
+
+/// How far below and above its value a figure may truly lie. What is worked out from other cells takes these as they are
+/// shown (`public`, hidden ones as the minimum), so that no interval tells of a hidden cell.
+fn offsets(table: &FigureTable, public: &[f64], at: usize, errors: &ErrorRates) -> Option<[f64; 2]> {
+    let figure = table.cells.get(at).filter(|figure| figure.units > 0 && !figure.missing)?;
+    if table.unit != Unit::Persons {
+        return None;
+    }
+    let place = place(table, at);
+    let rates = errors.of(place.first().copied())?;
+    let (precision, recall) = (rates.precision, rates.recall);
+    if recall.low < LEAST || precision.low < LEAST {
+        return None;
+    }
+    let parties = table.dimensions.iter().zip(&place).find(|(d, _)| d.name == "parties");
+    match (table.measure.as_str(), parties) {
+        ("stock" | "count", Some((_, Category::Value(_)))) => Some(overlap(table, public, at, rates)),
+        ("stock" | "count", _) => Some(distinct(figure, rates, place.iter().skip(1).all(|c| **c == Category::Total))),
+        ("entries" | "returns" | "exits", _) => Some(flow(public.get(at).copied().unwrap_or(0.0), rates)),
+        _ => None,
+    }
+}
+
+/// Categories of a cell.
+fn place(table: &FigureTable, at: usize) -> Vec<&Category> {
+    let mut rest = at;
+    let mut place: Vec<&Category> = Vec::with_capacity(table.dimensions.len());
+    for dimension in table.dimensions.iter().rev() {
+        let length = dimension.categories.len().max(1);
+        place.extend(dimension.categories.get(rest % length));
+        rest /= length;
+    }
+    place.reverse();
+    place
+}
+
+/// The most of a number expected, by chance.
+fn most(expected: f64) -> f64 {
+    expected + 1.96 * expected.sqrt()
+}
+/// The least.
+fn least(expected: f64) -> f64 {
+    (expected - 1.96 * expected.sqrt()).max(0.0)
+}
+
+/// Uneven shares: what is broken down may bear twice its share.
+const UNEVEN: f64 = 2.0;
+
+fn distinct(figure: &Figure, rates: RunRates, whole: bool) -> [f64; 2] {
+    let merged = figure.links.records.saturating_sub(figure.units) as f64;
+    let missed = [merged * (1.0 / rates.recall.high.max(LEAST) - 1.0), merged * (1.0 / rates.recall.low - 1.0)];
+    let wrong = most(merged * (1.0 - rates.precision.low));
+    if whole { [-most(missed[1]), (wrong - least(missed[0])).max(0.0)] } else { [-most(UNEVEN * missed[1]), wrong] }
+}
+
+fn flow(value: f64, rates: RunRates) -> [f64; 2] {
+    let share = rates.linked_share.clamp(0.0, 1.0 - LEAST);
+    let linked = value * share / (1.0 - share);
+    let missed = most(UNEVEN * linked * (1.0 / rates.recall.low - 1.0));
+    [-missed.min(value), most(UNEVEN * linked * (1.0 - rates.precision.low))]
+}
+
+/// The parties of a combination.
+fn combination(category: &Category) -> Option<BTreeSet<&str>> {
+    match category {
+        Category::Value(text) => Some(text.split(" + ").collect()),
+        _ => None,
+    }
+}
+
+fn overlap(table: &FigureTable, public: &[f64], at: usize, rates: RunRates) -> [f64; 2] {
+    let Some(which) = table.dimensions.iter().position(|d| d.name == "parties") else { return [0.0; 2] };
+    let stride: usize = table.dimensions.iter().skip(which + 1).map(|d| d.categories.len()).product();
+    let categories = table.dimensions.get(which).map(|d| d.categories.as_slice()).unwrap_or_default();
+    let index = at / stride.max(1) % categories.len().max(1);
+    let Some(own) = categories.get(index).and_then(combination) else { return [0.0; 2] };
+    let come_off = (1.0 - rates.recall.low) / 2.0;
+    let false_share = 1.0 - rates.precision.low;
+    let value = public.get(at).copied().unwrap_or(0.0);
+    let (mut lost, mut gained, mut wrong) = (0.0, 0.0, 0.0);
+    if own.len() > 1 {
+        lost += value * own.len() as f64 * come_off;
+        wrong += value * (own.len() - 1) as f64 * false_share;
+    }
+    for (other, category) in categories.iter().enumerate() {
+        let Some(parties) = combination(category).filter(|parties| parties.len() > own.len() && own.is_subset(parties)) else {
+            continue;
+        };
+        let persons = (at + other * stride).checked_sub(index * stride).and_then(|at| public.get(at)).copied().unwrap_or(0.0);
+        if own.len() == 1 {
+            gained += persons * come_off * if parties.len() == 2 { 2.0 } else { 1.0 };
+            lost += persons * false_share;
+        } else if parties.len() == own.len() + 1 {
+            gained += persons * come_off;
+        }
+    }
+    [-most(UNEVEN * gained + wrong).min(value), most(UNEVEN * lost)]
+}
+
+#[cfg(test)]
+#[path = "interval_tests.rs"]
+mod tests;

@@ -9,15 +9,15 @@ use linkage_cohort::{Category, PublicTable, Shown};
 use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOutcome};
 
 /// What a figure means, as a reader understands it: measure, and the values that are not totals.
-pub type Meaning = String;
+pub(crate) type Meaning = String;
 
 /// What the attacker finds out of a hidden figure.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
-    pub least: f64,
-    pub most: f64,
+pub(crate) struct Finding {
+    pub(crate) least: f64,
+    pub(crate) most: f64,
     /// Whether the equations alone give it.
-    pub solved: bool,
+    pub(crate) solved: bool,
 }
 
 /// A linear relation: the terms add up to `sum` or (for `AtLeast`) to no less.
@@ -92,7 +92,7 @@ fn flows(tables: &[PublicTable]) -> Vec<Equation> {
 }
 
 /// Everything that can be found out of the hidden figures of tables.
-pub fn attack(tables: &[PublicTable]) -> BTreeMap<Meaning, Finding> {
+pub(crate) fn attack(tables: &[PublicTable]) -> BTreeMap<Meaning, Finding> {
     let mut known: BTreeMap<Meaning, f64> = BTreeMap::new();
     let mut hidden: BTreeMap<Meaning, usize> = BTreeMap::new();
     for table in tables {
@@ -207,7 +207,7 @@ fn power(base: i128, mut exponent: i128) -> i128 {
 }
 
 /// By meaning, the figures of raw tables.
-pub fn truth(tables: &[(&linkage_cohort::FigureTable, &PublicTable)]) -> BTreeMap<Meaning, f64> {
+pub(crate) fn truth(tables: &[(&linkage_cohort::FigureTable, &PublicTable)]) -> BTreeMap<Meaning, f64> {
     let each = |(raw, shown): &(&linkage_cohort::FigureTable, &PublicTable)| {
         cells(shown).into_iter().zip(&raw.cells).map(|(at, figure)| (meaning(shown, &at), figure.value)).collect::<Vec<_>>()
     };

@@ -4,16 +4,16 @@
 use linkage_cohort::{Category, Dimension, Figure, FigureTable, Unit};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
     /// Small values far more often than large ones, as in real tables.
@@ -23,24 +23,24 @@ impl Random {
     }
 }
 
-pub struct Person {
-    pub key: u64,
-    pub attributes: Vec<u64>,
-    pub parties: u64,
-    pub months: u64,
+pub(crate) struct Person {
+    pub(crate) key: u64,
+    pub(crate) attributes: Vec<u64>,
+    pub(crate) parties: u64,
+    pub(crate) months: u64,
 }
 
-pub struct Population {
-    pub persons: Vec<Person>,
-    pub values: Vec<u64>,
+pub(crate) struct Population {
+    pub(crate) persons: Vec<Person>,
+    pub(crate) values: Vec<u64>,
 }
 
-pub struct Breakdown {
-    pub attribute: usize,
-    pub parties: u64,
+pub(crate) struct Breakdown {
+    pub(crate) attribute: usize,
+    pub(crate) parties: u64,
 }
 
-pub fn dimension(name: &str, values: u64, total: bool, partition: bool) -> Dimension {
+pub(crate) fn dimension(name: &str, values: u64, total: bool, partition: bool) -> Dimension {
     let mut categories: Vec<Category> = (0..values).map(|v| Category::Value(v.to_string())).collect();
     if total {
         categories.push(Category::Total);
@@ -48,13 +48,13 @@ pub fn dimension(name: &str, values: u64, total: bool, partition: bool) -> Dimen
     Dimension { name: name.to_owned(), categories, partition }
 }
 
-pub fn months(number: u64) -> Dimension {
+pub(crate) fn months(number: u64) -> Dimension {
     let categories = (1..=number).map(|m| Category::Value(format!("2024-{m:02}"))).collect();
     Dimension { name: "period".to_owned(), categories, partition: false }
 }
 
 /// Counts persons cell by cell; `places` gives the positions that a person counts at, totals apart.
-pub fn count<'p>(
+pub(crate) fn count<'p>(
     measure: &str,
     dimensions: Vec<Dimension>,
     persons: impl Iterator<Item = &'p Person>,
@@ -93,7 +93,7 @@ pub fn count<'p>(
 }
 
 impl Population {
-    pub fn draw(random: &mut Random, persons: u64, values: &[u64]) -> Self {
+    pub(crate) fn draw(random: &mut Random, persons: u64, values: &[u64]) -> Self {
         let persons = (0..persons)
             .map(|_| Person {
                 key: random.next(),
@@ -105,7 +105,7 @@ impl Population {
         Self { persons, values: values.to_vec() }
     }
     /// One period, by the attributes given, with all margins.
-    pub fn table(&self, measure: &str, by: &[usize]) -> FigureTable {
+    pub(crate) fn table(&self, measure: &str, by: &[usize]) -> FigureTable {
         let attributes = by.iter().map(|a| dimension(&format!("attribute{a}"), self.values[*a], true, true));
         let dimensions = [months(1)].into_iter().chain(attributes).collect();
         count(measure, dimensions, self.persons.iter(), |person| {
@@ -113,7 +113,7 @@ impl Population {
         })
     }
     /// One period, by party and an attribute.
-    pub fn parties_table(&self, by: Breakdown) -> FigureTable {
+    pub(crate) fn parties_table(&self, by: Breakdown) -> FigureTable {
         let dimensions = vec![
             months(1),
             dimension("party", by.parties, true, false),
@@ -125,7 +125,7 @@ impl Population {
         })
     }
     /// Stock, entries, exits and returns by month and attribute.
-    pub fn flows(&self, number: u64) -> Vec<FigureTable> {
+    pub(crate) fn flows(&self, number: u64) -> Vec<FigureTable> {
         let there = |person: &Person, month: u64| person.months >> month & 1 == 1;
         let before = |person: &Person, month: u64| (0..month).any(|m| there(person, m));
         let is = |measure: &str, person: &Person, month: u64| match measure {

@@ -1,0 +1,79 @@
+use super::*;
+use crate::figures::{Dimension, LinkTerms};
+
+fn rates() -> ErrorRates {
+    let run =
+        RunRates { precision: Estimate { low: 0.999, high: 1.0 }, recall: Estimate { low: 0.95, high: 0.99 }, linked_share: 0.5 };
+    ErrorRates::new([("2024-01".parse().unwrap(), run)])
+}
+
+fn at(table: &FigureTable, cell: usize, errors: &ErrorRates) -> Option<[f64; 2]> {
+    let public: Vec<f64> = table.cells.iter().map(|f| f.value).collect();
+    offsets(table, &public, cell, errors)
+}
+
+fn person(units: u64, records: u64) -> Figure {
+    Figure { units, value: units as f64, links: LinkTerms { records, ..LinkTerms::default() }, ..Figure::default() }
+}
+
+fn table(measure: &str, name: &str, categories: &[&str], cells: &[Figure]) -> FigureTable {
+    let value = |text: &&str| if *text == "*" { Category::Total } else { Category::Value((*text).to_owned()) };
+    FigureTable {
+        unit: Unit::Persons,
+        measure: measure.to_owned(),
+        dimensions: vec![
+            Dimension { name: "period".to_owned(), categories: vec![Category::Value("2024-01".to_owned())], partition: false },
+            Dimension { name: name.to_owned(), categories: categories.iter().map(value).collect(), partition: true },
+        ],
+        cells: cells.to_vec(),
+        notes: Vec::new(),
+    }
+}
+
+#[test]
+fn missed_links_count_persons_twice() {
+    let of = |units, records| at(&table("stock", "sexe", &["*"], &[person(units, records)]), 0, &rates()).unwrap();
+    let [low, high] = of(8000, 14_000);
+    // 6,000 mergings; 61 to 316 are lacking, and at most 6 are false.
+    assert!((-351.0..-350.0).contains(&low) && high == 0.0, "{low} {high}");
+    assert_eq!(of(500, 500), [0.0, 0.0], "nobody was merged");
+    let broken_down = at(&table("stock", "sexe", &["1"], &[person(8000, 14_000)]), 0, &rates()).unwrap();
+    assert!(broken_down[0] < low && broken_down[1] > 0.0);
+}
+
+#[test]
+fn overlaps_lose_persons_to_smaller_ones() {
+    let cells = [person(4000, 4000), person(3000, 3000), person(1000, 2000), person(8000, 9000)];
+    let table = table("stock", "parties", &["ccas", "siao", "ccas + siao", "*"], &cells);
+    let [single, _, both, _] = [0, 1, 2, 3].map(|cell| at(&table, cell, &rates()).unwrap());
+    // Each record of a thousand persons of both comes off with 1/40, and may do twice as often.
+    assert!((-120.0..-119.0).contains(&single[0]), "{single:?}");
+    assert!((119.0..120.0).contains(&both[1]), "{both:?}");
+    assert!(single[1] > 0.0 && single[1] < 10.0 && both[0] < 0.0 && both[0] > -10.0);
+}
+
+#[test]
+fn entries_may_be_persons_known_before() {
+    let [low, high] = at(&table("entries", "sexe", &["*"], &[person(200, 220)]), 0, &rates()).unwrap();
+    assert!((-31.0..-29.0).contains(&low) && high > 0.0 && high < 2.0, "{low} {high}");
+}
+
+#[test]
+fn without_a_model_or_estimates_there_is_no_interval() {
+    let cells = [person(500, 800)];
+    for measure in ["durations", "sum", "transitions", "paths", "delays"] {
+        assert_eq!(at(&table(measure, "sexe", &["*"], &cells), 0, &rates()), None);
+    }
+    assert_eq!(at(&table("stock", "sexe", &["*"], &cells), 0, &ErrorRates::default()), None);
+    let households = FigureTable { unit: Unit::Households, ..table("stock", "sexe", &["*"], &cells) };
+    assert_eq!(at(&households, 0, &rates()), None);
+}
+
+#[test]
+fn what_changes_the_reading_is_flagged() {
+    assert!(changes_reading(100.0, [85.0, 100.0], None, 1.0), "a tenth of the figure");
+    assert!(!changes_reading(1000.0, [990.0, 1005.0], Some(998.0), 1.0));
+    assert!(changes_reading(1000.0, [930.0, 1005.0], Some(940.0), 1.0), "a rise of 60 within 75");
+    assert!(!changes_reading(1000.0, [980.0, 1005.0], Some(900.0), 1.0), "a rise of 100 is one");
+    assert!(!changes_reading(11.0, [10.0, 12.0], None, 1.0), "rounding of small figures");
+}
