@@ -7,6 +7,7 @@
 use arrow_array::Array;
 
 use super::axes::{Axis, BANDS, SEXES, Values};
+use super::check::within_cells;
 use super::error::QueryError;
 use super::frame::{Frame, Rows};
 use crate::figures::{LinkTerms, Unit};
@@ -236,12 +237,14 @@ impl<'a> Facts<'a> {
                 None => reader.read(month, &rows, frame)?,
             };
             let radix = met.as_ref().map_or_else(|| reader.size.unwrap_or(0) + 1, Vec::len).max(1);
+            facts.size = facts.size.saturating_mul(radix);
+            // Combinations are as many as occur; places beyond a table's bounds would not fit their numbers either.
+            within_cells(facts.size as u64)?;
             if facts.places.is_empty() {
                 facts.places = codes;
             } else {
                 facts.places.iter_mut().zip(codes).for_each(|(place, code)| *place = *place * radix as u32 + code);
             }
-            facts.size = facts.size.saturating_mul(radix);
             facts.radix.push(radix);
             if let Some(met) = met {
                 facts.combinations = met;

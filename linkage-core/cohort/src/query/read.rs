@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use linkage_agreement::{PartyId, Period};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::document::{Condition, Population, Query, When};
 use super::error::Unreadable;
@@ -59,12 +60,7 @@ impl Query {
     /// # Errors
     /// [`Unreadable`], with line and column.
     pub fn from_toml(text: &str) -> Result<Self, Unreadable> {
-        within_length(text)?;
-        let query: Self = toml::from_str(text).map_err(|error| {
-            let (line, column) = place(text, error.span().map_or(0, |span| span.start));
-            Unreadable::Malformed { line, column, message: in_french(error.message()) }
-        })?;
-        query.within_depth()
+        toml_document::<Self>(text)?.within_depth()
     }
 
     /// Reads a query from JSON.
@@ -72,14 +68,7 @@ impl Query {
     /// # Errors
     /// [`Unreadable`], with line and column.
     pub fn from_json(text: &str) -> Result<Self, Unreadable> {
-        within_length(text)?;
-        let query: Self = serde_json::from_str(text).map_err(|error| {
-            let whole = error.to_string();
-            // The parser ends its message with the place, which has fields of its own here.
-            let message = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(message, _)| message);
-            Unreadable::Malformed { line: error.line().max(1), column: error.column().max(1), message: in_french(message) }
-        })?;
-        query.within_depth()
+        json_document::<Self>(text)?.within_depth()
     }
 
     /// The query as TOML, which [`Self::from_toml`] reads back.
@@ -101,6 +90,43 @@ impl Query {
     fn within_depth(self) -> Result<Self, Unreadable> {
         if self.population.as_ref().map_or(0, depth) > MAX_DEPTH { Err(Unreadable::TooDeep) } else { Ok(self) }
     }
+}
+
+/// A document that holds a population and nothing else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Only {
+    population: Population,
+}
+
+impl Population {
+    /// Reads a document with the key `population` alone, in JSON when it begins with a brace, else in TOML.
+    ///
+    /// # Errors
+    /// [`Unreadable`], with line and column.
+    pub fn from_document(text: &str) -> Result<Self, Unreadable> {
+        let json = text.trim_start().starts_with('{');
+        let Only { population } = if json { json_document(text) } else { toml_document(text) }?;
+        if depth(&population) > MAX_DEPTH { Err(Unreadable::TooDeep) } else { Ok(population) }
+    }
+}
+
+fn toml_document<T: DeserializeOwned>(text: &str) -> Result<T, Unreadable> {
+    within_length(text)?;
+    toml::from_str(text).map_err(|error| {
+        let (line, column) = place(text, error.span().map_or(0, |span| span.start));
+        Unreadable::Malformed { line, column, message: in_french(error.message()) }
+    })
+}
+
+fn json_document<T: DeserializeOwned>(text: &str) -> Result<T, Unreadable> {
+    within_length(text)?;
+    serde_json::from_str(text).map_err(|error| {
+        let whole = error.to_string();
+        // The parser ends its message with the place, which has fields of its own here.
+        let message = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(message, _)| message);
+        Unreadable::Malformed { line: error.line().max(1), column: error.column().max(1), message: in_french(message) }
+    })
 }
 
 fn within_length(text: &str) -> Result<(), Unreadable> {

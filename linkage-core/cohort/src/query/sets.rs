@@ -160,7 +160,7 @@ impl Plan {
     }
 
     /// Whether the condition can be told at the month at position `month`.
-    fn told(&self, atom: &Atom, month: usize, frame: &Frame<'_>) -> bool {
+    fn told(atom: &Atom, month: usize, frame: &Frame<'_>) -> bool {
         let delivered = |month: usize| match atom.party {
             Some(party) => frame.delivered(month, party),
             None => (0..frame.study.parties.len()).all(|party| frame.delivered(month, party)),
@@ -195,7 +195,7 @@ impl Plan {
             let needs = self.needs(part, frame.study);
             let observed = |month: usize| {
                 needs.iter().enumerate().all(|(party, needed)| !needed || frame.delivered(month, party))
-                    && self.atoms.iter().all(|atom| self.told(atom, month, frame))
+                    && self.atoms.iter().all(|atom| Self::told(atom, month, frame))
             };
             let of = |month: usize| {
                 let found = by_month.get(month)?.as_ref().filter(|_| counted.contains(&month) && observed(month))?;
