@@ -129,8 +129,9 @@ fn rows(present: &[bool], month: u32) -> RecordBatch {
 }
 
 /// What a page or a report asks, by name.
-pub(crate) const QUERIES: [(&str, &str); 9] = [
+pub(crate) const QUERIES: [(&str, &str); 11] = [
     ("stock by party", "measure = \"stock\"\nbreakdown = [\"party\"]"),
+    ("stock by party and housing", "measure = \"stock\"\nbreakdown = [\"party\", \"hebergement\"]"),
     ("entries", "measure = \"entries\""),
     ("exits", "measure = \"exits\""),
     ("returns", "measure = \"returns\""),
@@ -141,6 +142,7 @@ pub(crate) const QUERIES: [(&str, &str); 9] = [
     ("overlaps", "measure = \"stock\"\nbreakdown = [\"parties\"]"),
     ("durations", "measure = \"durations\"\ngrain = \"year\"\nbreakdown = [\"sexe\"]"),
     ("transitions", "measure = \"transitions\"\nof = \"hebergement\""),
+    ("delays of a month's cohort", "measure = \"delays\"\ngrain = \"year\"\n[population]\nparty = \"ase\"\nperiod = \"2022-06\""),
     ("paths", "measure = \"paths\"\ngrain = \"year\""),
 ];
 
