@@ -75,7 +75,12 @@ fn analyst_file(world: &World, config: &AnalystConfig) -> String {
     let key = |kind: &str| path_text(&world.secret(&analyst(ETUDE), kind).file.unwrap());
     let text = format!(
         "analyst = \"{ETUDE}\"\nlisten = \"{}\"\ndata_dir = {:?}\ncustodian_url = \"{}\"\nsealing_key = {{ file = {:?} }}\npseudonym_key = {{ file = {:?} }}\n{}",
-        config.listen, config.data_dir, config.custodian_url, key("sealing"), key("pseudonym"), sections(&config.agreement, &config.tls)
+        config.listen,
+        config.data_dir,
+        config.custodian_url,
+        key("sealing"),
+        key("pseudonym"),
+        sections(&config.agreement, &config.tls)
     );
     let path = world.path("analyst.toml");
     std::fs::write(&path, text).unwrap();
@@ -88,7 +93,13 @@ fn node_file(world: &World, name: &str) -> String {
     let key = |kind: &str| path_text(&world.secret(&party(name), kind).file.unwrap());
     let text = format!(
         "party = \"{name}\"\nstate_dir = {:?}\nbroker_url = \"{}\"\ncustodian_url = \"{}\"\nstorage_key = {{ file = {:?} }}\nsigning_key = {{ file = {:?} }}\nsealing_key = {{ file = {:?} }}\n{}",
-        config.state_dir, config.broker_url, config.custodian_url, key("storage"), key("signing"), key("sealing"), sections(&config.agreement, &config.tls)
+        config.state_dir,
+        config.broker_url,
+        config.custodian_url,
+        key("storage"),
+        key("signing"),
+        key("sealing"),
+        sections(&config.agreement, &config.tls)
     );
     let path = world.path(&format!("{name}.toml"));
     std::fs::write(&path, text).unwrap();
@@ -157,11 +168,8 @@ fn from_wire(table: &v1::PublicTable) -> Vec<Value> {
         table_category::Kind::Absent(_) => json!("absent"),
         table_category::Kind::Total(_) => json!("total"),
     };
-    let mut out: Vec<Value> = table
-        .dimensions
-        .iter()
-        .map(|d| json!((d.name.clone(), d.categories.iter().map(category).collect::<Vec<_>>())))
-        .collect();
+    let mut out: Vec<Value> =
+        table.dimensions.iter().map(|d| json!((d.name.clone(), d.categories.iter().map(category).collect::<Vec<_>>()))).collect();
     out.extend(table.cells.iter().map(|c| match c.kind.as_ref().unwrap() {
         table_cell::Kind::Figure(f) => json!([f.value, f.low.zip(f.high), f.uncertain]),
         table_cell::Kind::Hidden(_) => json!("hidden"),
@@ -301,7 +309,8 @@ async fn a_table_is_published_once_every_producer_has_signed_it() {
         .iter()
         .map(|l| (l["action"].as_str().unwrap(), l["outcome"].as_str().unwrap()))
         .collect();
-    for expected in [("publish", "done"), ("approve", "done"), ("approve", "refused"), ("reject", "refused"), ("export", "done")] {
+    for expected in [("publish", "done"), ("approve", "done"), ("approve", "refused"), ("reject", "refused"), ("export", "done")]
+    {
         assert!(actions.contains(&expected), "{expected:?} is not in {actions:?}");
     }
     let uri = world.uri(&party("siao"));
@@ -474,9 +483,8 @@ async fn a_process_killed_anywhere_leaves_the_journal_whole() {
     let texts: Vec<String> = (0..8).map(|n| query(&format!("Tableau {n}"), "")).collect();
     let paths: Vec<String> =
         texts.iter().enumerate().map(|(n, text)| path_text(&document(&world, &format!("q{n}.toml"), text))).collect();
-    let arguments = |path: &str| {
-        ["cohort", "publish", path, "--config", &file, "--justification", "Essai", "--json"].map(str::to_owned)
-    };
+    let arguments =
+        |path: &str| ["cohort", "publish", path, "--config", &file, "--justification", "Essai", "--json"].map(str::to_owned);
     let (mut ended, mut killed) = (0, 0);
     for round in 0..24u64 {
         let mut command = Command::new(binary());

@@ -316,10 +316,10 @@ mod tests {
         assert_eq!(refused, Err(ServiceError::invalid("non ; corrigez")));
         let (lines, unreadable) = log.lines(month).unwrap();
         assert_eq!(unreadable, 1);
-        assert_eq!(lines.iter().map(|l| (l.subject.as_str(), l.outcome)).collect::<Vec<_>>(), [
-            ("première\nligne", Outcome::Done),
-            ("deux", Outcome::Refused)
-        ]);
+        assert_eq!(
+            lines.iter().map(|l| (l.subject.as_str(), l.outcome)).collect::<Vec<_>>(),
+            [("première\nligne", Outcome::Done), ("deux", Outcome::Refused)]
+        );
         assert!(lines.iter().all(|l| l.who == who && l.at == clock.now().as_second()));
         #[cfg(unix)]
         {

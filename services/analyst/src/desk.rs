@@ -158,9 +158,7 @@ impl Desk {
             AnalystRight::Cohorts => "d'interroger des effectifs (« cohorts »)",
             AnalystRight::RowLevel => "de détenir les lignes pseudonymes (« row-level »)",
         };
-        Err(ServiceError::refused(format!(
-            "la convention ne donne pas à cet analyste le droit {right} ; il faut un avenant"
-        )))
+        Err(ServiceError::refused(format!("la convention ne donne pas à cet analyste le droit {right} ; il faut un avenant")))
     }
 
     /// The study as it is now.
@@ -316,13 +314,7 @@ impl Desk {
     ///
     /// # Errors
     /// `Internal`: the file could not be made, or noted.
-    pub fn export_draft(
-        &self,
-        answer: &Answer,
-        parts: &[Part<'_>],
-        format: Format,
-        who: &Who,
-    ) -> Result<Vec<u8>, ServiceError> {
+    pub fn export_draft(&self, answer: &Answer, parts: &[Part<'_>], format: Format, who: &Who) -> Result<Vec<u8>, ServiceError> {
         let about = self.about(answer.question.title(), answer.release.clone(), Standing::Draft);
         let made = self.permit(AnalystRight::Cohorts).and_then(|()| export::file(format, &about, parts));
         self.noted(who, Action::Export, &answer.question, None, made)
@@ -390,11 +382,7 @@ impl Desk {
         tokio::task::spawn_blocking(move || desk.compute(question, &published)).await.map_err(ServiceError::internal)?
     }
 
-    fn compute(
-        &self,
-        question: Question,
-        published: &[Published],
-    ) -> Result<(Answer, Option<Vec<Published>>), ServiceError> {
+    fn compute(&self, question: Question, published: &[Published]) -> Result<(Answer, Option<Vec<Published>>), ServiceError> {
         let opened = self.opened()?;
         let households: &dyn Households = &opened.households;
         let inputs = Inputs { person_keys: &opened.keys, households: Some(households) };

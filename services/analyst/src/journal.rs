@@ -356,9 +356,8 @@ impl Journal {
             };
             let seal = seal(&before, number, &entry, &fingerprint);
             let held: &[u8] = row.get(8);
-            checked.altered += u64::from(
-                seal != held || row.get::<&[u8], _>(10) != fingerprint.0 || number.unsigned_abs() != checked.entries,
-            );
+            checked.altered +=
+                u64::from(seal != held || row.get::<&[u8], _>(10) != fingerprint.0 || number.unsigned_abs() != checked.entries);
             before = held.to_vec();
             let of_this_agreement =
                 Document::from_bytes(row.get(9)).is_ok_and(|document| document.agreement == hex::encode(agreement_hash));
@@ -374,7 +373,9 @@ impl Journal {
 
 /// The answer where there is no such publication, or none that the caller may see.
 pub(crate) fn unknown() -> ServiceError {
-    ServiceError::not_found("aucune publication de cet identifiant ; « linkage cohort journal » et « linkage cohort proposals » les listent")
+    ServiceError::not_found(
+        "aucune publication de cet identifiant ; « linkage cohort journal » et « linkage cohort proposals » les listent",
+    )
 }
 
 fn verdict(kind: &str, reason: &str) -> Verdict {

@@ -328,9 +328,7 @@ mod tests {
     use super::*;
 
     fn question(more: &str) -> Question {
-        let text = format!(
-            "title = \"t\"\nmeasure = \"count\"\nperiods = {{ from = \"2024-01\", to = \"2024-01\" }}\n{more}"
-        );
+        let text = format!("title = \"t\"\nmeasure = \"count\"\nperiods = {{ from = \"2024-01\", to = \"2024-01\" }}\n{more}");
         Question::Query(Query::from_toml(&text).unwrap())
     }
 

@@ -57,7 +57,9 @@ impl ShownBefore {
             new.truncate(whole);
         }
         let damaged = || {
-            ServiceError::internal("the ledger of what was shown (shown.jsonl) is damaged; restore it from a backup: without it answers could be compared")
+            ServiceError::internal(
+                "the ledger of what was shown (shown.jsonl) is damaged; restore it from a backup: without it answers could be compared",
+            )
         };
         for line in new.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
             let cell: Remembered = serde_json::from_slice(line).map_err(|_| damaged())?;

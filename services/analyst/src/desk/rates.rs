@@ -39,7 +39,7 @@ pub(super) fn of(data_dir: &Path, study: &Study) -> Result<ErrorRates, ServiceEr
     let tables = Tables::open(data_dir)?;
     let rates = |month: &linkage_cohort::study::Month| {
         let bytes = linkage_common::fsx::read_limited(&tables.run_folder(&month.run).join("report.json"), LIMIT).ok()?;
-        Some((month.period, rates_of(&bytes)?))
+        Some((month.period, rates_of(&bytes, month.rows)?))
     };
     Ok(ErrorRates::new(study.months.iter().filter_map(rates)))
 }
@@ -47,12 +47,12 @@ pub(super) fn of(data_dir: &Path, study: &Study) -> Result<ErrorRates, ServiceEr
 /// Most bytes of a report.
 const LIMIT: u64 = 64 << 20;
 
-fn rates_of(report: &[u8]) -> Option<RunRates> {
+fn rates_of(report: &[u8], rows: u64) -> Option<RunRates> {
     let Report { linkage } = serde_json::from_slice(report).ok()?;
     let (records, linked) = linkage.parties.iter().fold((0, 0), |(r, l), party| (r + party.records, l + party.linked));
     let ends = |ends: &Ends| Estimate { low: ends.low, high: ends.high };
     let linked_share = if records == 0 { 0.0 } else { linked as f64 / records as f64 };
-    Some(RunRates { precision: ends(&linkage.precision), recall: ends(&linkage.recall), linked_share })
+    Some(RunRates { precision: ends(&linkage.precision), recall: ends(&linkage.recall), linked_share, records: rows })
 }
 
 #[cfg(test)]
@@ -61,13 +61,14 @@ mod tests {
 
     #[test]
     fn estimates_are_read_where_there_are_any() {
-        let report = br#"{"parties":["a","b"],"linkage":{"parties":[{"records":60,"linked":10,"met":3},{"records":40,"linked":15}],
+        let report =
+            br#"{"parties":["a","b"],"linkage":{"parties":[{"records":60,"linked":10,"met":3},{"records":40,"linked":15}],
             "precision":{"value":0.99,"low":0.98,"high":0.995},"recall":{"value":0.9,"low":0.88,"high":0.92}}}"#;
         let ends = |low, high| Estimate { low, high };
-        let expected = RunRates { precision: ends(0.98, 0.995), recall: ends(0.88, 0.92), linked_share: 0.25 };
-        assert_eq!(rates_of(report), Some(expected));
+        let expected = RunRates { precision: ends(0.98, 0.995), recall: ends(0.88, 0.92), linked_share: 0.25, records: 90 };
+        assert_eq!(rates_of(report, 90), Some(expected));
         for other in [&b"{}"[..], b"{\"linkage\":null}", b"", b"{\"linkage\":{\"parties\":[]}}"] {
-            assert_eq!(rates_of(other), None);
+            assert_eq!(rates_of(other, 90), None);
         }
     }
 }
