@@ -15,7 +15,7 @@ use linkage_linking::{
 use serde_json::{Value, json};
 
 use crate::held::HeldTokens;
-use crate::pipeline::{Fault, Member, dispositions_of, fault, members, terms};
+use crate::pipeline::{Fault, Member, SETTLED_LEN, dispositions_of, fault, members, terms};
 use crate::spill::SpillFolder;
 
 /// Bytes of a packed member: handle, match class, probability.
@@ -94,7 +94,7 @@ pub fn link_increment(
 
     let fresh = new_handles(new)?;
     let removed = removed_records(&records, removed)?;
-    let numbers = numbered(&records, &fresh, &removed)?;
+    let numbers = numbered(&records, &fresh, &removed, &[&base.settled, settled])?;
     let before = dispositions_of(&base.settled, |handle| numbers.held.get(handle).copied())?;
     let now = dispositions_of(settled, |handle| numbers.of(handle, &removed))?;
     let added = fresh.len();
@@ -160,7 +160,7 @@ fn removed_records(records: &Records, removed: &[(PartyId, Vec<u8>)]) -> Result<
     Ok(found)
 }
 
-/// Numbers of the records that settled pairs name.
+/// Numbers of new records, and of those held ones that settled pairs name.
 struct Numbers {
     held: HashMap<Handle, RecordIndex>,
     new: HashMap<Handle, RecordIndex>,
@@ -173,17 +173,25 @@ impl Numbers {
     }
 }
 
-/// Numbers all records, new ones after those that are held.
+/// Numbers new records after those that are held, and finds those held ones that pairs in `settled` (packed) name.
 ///
 /// # Errors
 /// A handle that two records have which take part.
-fn numbered(records: &Records, fresh: &[Handle], removed: &BTreeSet<RecordIndex>) -> Result<Numbers, ServiceError> {
+fn numbered(
+    records: &Records,
+    fresh: &[Handle],
+    removed: &BTreeSet<RecordIndex>,
+    settled: &[&[u8]],
+) -> Result<Numbers, ServiceError> {
     let double = || {
         ServiceError::invalid(
             "un pseudonyme de fiche figure deux fois dans ce complément et son traitement de base ; ouvrez un traitement complet",
         )
     };
-    let mut numbers = Numbers { held: HashMap::with_capacity(records.len()), new: HashMap::with_capacity(fresh.len()) };
+    let pairs = settled.iter().flat_map(|packed| packed.chunks_exact(SETTLED_LEN));
+    let named = pairs.flat_map(|pair| pair.chunks_exact(Handle::LEN).take(2)).filter_map(Handle::from_slice);
+    let named: HashSet<Handle> = named.collect();
+    let mut numbers = Numbers { held: HashMap::with_capacity(named.len()), new: HashMap::with_capacity(fresh.len()) };
     for (record, handle) in (records.len() as RecordIndex..).zip(fresh) {
         if numbers.new.insert(*handle, record).is_some() {
             return Err(double());
@@ -194,7 +202,9 @@ fn numbered(records: &Records, fresh: &[Handle], removed: &BTreeSet<RecordIndex>
         if numbers.new.contains_key(&handle) && !removed.contains(&record) {
             return Err(double());
         }
-        numbers.held.insert(handle, record);
+        if named.contains(&handle) {
+            numbers.held.insert(handle, record);
+        }
     }
     Ok(numbers)
 }

@@ -57,13 +57,22 @@ impl Store {
         Ok(held)
     }
 
-    /// Has what a held run keeps deleted; `Ok(false)` when it keeps nothing.
+    /// Has what a held run keeps deleted, or would keep once it is held; `Ok(false)` when it keeps nothing.
     pub async fn let_go(&self, run: &RunId) -> Result<bool, ServiceError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
         let held = "SELECT run_id FROM runs WHERE held_until IS NOT NULL AND run_id = ?";
         let released = release_all(&mut tx, sqlx::query_scalar(held).bind(run.as_str())).await?;
+        // Closed a moment ago: its deletion is under way as a job, and then holds nothing back.
+        let spared = sqlx::query(
+            "UPDATE runs SET released = 1 WHERE run_id = ? AND kept = 1 AND state = 'closed' AND held_until IS NULL AND released = 0",
+        )
+        .bind(run.as_str())
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?
+        .rows_affected();
         tx.commit().await.map_err(db)?;
-        Ok(released > 0)
+        Ok(released > 0 || spared > 0)
     }
 
     /// Has those held runs deleted whose time is over.

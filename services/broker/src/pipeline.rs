@@ -138,7 +138,7 @@ pub struct Linked {
 }
 
 /// Bytes of a packed settled pair: two handles and the verdict.
-const SETTLED_LEN: usize = 33;
+pub(crate) const SETTLED_LEN: usize = 33;
 
 /// Refuses settled pairs (packed as in `SettledPairs.pairs`) that cannot be read.
 pub fn check_settled(packed: &[u8]) -> Result<(), ServiceError> {

@@ -203,3 +203,67 @@ async fn the_limit_holds_for_batches_sent_at_once() {
     assert_eq!(refused, 10);
     assert_eq!(bench.store.batches(&run.id, &ccas()).await.unwrap().len(), 10);
 }
+
+/// A kept run on the point of being held, with its step leased to "a".
+async fn closed(bench: &Bench, name: &str) -> RunId {
+    let run = Run { kept: true, ..run_of(name) };
+    assert!(bench.store.insert_run(&run, b"agreement", 1).await.unwrap());
+    for party in [ccas(), siao()] {
+        bench.store.commit_upload(&run, &upload(party)).await.unwrap();
+    }
+    assert!(bench.leased("a", 100).await.is_some());
+    for (from, to) in [
+        (Step::Compare, Step::Settle),
+        (Step::Settle, Step::Cluster),
+        (Step::Cluster, Step::Deliver),
+        (Step::Deliver, Step::Delete),
+    ] {
+        bench.store.advance(&run.id, "a", from, to).await.unwrap();
+    }
+    run.id
+}
+
+#[tokio::test]
+async fn a_kept_run_is_held_until_its_time_is_over() {
+    let bench = Bench::new().await;
+    let run = closed(&bench, "r").await;
+    assert!(bench.store.hold(&run, 1_000).await.unwrap());
+    assert!(bench.store.hold(&run, 1_000).await.unwrap(), "a step done again");
+    assert!(bench.store.run(&run).await.unwrap().held);
+    bench.store.expire(999).await.unwrap();
+    assert_eq!(bench.leased("b", 999).await, None, "nothing is left to do");
+    for _ in 0..2 {
+        bench.store.expire(1_000).await.unwrap();
+    }
+    assert_eq!(bench.leased("b", 1_000).await, Some(("r".to_owned(), Step::Delete)));
+    assert!(!bench.store.hold(&run, 2_000).await.unwrap(), "what has expired is deleted, not held again");
+    let now = bench.store.run(&run).await.unwrap();
+    assert_eq!((now.state, now.held, now.kept), (State::Closed, false, true));
+    bench.store.finish(&run).await.unwrap();
+    assert!(!bench.store.let_go(&run).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_kept_run_gives_way_to_a_newer_one_and_to_the_coordinator() {
+    let bench = Bench::new().await;
+    let first = closed(&bench, "r1").await;
+    assert!(bench.store.hold(&first, 1_000).await.unwrap());
+    let second = closed(&bench, "r2").await;
+    assert!(bench.store.hold(&second, 1_000).await.unwrap());
+    assert!(!bench.store.run(&first).await.unwrap().held && bench.store.run(&second).await.unwrap().held);
+    assert_eq!(bench.leased("b", 131).await, Some(("r1".to_owned(), Step::Delete)));
+    bench.store.finish(&first).await.unwrap();
+    assert!(bench.store.let_go(&second).await.unwrap());
+    assert!(!bench.store.let_go(&second).await.unwrap());
+    assert_eq!(bench.leased("b", 131).await, Some(("r2".to_owned(), Step::Delete)));
+    bench.store.finish(&second).await.unwrap();
+
+    // Let go between its close and its being held.
+    let third = closed(&bench, "r3").await;
+    assert!(bench.store.let_go(&third).await.unwrap());
+    assert!(!bench.store.hold(&third, 1_000).await.unwrap());
+    // A run that nobody ordered to be kept is never held.
+    let run = bench.linking("r4").await;
+    assert!(bench.store.end_run(&run.id, State::Cancelled, "annulé").await.unwrap());
+    assert!(!bench.store.hold(&run.id, 1_000).await.unwrap() && !bench.store.let_go(&run.id).await.unwrap());
+}
