@@ -40,7 +40,7 @@ fn main() {
         let month: Period = line["month"].parse().unwrap();
         people.entry(month).or_default().insert((line["party"].clone(), line["local_id"].clone()), person);
     }
-    let (linked, rates) = linked(&trials);
+    let (linked, rates) = linked(&trials, &people);
     let mut attributes: BTreeMap<(Period, Record), Vec<String>> = BTreeMap::new();
     let parties: BTreeSet<String> = people.values().flat_map(|m| m.keys().map(|(p, _)| p.clone())).collect();
     for period in &periods {
@@ -107,7 +107,10 @@ fn csv(text: &str) -> Vec<HashMap<String, String>> {
 }
 
 /// Persons of all months, as the registry carries them, and what the reports estimate.
-fn linked(trials: &[(Period, &str)]) -> (BTreeMap<Period, BTreeMap<Record, u32>>, ErrorRates) {
+fn linked(
+    trials: &[(Period, &str)],
+    delivered: &BTreeMap<Period, BTreeMap<Record, u32>>,
+) -> (BTreeMap<Period, BTreeMap<Record, u32>>, ErrorRates) {
     let mut of_record: BTreeMap<Record, u32> = BTreeMap::new();
     let mut present: Vec<(Period, Vec<Record>)> = Vec::new();
     let mut rates = Vec::new();
@@ -117,7 +120,9 @@ fn linked(trials: &[(Period, &str)]) -> (BTreeMap<Period, BTreeMap<Record, u32>>
         for line in csv(&read_to_string(format!("{folder}/links.csv")).unwrap()) {
             clusters.entry(line["person"].clone()).or_default().push((line["party"].clone(), line["local_id"].clone()));
         }
-        present.push((*period, clusters.values().flatten().cloned().collect()));
+        // Records that left their lists take part in the run and have no row.
+        let is_present = |record: &&Record| delivered[period].contains_key(*record);
+        present.push((*period, clusters.values().flatten().filter(is_present).cloned().collect()));
         // Claims by size of the part: the larger part keeps the number; a cluster with several takes the oldest it may.
         let mut claims: Vec<(usize, u32, &String)> = Vec::new();
         for (name, records) in &clusters {
@@ -147,19 +152,19 @@ fn linked(trials: &[(Period, &str)]) -> (BTreeMap<Period, BTreeMap<Record, u32>>
         }
         of_record.values_mut().for_each(|id| *id = merged.get(id).copied().unwrap_or(*id));
         of_record.extend(assigned);
-        rates.push((*period, run_rates(folder)));
+        rates.push((*period, run_rates(folder, delivered[period].len() as u64)));
     }
     let month = |records: Vec<Record>| records.into_iter().map(|r| (r.clone(), of_record[&r])).collect();
     (present.into_iter().map(|(period, records)| (period, month(records))).collect(), ErrorRates::new(rates))
 }
 
-fn run_rates(folder: &str) -> RunRates {
+fn run_rates(folder: &str, records: u64) -> RunRates {
     let report: serde_json::Value = serde_json::from_str(&read_to_string(format!("{folder}/report.json")).unwrap()).unwrap();
     let linkage = &report["linkage"];
     let ends =
         |name: &str| Estimate { low: linkage[name]["low"].as_f64().unwrap(), high: linkage[name]["high"].as_f64().unwrap() };
     let sum = |name: &str| linkage["parties"].as_array().unwrap().iter().map(|p| p[name].as_f64().unwrap()).sum::<f64>();
-    RunRates { precision: ends("precision"), recall: ends("recall"), linked_share: sum("linked") / sum("records") }
+    RunRates { precision: ends("precision"), recall: ends("recall"), linked_share: sum("linked") / sum("records"), records }
 }
 
 fn study(

@@ -5,6 +5,8 @@
 //!
 //! * **Distinct persons** (`stock`, `count`): n persons of R records are `L = R - n` mergings. Of these at most `L (1 - P)`
 //!   are false, and `L (1/Q - 1)` are lacking: a missed link counts a person twice.
+//! * **Distinct persons of a population**: a record of it may have come off its person, or another off it (below, 2ε a
+//!   record), so that a unit is in the population that should not be, or is not in it.
 //! * **Overlaps** (cells of the dimension `parties`): a person of k parties is k(k-1)/2 pairs, and a record that comes off
 //!   loses k-1 of them, so that each record comes off with ε = (1 - Q)/2. A cell of k parties loses kε of its persons to
 //!   cells of fewer parties, and gains ε of each cell of one party more; a single party's cell gains from every cell that
@@ -15,7 +17,8 @@
 //!
 //! Errors fall where they fall: to the number expected comes its own chance (Poisson, 1.96 standard deviations), and what
 //! is broken down may have none of its share of errors or twice it. Whether the intervals hold the truth is measured in
-//! docs/cohort-quality.md. Durations, sums, transitions, paths, delays and households have none: there is no model of them.
+//! docs/cohort-quality.md. Durations, sums, transitions, paths, delays, households and persons whose value is unknown have
+//! none: there is no model of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +46,9 @@ pub struct RunRates {
     pub recall: Estimate,
     /// Share of records that are linked to another one.
     pub linked_share: f64,
+    /// Records that the study holds of the month: a figure that rests on all of them is known to be of everybody. 0 where
+    /// that is not known.
+    pub records: u64,
 }
 
 /// Estimates by month. Without any, figures bear no interval.
@@ -71,6 +77,7 @@ impl ErrorRates {
             precision: wider(a.precision, b.precision),
             recall: wider(a.recall, b.recall),
             linked_share: a.linked_share.max(b.linked_share),
+            records: a.records.max(b.records),
         })
     }
 }
@@ -129,12 +136,56 @@ fn offsets(table: &FigureTable, public: &[f64], at: usize, errors: &ErrorRates) 
     if recall.low < LEAST || precision.low < LEAST {
         return None;
     }
-    let parties = table.dimensions.iter().zip(&place).find(|(d, _)| d.name == "parties");
-    match (table.measure.as_str(), parties) {
-        ("stock" | "count", Some((_, Category::Value(_)))) => Some(overlap(table, public, at, rates)),
-        ("stock" | "count", _) => Some(distinct(figure, rates, place.iter().skip(1).all(|c| **c == Category::Total))),
+    // Records that lack a value are often those that lack a link: what becomes of them is anybody's guess.
+    if place.contains(&&Category::Unknown) {
+        return None;
+    }
+    let at_dimension = |name: &str| table.dimensions.iter().zip(&place).find(|(d, _)| d.name == name).map(|(_, c)| *c);
+    match (table.measure.as_str(), at_dimension("parties")) {
+        ("stock" | "count", Some(Category::Value(_))) => Some(overlap(table, public, at, rates)),
+        ("stock" | "count", _) => {
+            let at_party = matches!(at_dimension("party"), Some(Category::Value(_)));
+            Some(distinct(figure, rates, scope(table, at, figure, rates, at_party)))
+        }
         ("entries" | "returns" | "exits", _) => Some(flow(public.get(at).copied().unwrap_or(0.0), rates)),
         _ => None,
+    }
+}
+
+/// Whom a figure of distinct persons is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Everybody.
+    Whole,
+    /// Everybody at one party.
+    Party,
+    /// Everybody with some values.
+    Part,
+    /// Some population: persons may be in it or not for want of a link.
+    Population,
+}
+
+/// Share of the month's records from which a figure is of everybody.
+const EVERYBODY: f64 = 0.95;
+
+fn scope(table: &FigureTable, at: usize, figure: &Figure, rates: RunRates, at_party: bool) -> Scope {
+    let everybody = |figure: &Figure| rates.records > 0 && figure.links.records as f64 >= EVERYBODY * rates.records as f64;
+    if everybody(figure) {
+        return Scope::Whole;
+    }
+    // The cell of all totals of the period comes last of its cells, if there is one.
+    let rest: usize = table.dimensions.iter().skip(1).map(|d| d.categories.len()).product();
+    let totals = table.dimensions.iter().skip(1).all(|d| d.categories.last() == Some(&Category::Total));
+    let whole = (at / rest.max(1) + 1).checked_mul(rest).and_then(|end| table.cells.get(end.checked_sub(1)?));
+    match whole {
+        Some(whole) if totals && everybody(whole) => {
+            if at_party {
+                Scope::Party
+            } else {
+                Scope::Part
+            }
+        }
+        _ => Scope::Population,
     }
 }
 
@@ -163,11 +214,20 @@ fn least(expected: f64) -> f64 {
 /// Uneven shares: what is broken down may bear twice its share.
 const UNEVEN: f64 = 2.0;
 
-fn distinct(figure: &Figure, rates: RunRates, whole: bool) -> [f64; 2] {
+fn distinct(figure: &Figure, rates: RunRates, scope: Scope) -> [f64; 2] {
+    let records = figure.links.records as f64;
     let merged = figure.links.records.saturating_sub(figure.units) as f64;
     let missed = [merged * (1.0 / rates.recall.high.max(LEAST) - 1.0), merged * (1.0 / rates.recall.low - 1.0)];
     let wrong = most(merged * (1.0 - rates.precision.low));
-    if whole { [-most(missed[1]), (wrong - least(missed[0])).max(0.0)] } else { [-most(UNEVEN * missed[1]), wrong] }
+    match scope {
+        Scope::Whole => [-most(missed[1]), (wrong - least(missed[0])).max(0.0)],
+        Scope::Party => [-most(missed[1]), wrong],
+        Scope::Part => [-most(UNEVEN * missed[1]), wrong],
+        Scope::Population => {
+            let broken = records * (1.0 - rates.recall.low);
+            [-most(UNEVEN * broken).min(figure.value), most(UNEVEN * broken) + wrong]
+        }
+    }
 }
 
 fn flow(value: f64, rates: RunRates) -> [f64; 2] {

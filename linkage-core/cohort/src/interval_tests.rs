@@ -2,8 +2,12 @@ use super::*;
 use crate::figures::{Dimension, LinkTerms};
 
 fn rates() -> ErrorRates {
-    let run =
-        RunRates { precision: Estimate { low: 0.999, high: 1.0 }, recall: Estimate { low: 0.95, high: 0.99 }, linked_share: 0.5 };
+    let run = RunRates {
+        precision: Estimate { low: 0.999, high: 1.0 },
+        recall: Estimate { low: 0.95, high: 0.99 },
+        linked_share: 0.5,
+        records: 14_000,
+    };
     ErrorRates::new([("2024-01".parse().unwrap(), run)])
 }
 
@@ -36,9 +40,19 @@ fn missed_links_count_persons_twice() {
     let [low, high] = of(8000, 14_000);
     // 6,000 mergings; 61 to 316 are lacking, and at most 6 are false.
     assert!((-351.0..-350.0).contains(&low) && high == 0.0, "{low} {high}");
-    assert_eq!(of(500, 500), [0.0, 0.0], "nobody was merged");
-    let broken_down = at(&table("stock", "sexe", &["1"], &[person(8000, 14_000)]), 0, &rates()).unwrap();
-    assert!(broken_down[0] < low && broken_down[1] > 0.0);
+    assert_eq!(of(14_000, 14_000), [0.0, 0.0], "nobody was merged");
+    let cells = [person(5000, 8000), person(3000, 6000), person(8000, 14_000)];
+    let by = |name: &str| at(&table("stock", name, &["1", "2", "*"], &cells), 0, &rates()).unwrap();
+    // 3,000 mergings: 158 lacking, as an even share or twice as many.
+    assert!((-183.0..-182.0).contains(&by("party")[0]), "{:?}", by("party"));
+    assert!((-351.0..-350.0).contains(&by("sexe")[0]) && by("sexe")[1] > 0.0, "{:?}", by("sexe"));
+}
+
+#[test]
+fn persons_are_in_a_population_or_not_for_want_of_a_link() {
+    let [low, high] = at(&table("stock", "sexe", &["*"], &[person(400, 1000)]), 0, &rates()).unwrap();
+    // 50 records of a thousand, or twice as many.
+    assert!((-120.0..-119.0).contains(&low) && (119.0..123.0).contains(&high), "{low} {high}");
 }
 
 #[test]
