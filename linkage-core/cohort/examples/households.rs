@@ -3,7 +3,7 @@
 //! `households ROWS.tsv` reads what docs/measures/households.py makes and prints, for each month and for true and for
 //! real person links, how many households there are and how many are found. `households speed PERSONS MONTHS` resolves a
 //! made-up population. docs/households.md has the figures.
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
