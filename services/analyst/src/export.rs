@@ -174,6 +174,11 @@ impl<'t> Part<'t> {
     }
 }
 
+/// Parts by section: those in a row under one heading belong together, one without a heading stands alone.
+pub fn sections<'p, 't>(parts: &'p [Part<'t>]) -> Vec<&'p [Part<'t>]> {
+    parts.chunk_by(|a, b| a.heading.is_some() && a.heading == b.heading).collect()
+}
+
 /// A file of `parts`.
 ///
 /// # Errors
@@ -189,8 +194,7 @@ pub fn file(format: Format, about: &About, parts: &[Part<'_>]) -> Result<Vec<u8>
 
 /// The tables as they are, with what is said of them.
 fn json(about: &About, parts: &[Part<'_>]) -> Result<Vec<u8>, ServiceError> {
-    let tables: Vec<_> =
-        parts.iter().map(|p| json!({ "heading": p.heading, "text": p.text, "table": p.table })).collect();
+    let tables: Vec<_> = parts.iter().map(|p| json!({ "heading": p.heading, "text": p.text, "table": p.table })).collect();
     let fingerprint = match &about.standing {
         Standing::Published { fingerprint, .. } => Some(hex::encode(fingerprint.0)),
         _ => None,

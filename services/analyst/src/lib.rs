@@ -13,6 +13,7 @@ pub mod fetch;
 pub mod journal;
 pub mod page;
 pub mod publish;
+pub mod reports;
 pub mod rows;
 mod serve;
 pub mod service;

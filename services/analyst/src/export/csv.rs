@@ -1,6 +1,6 @@
 //! CSV (RFC 4180): one line a figure, after comment lines that say what the file is.
 //!
-//! Texts can come from anybody who may name a query or a code: none is ever read as a formula by a spreadsheet, whatever
+//! A report's lines begin with the section. Texts can come from anybody who may name a query or a code: none is ever read as a formula by a spreadsheet, whatever
 //! character that spreadsheet takes for a separator.
 
 use linkage_cohort::Shown;
@@ -41,12 +41,15 @@ pub fn file(about: &About, parts: &[Part<'_>]) -> String {
 
 fn table(out: &mut String, part: &Part<'_>, standing: &str) {
     let dimensions = &part.table.dimensions;
-    let mut heads: Vec<String> = dimensions.iter().map(|d| labels::dimension(&d.name)).collect();
+    let section = || part.heading.map(str::to_owned);
+    let mut heads: Vec<String> = section().map(|_| "section".to_owned()).into_iter().collect();
+    heads.extend(dimensions.iter().map(|d| labels::dimension(&d.name)));
     heads.extend(["valeur", "bas", "haut", "incertain", "statut"].map(str::to_owned));
     line(out, &heads);
     for at in grid::product(&dimensions.iter().map(|d| d.categories.len()).collect::<Vec<_>>()) {
-        let category = |(d, i): (&linkage_cohort::Dimension, &usize)| d.categories.get(*i).map(labels::category).unwrap_or_default();
-        let mut cells: Vec<String> = dimensions.iter().zip(&at).map(category).collect();
+        let category =
+            |(d, i): (&linkage_cohort::Dimension, &usize)| d.categories.get(*i).map(labels::category).unwrap_or_default();
+        let mut cells: Vec<String> = section().into_iter().chain(dimensions.iter().zip(&at).map(category)).collect();
         let (value, interval, uncertain) = match part.table.cell(&at).unwrap_or(Shown::Missing) {
             Shown::Value { value, interval, uncertain } => (value.to_string(), interval, uncertain),
             Shown::Hidden => (labels::HIDDEN.to_owned(), None, false),

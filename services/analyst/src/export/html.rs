@@ -3,10 +3,12 @@
 //! No script, nothing loaded from anywhere: the page's own policy forbids both. Tables have captions and scoped heads, and
 //! what a sign means is said in words (RGAA 4.1, theme 5).
 
+use std::collections::BTreeSet;
+
 use linkage_cohort::{PublicTable, Shown};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{About, Part, grid, labels};
+use super::{About, Part, grid, labels, sections};
 
 /// Style of [`page`], also of use to pages that show [`table`].
 pub const STYLE: &str = include_str!("style.css");
@@ -71,6 +73,29 @@ pub fn notes(table: &PublicTable) -> Markup {
     }
 }
 
+/// What is to be read with all tables of a report, each thing said once.
+fn foot(parts: &[Part<'_>]) -> Markup {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        for line in [labels::method(part.table)].into_iter().chain(labels::legend(part.table)) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    let notes: BTreeSet<_> = parts.iter().flat_map(|part| &part.table.notes).collect();
+    html! {
+        section.notes {
+            h2 { "Pour lire ce rapport" }
+            @for line in lines { p { (line) } }
+            @if !notes.is_empty() {
+                p { "Ce qui manque ou n'est compté qu'en partie :" }
+                ul { @for note in notes { li { (labels::note(note)) } } }
+            }
+        }
+    }
+}
+
 /// A page of tables.
 pub fn page(about: &About, parts: &[Part<'_>]) -> Markup {
     let draft = !about.standing.is_published();
@@ -89,14 +114,17 @@ pub fn page(about: &About, parts: &[Part<'_>]) -> Markup {
                 main {
                     h1 { (about.title) }
                     dl.about { @for (name, value) in about.lines() { div { dt { (name) } dd { (value) } } } }
-                    @for part in parts {
+                    @for section in sections(parts) {
                         section {
-                            @if let Some(heading) = part.heading { h2 { (heading) } }
-                            @if let Some(text) = part.text { p { (text) } }
-                            div.wide tabindex="0" role="region" aria-label=(part.table.title) { (table(part.table)) }
-                            (notes(part.table))
+                            @for (at, part) in section.iter().enumerate() {
+                                @if let (0, Some(heading)) = (at, part.heading) { h2 { (heading) } }
+                                @if let Some(text) = part.text { p { (text) } }
+                                div.wide tabindex="0" role="region" aria-label=(part.table.title) { (table(part.table)) }
+                                @if part.heading.is_none() { (notes(part.table)) }
+                            }
                         }
                     }
+                    @if parts.iter().any(|part| part.heading.is_some()) { (foot(parts)) }
                 }
                 @if draft { p.draft { (about.standing.french()) } }
             }

@@ -1,4 +1,4 @@
-//! Workbooks: one sheet of figures, one of notes, method and intervals.
+//! Workbooks: one sheet of figures, for a report one for each section, and one of notes, method and intervals.
 //!
 //! Texts are written as strings, which no spreadsheet computes; figures as numbers, hidden and missing ones as texts.
 
@@ -6,10 +6,12 @@ use linkage_cohort::Shown;
 use linkage_common::error::ServiceError;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, FormatAlign, FormatBorder, Workbook, Worksheet, XlsxError};
 
-use super::{About, Part, grid, labels};
+use super::{About, Part, grid, labels, sections};
 
 /// Longest text of a cell; Excel takes 32,767 characters.
 const LONGEST: usize = 32_000;
+/// Longest name of a sheet.
+const LONGEST_NAME: usize = 31;
 
 struct Formats {
     title: Format,
@@ -55,14 +57,20 @@ fn written(about: &About, parts: &[Part<'_>]) -> Result<Vec<u8>, XlsxError> {
     // The same tables make the same bytes: nothing in a file says when or where it was made.
     let created = ExcelDateTime::from_ymd(2000, 1, 1)?;
     book.set_properties(&DocProperties::new().set_title(limited(&about.title)).set_creation_datetime(&created));
-    let mut figures = Worksheet::new();
-    figures.set_name("Chiffres")?.set_landscape().set_print_fit_to_pages(1, 0);
-    let mut row = heading(&mut figures, about, &formats)?;
-    for part in parts {
-        row = figures_of(&mut figures, row, part, &formats)? + 2;
+    let report = parts.iter().any(|part| part.heading.is_some());
+    let sheets = if report { sections(parts) } else { vec![parts] };
+    for (number, parts) in (1..).zip(sheets) {
+        let name = parts.first().and_then(|part| part.heading).map_or_else(|| "Chiffres".to_owned(), |h| sheet_name(number, h));
+        let mut figures = Worksheet::new();
+        figures.set_name(name)?.set_landscape().set_print_fit_to_pages(1, 0);
+        let mut row = heading(&mut figures, about, &formats)?;
+        for part in parts {
+            row = figures_of(&mut figures, row, part, &formats)? + 2;
+        }
+        figures.set_autofit_max_width(240);
+        figures.autofit();
+        book.push_worksheet(figures);
     }
-    figures.autofit();
-    book.push_worksheet(figures);
     let mut notes = Worksheet::new();
     notes.set_name("Notes")?.set_landscape().set_print_fit_to_pages(1, 0);
     let mut row = heading(&mut notes, about, &formats)?;
@@ -72,6 +80,12 @@ fn written(about: &About, parts: &[Part<'_>]) -> Result<Vec<u8>, XlsxError> {
     notes.set_column_width(0, 40)?;
     book.push_worksheet(notes);
     book.save_to_buffer()
+}
+
+/// Name of a section's sheet: no two are the same, and none is longer or of other signs than spreadsheets admit.
+fn sheet_name(number: usize, heading: &str) -> String {
+    let admitted = heading.chars().filter(|c| !matches!(c, '[' | ']' | ':' | '*' | '?' | '/' | '\\' | '\''));
+    format!("{number} ").chars().chain(admitted).take(LONGEST_NAME).collect::<String>().trim_end().to_owned()
 }
 
 fn limited(text: &str) -> String {
@@ -144,7 +158,8 @@ fn notes_of(sheet: &mut Worksheet, row: u32, part: &Part<'_>, formats: &Formats)
         row += 1;
     }
     let dimensions = &part.table.dimensions;
-    let names = dimensions.iter().map(|d| labels::dimension(&d.name)).chain(["valeur", "bas", "haut", "incertain"].map(str::to_owned));
+    let names =
+        dimensions.iter().map(|d| labels::dimension(&d.name)).chain(["valeur", "bas", "haut", "incertain"].map(str::to_owned));
     for (column, name) in (0..).zip(names) {
         sheet.write_string_with_format(row, column, limited(&name), &formats.head)?;
     }
