@@ -198,7 +198,9 @@ impl StudyStore {
     fn clear_locked(&self) -> Result<(), Broken> {
         // A generation that no reader has seen: what one has open is of another study.
         let generation = self.meta().ok().flatten().map_or(0, |meta| meta.generation) + 1;
-        Meta { generation, ..Meta::new(self.parties.to_vec()) }.write(&self.folder)
+        let mut empty = Meta::new(self.parties.to_vec());
+        empty.generation = generation;
+        empty.write(&self.folder)
     }
 
     fn lock(&self) -> Result<File, ServiceError> {

@@ -36,10 +36,6 @@ impl Numbers {
             (self.names.len() - 1) as u32
         })
     }
-    /// How many there are.
-    pub(super) fn len(&self) -> u32 {
-        self.names.len() as u32
-    }
 }
 
 /// Names as they lie in a file.

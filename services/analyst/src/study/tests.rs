@@ -17,7 +17,7 @@ use crate::tables::RunFacts;
 const PARTIES: [&str; 3] = ["ccas", "siao", "caf"];
 
 fn attribute(name: &str) -> Attribute {
-    Attribute { name: name.to_owned(), column: name.to_owned(), rule: Rule::Month }
+    Attribute { name: name.to_owned(), rule: Rule::Month }
 }
 
 fn open(dir: &Path) -> StudyStore {

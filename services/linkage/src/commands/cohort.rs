@@ -2,11 +2,14 @@
 
 mod access;
 mod approve;
+mod changes;
 mod journal;
 mod overlap;
 mod publish;
 mod query;
 mod rates;
+mod report;
+mod supersede;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +32,8 @@ use super::config;
 pub enum CohortCommand {
     /// The protected answer to a query, as a preview.
     Query(query::QueryArgs),
+    /// A ready-made report, as a file.
+    Report(report::ReportArgs),
     /// Put the answer to a query forward for publication.
     Publish(publish::PublishArgs),
     /// Write a publication to a file; a draft says that it is one.
@@ -43,6 +48,12 @@ pub enum CohortCommand {
     Approve(approve::ApproveArgs),
     /// A partner: reject a table that holds its data.
     Reject(approve::RejectArgs),
+    /// Bring a table of one's own up to the persons of the last run.
+    Supersede(supersede::SupersedeArgs),
+    /// What each run merged and split, and which months hold rows that changed.
+    Changes(changes::ChangesArgs),
+    /// Make the study again: from the tables of the runs, or from the custodian.
+    Rebuild(changes::RebuildArgs),
     /// Persons by combination of parties, for one period.
     Overlap {
         /// Configuration file of the analyst's side.
@@ -73,6 +84,7 @@ pub enum CohortCommand {
 pub async fn run(command: CohortCommand) -> anyhow::Result<()> {
     match command {
         CohortCommand::Query(args) => query::run(args).await,
+        CohortCommand::Report(args) => report::run(args).await,
         CohortCommand::Publish(args) => publish::publish(args).await,
         CohortCommand::Export(args) => publish::export(args).await,
         CohortCommand::Journal(args) => journal::run(args).await,
@@ -80,6 +92,9 @@ pub async fn run(command: CohortCommand) -> anyhow::Result<()> {
         CohortCommand::Proposals(args) => approve::proposals(args).await,
         CohortCommand::Approve(args) => approve::approve(args).await,
         CohortCommand::Reject(args) => approve::reject(args).await,
+        CohortCommand::Supersede(args) => supersede::run(&args),
+        CohortCommand::Changes(args) => changes::changes(&args),
+        CohortCommand::Rebuild(args) => changes::rebuild(&args).await,
         CohortCommand::Overlap { config, period, json } => overlap::overlap(&config, period, json),
         CohortCommand::Rates { config, period, json } => rates::rates(&config, period, json),
     }
