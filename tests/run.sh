@@ -54,6 +54,17 @@ install_deny() {
     fi
 }
 
+# install_python_tools: what the examples of docs/tables.md are run with; false where no such wheels fit the machine.
+install_python_tools() {
+    local wanted=tests/python/requirements.txt held=$tools/python
+    cmp -s "$wanted" "$held/requirements.txt" && return 0
+    rm -rf "$held"
+    python3 -m pip --version >/dev/null 2>&1 || ! has apt-get || install_packages python3-pip
+    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: \
+        --require-hashes --target "$held" -r "$wanted" &&
+        cp "$wanted" "$held/requirements.txt"
+}
+
 step "what the tests need"
 has cargo || fail "no cargo: install a Rust toolchain from https://rustup.rs, then run tests/run.sh again."
 has cc || install_packages gcc libc6-dev
@@ -87,6 +98,18 @@ cargo build --workspace --all-targets --locked --quiet
 
 step "examples in the documentation"
 cargo test --workspace --doc --locked --quiet
+
+step "examples for pandas, polars and DuckDB"
+if install_python_tools; then
+    examples=$(mktemp -d)
+    "$target/debug/examples/small_tables" "$examples" >/dev/null
+    PYTHONPATH=$tools/python python3 tests/python/examples.py docs/tables.md "$examples"
+    rm -r "$examples"
+elif [ -n "${CI:-}" ]; then
+    fail "the libraries of tests/python/requirements.txt could not be installed: see what pip says above."
+else
+    echo "not run here: pip cannot install the libraries of tests/python/requirements.txt (CPython 3.11 to 3.14 on Linux)"
+fi
 
 step "tests"
 if ! can_mount; then
