@@ -77,7 +77,8 @@ impl ErrorRates {
             precision: wider(a.precision, b.precision),
             recall: wider(a.recall, b.recall),
             linked_share: a.linked_share.max(b.linked_share),
-            records: a.records.max(b.records),
+            // Months are not of one size: a figure of the smallest one's everybody is of everybody.
+            records: a.records.min(b.records),
         })
     }
 }
@@ -173,10 +174,19 @@ fn scope(table: &FigureTable, at: usize, figure: &Figure, rates: RunRates, at_pa
     if everybody(figure) {
         return Scope::Whole;
     }
-    // The cell of all totals of the period comes last of its cells, if there is one.
     let rest: usize = table.dimensions.iter().skip(1).map(|d| d.categories.len()).product();
+    let start = at - at % rest.max(1);
+    if at_party && table.dimensions.len() == 2 {
+        // Everybody's records are the persons of each party, added up.
+        let parties = table.dimensions.iter().skip(1).flat_map(|d| &d.categories).zip(table.cells.iter().skip(start));
+        let persons: u64 = parties.filter(|(c, _)| **c != Category::Total).map(|(_, f)| f.units).sum();
+        if rates.records > 0 && persons as f64 >= EVERYBODY * rates.records as f64 {
+            return Scope::Party;
+        }
+    }
+    // The cell of all totals of the period comes last of its cells, if there is one.
     let totals = table.dimensions.iter().skip(1).all(|d| d.categories.last() == Some(&Category::Total));
-    let whole = (at / rest.max(1) + 1).checked_mul(rest).and_then(|end| table.cells.get(end.checked_sub(1)?));
+    let whole = (start + rest).checked_sub(1).and_then(|last| table.cells.get(last));
     match whole {
         Some(whole) if totals && everybody(whole) => {
             if at_party {

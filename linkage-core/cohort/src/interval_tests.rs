@@ -49,6 +49,15 @@ fn missed_links_count_persons_twice() {
 }
 
 #[test]
+fn a_table_by_party_is_of_everybody_when_its_persons_are_the_records() {
+    let of = |cells: &[Figure]| at(&table("stock", "party", &["a", "b"], cells), 0, &rates()).unwrap();
+    let everybody = of(&[person(8000, 11_000), person(6000, 9000)]);
+    assert!((-183.0..-182.0).contains(&everybody[0]), "{everybody:?}");
+    let some = of(&[person(800, 1100), person(600, 900)]);
+    assert!(some[1] > 50.0, "{some:?}");
+}
+
+#[test]
 fn persons_are_in_a_population_or_not_for_want_of_a_link() {
     let [low, high] = at(&table("stock", "sexe", &["*"], &[person(400, 1000)]), 0, &rates()).unwrap();
     // 50 records of a thousand, or twice as many.

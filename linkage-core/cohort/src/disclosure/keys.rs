@@ -2,7 +2,7 @@
 //!
 //! A person's key is a number that looks random to whoever lacks the secret and stays the same for the agreement's life,
 //! so that the same persons have the same cell key, and with it the same noise, in every table, month and release
-//! (Thompson, Broadfoot, Elazar 2013, section 3: record keys). Who knew the keys could take the noise off again: the
+//! (Thompson, Broadfoot, Elazar 2013). Who knew the keys could take the noise off again: the
 //! secret is the analyst's, kept in a file, and shown nowhere.
 
 use hmac::{Hmac, KeyInit, Mac};

@@ -27,7 +27,7 @@ impl Kind {
 
 /// Part of the largest contribution, in percent, to within which nobody may know it: what all but the two largest add
 /// up to must be more, or the second largest contributor could take its own off and know the largest (the p% rule;
-/// Hundepool et al. 2012, section 4.2.2).
+/// Hundepool et al. 2012, chapter 4).
 const P_PERCENT: f64 = 10.0;
 
 /// Which figures must not be shown, whatever stands beside them.

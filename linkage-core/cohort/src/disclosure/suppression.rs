@@ -6,7 +6,7 @@
 //!
 //! For each such cell and direction a linear programme finds the change of cells, cheapest in what it newly hides, that
 //! moves the cell so far and keeps every relation and every shown figure (Kelly, Golden, Assad, *Cell suppression*,
-//! Networks 1992; Fischetti and Salazar, *Solving the cell suppression problem*, Management Science 2001, section 4). The
+//! Networks 1992; Fischetti and Salazar, *Solving the cell suppression problem*, Management Science 2001). The
 //! cells that change are hidden. The changed table is itself a table that the attacker cannot tell from the true one: the
 //! protection is proved by example, and stays so whatever is hidden later. Every hidden cell is part of such a change,
 //! hence none can be worked out exactly.
