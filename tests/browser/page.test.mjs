@@ -87,7 +87,7 @@ test("a query is built, shown protected, exported and published", async () => {
   const figures = shown.filter((c) => /^\d+$/.test(c)).map(Number);
   assert.ok(figures.length > 0, "some figures are shown");
   assert.ok(figures.every((n) => n === 0 || n >= 11), `a small count is shown: ${figures}`);
-  assert.ok(shown.every((c) => /^\d+(,\d)?$/.test(c) || c === "secret" || c.startsWith("nonlivré")), shown.join(" | "));
+  assert.ok(shown.every((c) => /^\d+(,\d)?$/.test(c) || c === "secret" || c.startsWith("nondisponible")), shown.join(" | "));
   assert.match(await page.locator("pre").innerText(), /measure = "stock"[\s\S]*breakdown = \["party", "sexe"\]/);
   await page.screenshot({ path: join(out, "apercu.png"), fullPage: true });
 

@@ -18,6 +18,7 @@ use super::form::{BREAKDOWNS, CONDITIONS, Form, in_address, of_address, word};
 use super::guard::Visit;
 use super::lang::{Lang, fill};
 use super::layout::{self, Place};
+use super::views::capital;
 use super::{chart, table};
 use crate::export::Format;
 
@@ -80,19 +81,19 @@ fn condition(page: &Page, lang: Lang, study: &Study, form: &Form, number: usize)
     let Some(held) = form.conditions.get(number - 1) else { return html! {} };
     let id = |field: &str| format!("c{number}.{field}");
     html! {
-        fieldset {
-            legend { (fill(t.condition, &[&number.to_string()])) }
+        details.condition open[number == 1 || !held.is_empty()] {
+            summary { (fill(t.condition, &[&number.to_string()])) }
             div.fields {
                 (select(&id("partenaire"), &id("partenaire"), t.record_of, &parties(page, t.any_partner), &held.party))
                 (select(&id("quand"), &id("quand"), t.when, &words(lang, WHENS.iter().map(word)), &held.when))
                 label.tick { input type="checkbox" name=(id("sauf")) value="1" checked[held.except]; (t.except) }
             }
-            @for attribute in &study.attributes {
+            div.attributes { @for attribute in &study.attributes {
                 @let chosen = |value: &str| held.values.iter().any(|v| v.split_once('=') == Some((attribute.name.as_str(), value)));
                 @let values = listed(attribute);
                 @if !values.is_empty() {
                     details.values open[values.iter().any(|v| chosen(v))] {
-                        summary { (table::dimension(lang, &attribute.name)) }
+                        summary { (capital(&table::dimension(lang, &attribute.name))) }
                         fieldset.plain {
                             legend.hidden { (table::dimension(lang, &attribute.name)) }
                             @for value in &values {
@@ -101,7 +102,7 @@ fn condition(page: &Page, lang: Lang, study: &Study, form: &Form, number: usize)
                         }
                     }
                 }
-            }
+            } }
         }
     }
 }
@@ -129,7 +130,7 @@ fn builder(page: &Page, lang: Lang, study: &Study, form: &Form) -> Markup {
     breakdowns.extend(words(lang, BUILT_IN.iter().map(|b| (*b).to_owned()).chain(attributes)));
     let units = [("persons".to_owned(), t.persons.to_owned()), ("households".to_owned(), t.households.to_owned())];
     html! {
-        form method="get" action="/requete" {
+        form method="get" action="/requete#apercu" {
             fieldset {
                 legend { (t.what) }
                 div.field { label for="titre" { (t.title_field) } input.long #titre type="text" name="titre" maxlength="200" value=(form.title); }
@@ -192,7 +193,7 @@ pub(super) fn drawing(lang: Lang, shown: &PublicTable) -> Option<Markup> {
 /// Links to the files of a table.
 pub(super) fn files(lang: Lang, address: &str) -> Markup {
     html! {
-        p { (lang.texts().download) }
+        p.screen { (lang.texts().download) }
         ul.files {
             @for format in Format::ALL {
                 li { a href=(format!("/tableau/{}?q={address}", format.ending())) { (format.ending().to_uppercase()) } }
@@ -209,7 +210,7 @@ async fn preview(page: &Page, visit: &Visit, query: &Query) -> Result<Markup, Se
     Ok(html! {
         h2 #apercu { (t.preview) }
         @match &answered {
-            Err(error) => { div.notice.warn role="alert" { p { (error.message) } p { (t.no_figure) } } },
+            Err(error) => { div.notice.warn role="alert" { p lang="fr" { (capital(&error.message)) } p { (t.no_figure) } } },
             Ok(answer) => {
                 @if let Some(drawing) = drawing(lang, answer) { (drawing) }
                 (table::table(lang, answer))
@@ -243,7 +244,9 @@ async fn shown(page: &Page, visit: &Visit, asked: Option<Result<Query, ServiceEr
     }
     let below = match asked {
         None => html! {},
-        Some(Err(error)) => html! { div.notice.warn role="alert" { p { (error.message) } p { (t.no_figure) } } },
+        Some(Err(error)) => {
+            html! { div.notice.warn role="alert" { p lang="fr" { (capital(&error.message)) } p { (t.no_figure) } } }
+        }
         Some(Ok(query)) => match preview(page, visit, &query).await {
             Ok(preview) => preview,
             Err(error) => return super::login::failure(lang, &error),
@@ -256,7 +259,7 @@ async fn shown(page: &Page, visit: &Visit, asked: Option<Result<Query, ServiceEr
         (below)
         details {
             summary { (t.paste_document) }
-            form method="post" action="/requete" {
+            form method="post" action="/requete#apercu" {
                 input type="hidden" name="csrf" value=(visit.session.csrf);
                 label for="document" { (t.document_field) }
                 textarea #document name="document" rows="12" spellcheck="false" {}

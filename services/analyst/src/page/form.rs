@@ -34,7 +34,8 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    fn is_empty(&self) -> bool {
+    /// Whether nothing is said.
+    pub(super) fn is_empty(&self) -> bool {
         self.party.is_empty() && self.values.is_empty() && matches!(self.when.as_str(), "" | "same")
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn listed<'p>(lang: Lang, publications: impl Iterator<Item = &'p Publ
     let mut publications = publications.peekable();
     html! {
         @if publications.peek().is_none() { p { (t.no_publication) } } @else {
-            div.wide tabindex="0" role="region" aria-label=(t.publications) {
+            div.wide tabindex="0" role="group" aria-label=(t.publications) {
                 table {
                     caption { (t.publications_caption) }
                     thead { tr {
@@ -125,7 +125,7 @@ pub(super) async fn one(State(page): State<Arc<Page>>, visit: Visit, Path(id): P
         p { (t.fingerprint) " : " code { (held.fingerprint) } }
         @if !held.producers.is_empty() {
             h2 { (t.decisions) }
-            div.wide tabindex="0" role="region" aria-label=(t.decisions) {
+            div.wide tabindex="0" role="group" aria-label=(t.decisions) {
                 table {
                     caption { (t.decisions_caption) }
                     thead { tr { th.text scope="col" { (t.partner) } th.text scope="col" { (t.decision) } th.text scope="col" { (t.day) } } }
@@ -146,7 +146,7 @@ pub(super) async fn one(State(page): State<Arc<Page>>, visit: Visit, Path(id): P
             }
             @if held.state == Standing::Proposed { p.soft { (fill(t.how_to_approve, &[held.id.as_str()])) } }
         }
-        p { (t.download) }
+        p.screen { (t.download) }
         ul.files { @for format in Format::ALL {
             li { a href=(format!("/publications/{}/{}", held.id, format.ending())) { (format.ending().to_uppercase()) } }
         } }

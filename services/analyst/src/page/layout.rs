@@ -121,6 +121,7 @@ pub(super) fn outside(lang: Lang, status: StatusCode, title: &str, content: &Mar
 /// A refusal, in words, without a figure.
 pub(super) fn refusal(lang: Lang, status: StatusCode, message: &str) -> Response {
     let t = lang.texts();
-    let content = html! { div.notice.warn role="alert" { p { (message) } } p { a href="/" { (t.back_to_start) } } };
+    let content =
+        html! { div.notice.warn role="alert" { p { (super::views::capital(message)) } } p { a href="/" { (t.back_to_start) } } };
     outside(lang, status, t.refused, &content)
 }

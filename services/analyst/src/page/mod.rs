@@ -115,7 +115,7 @@ pub async fn open(config: &AnalystConfig, gate: Arc<Gate>, desk: Arc<Desk>) -> R
         origin,
         sessions: Sessions::new(page.idle_minutes, page.session_hours),
         rate: Rate::new(600.0, 200.0),
-        login_rate: Rate::new(20.0, 20.0),
+        login_rate: Rate::new(60.0, 60.0),
         oidc,
         link: OneTime::new(token.as_deref()),
         desk,

@@ -61,7 +61,7 @@ fn deliveries(lang: Lang, study: &Study) -> Markup {
     let t = lang.texts();
     html! {
         h2 { (t.deliveries) }
-        div.wide tabindex="0" role="region" aria-label=(t.deliveries) {
+        div.wide tabindex="0" role="group" aria-label=(t.deliveries) {
             table {
                 caption { (t.deliveries_caption) }
                 thead { tr {
@@ -101,7 +101,7 @@ fn quality(page: &Page, lang: Lang, study: &Study) -> Result<Markup, ServiceErro
     Ok(html! {
         h2 { (t.quality) }
         @if rows.iter().all(|(_, e)| e.is_none()) { p { (t.no_quality) } } @else {
-            div.wide tabindex="0" role="region" aria-label=(t.quality) {
+            div.wide tabindex="0" role="group" aria-label=(t.quality) {
                 table {
                     caption { (fill(t.quality_caption, &[last.run.as_str()])) }
                     thead { tr { th.text scope="col" { (capital(t.measure_column)) } th scope="col" { (capital(t.estimate)) } th scope="col" { (capital(t.interval)) } } }
@@ -131,7 +131,7 @@ pub(super) async fn content(page: &Page, visit: &Visit) -> Result<Markup, Servic
                 @match latest {
                     Some(Shown::Value { value, .. }) => (lang.number(value)),
                     Some(Shown::Hidden) => (t.secret),
-                    _ => (t.not_delivered),
+                    _ => (t.missing),
                 }
             } span { (t.persons_latest) } }
             div.tile { b { (lang.count(study.months.len() as u64)) } span { (t.months_held) } }
@@ -139,7 +139,7 @@ pub(super) async fn content(page: &Page, visit: &Visit) -> Result<Markup, Servic
             div.tile { b { (lang.count(publications.len() as u64)) } span { (t.publications_count) } }
         }
         @match &shown {
-            Err(error) => { div.notice.warn role="alert" { p { (error.message) } } },
+            Err(error) => { div.notice.warn role="alert" { p lang="fr" { (capital(&error.message)) } } },
             Ok(shown) => {
                 h2 { (t.stock_title) }
                 @let names: Vec<String> = shown.dimensions.first().map(|d| d.categories.iter().map(|c| table::category(lang, c)).collect()).unwrap_or_default();

@@ -57,7 +57,7 @@ pub(super) async fn list(State(page): State<Arc<Page>>, visit: Visit) -> Respons
     let content = html! {
         div.notice.warn { p { (t.rows_warning) } }
         @if runs.is_empty() { p { (t.empty) } } @else {
-            div.wide tabindex="0" role="region" aria-label=(t.data) {
+            div.wide tabindex="0" role="group" aria-label=(t.data) {
                 table {
                     caption { (t.rows_caption) }
                     thead { tr { th.text scope="col" { (capital(t.run)) } @for name in TABLES { th.text scope="col" { (name) } } } }

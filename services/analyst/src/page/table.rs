@@ -46,7 +46,7 @@ pub(super) fn cell(lang: Lang, shown: Option<Shown>) -> Markup {
                 }
             }
             Some(Shown::Hidden) => { td.secret { (t.secret) } }
-            Some(Shown::Missing) | None => { td.missing { (t.not_delivered) } }
+            Some(Shown::Missing) | None => { td.missing { (t.missing) } }
         }
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn table(lang: Lang, table: &PublicTable) -> Markup {
     let left_out = rows.len().saturating_sub(MOST_ROWS);
     let columns: Vec<Option<usize>> = across.map_or(vec![None], |d| (0..d.categories.len()).map(Some).collect());
     html! {
-        div.wide tabindex="0" role="region" aria-label=(table.title) {
+        div.wide tabindex="0" role="group" aria-label=(table.title) {
             table.figures {
                 caption { (table.title) " – " (unit(lang, table.unit)) ", " (dimension(lang, &table.measure)) }
                 thead { tr {

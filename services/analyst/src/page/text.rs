@@ -113,6 +113,7 @@ texts! {
     all_together: "ensemble", "all";
     secret: "secret", "hidden";
     not_delivered: "non livré", "not delivered";
+    missing: "non disponible", "not available";
     delivered: "livré", "delivered";
     uncertain: "incertain", "uncertain";
 
@@ -128,7 +129,7 @@ texts! {
     lines_said: "Courbes : {0}, de {1} à {2}.", "Lines: {0}, from {1} to {2}.";
     lines_series: "{0} : de {1} à {2}, minimum {3}, maximum {4}.", "{0}: from {1} to {2}, minimum {3}, maximum {4}.";
     lines_nothing: "{0} : aucun chiffre ne peut être montré.", "{0}: no figure can be shown.";
-    legend_missing: "mois manquant (non livré), à ne pas lire comme zéro", "month missing (not delivered), not to be read as zero";
+    legend_missing: "rien ne peut être dit de ce mois (il manque) ; ce n’est pas zéro", "nothing can be said of this month (it is missing); it is not zero";
     hidden_count: "Valeurs secrètes : {0}.", "Hidden values: {0}.";
     missing_count: "Valeurs manquantes : {0}.", "Missing values: {0}.";
     upset_said: "{0} : {1} combinaisons exactes de partenaires ; les plus fréquentes : {2}.", "{0}: {1} exact combinations of partners; the most frequent: {2}.";
@@ -160,7 +161,7 @@ texts! {
     stock_title: "Personnes présentes, mois par mois", "Persons present, month by month";
     stock_households_title: "Ménages présents, mois par mois", "Households present, month by month";
     moves_title: "Entrées, sorties et retours, mois par mois", "Entries, exits and returns, month by month";
-    entries_note: "Au premier mois reçu, chacun compte comme entré ; au dernier, les sorties ne sont pas encore connues.", "In the first month held, everybody counts as having entered; in the last, exits are not known yet.";
+    entries_note: "Du premier mois reçu, on ne peut dire qui vient d’entrer ni qui vient de sortir : ces chiffres manquent, ils ne valent pas zéro.", "Of the first month held, nobody can say who has just entered or left: these figures are missing, they are not zero.";
     choose: "Afficher", "Show";
     filter: "Choix", "Selection";
     all_partners: "tous les partenaires", "all partners";

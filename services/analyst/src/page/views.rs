@@ -57,14 +57,14 @@ pub(super) fn stock_of_all(lang: Lang, study: &Study) -> Option<Query> {
 }
 
 fn notice(error: &ServiceError, lang: Lang) -> Markup {
-    html! { div.notice.warn role="alert" { p { (error.message) } p { (lang.texts().no_figure) } } }
+    html! { div.notice.warn role="alert" { p lang="fr" { (capital(&error.message)) } p { (lang.texts().no_figure) } } }
 }
 
 /// The figures of a drawing, folded, with the links to their files.
 fn folded(lang: Lang, query: &Query, shown: &PublicTable) -> Markup {
     html! {
         details { summary { (lang.texts().show_table) } (table::table(lang, shown)) }
-        @if let Ok(address) = in_address(query) { (files(lang, &address)) p { a href=(format!("/requete?q={address}")) { (lang.texts().open_in_builder) } } }
+        @if let Ok(address) = in_address(query) { (files(lang, &address)) p.screen { a href=(format!("/requete?q={address}")) { (lang.texts().open_in_builder) } } }
     }
 }
 

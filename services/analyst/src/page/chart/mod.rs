@@ -61,7 +61,7 @@ fn frame(id: &str, width: u32, height: u32, title: &str, said: &str, drawing: &M
     let (title_id, said_id) = (format!("{id}-titre"), format!("{id}-texte"));
     html! {
         figure.chart {
-            div.wide tabindex="0" role="region" aria-label=(title) {
+            div.wide tabindex="0" role="group" aria-label=(title) {
                 svg viewBox=(format!("0 0 {width} {height}")) width=(width) height=(height) role="img" aria-labelledby=(title_id) aria-describedby=(said_id) {
                     title id=(title_id) { (title) }
                     (drawing)

@@ -22,7 +22,9 @@ const WIDTH: f64 = 900.0;
 const TALL: f64 = 340.0;
 const GAP: f64 = 14.0;
 const BAR: f64 = 14.0;
-const SIDE: f64 = 150.0;
+const SIDE: f64 = 245.0;
+/// Longest name at the side of a bar, in characters; the table has it whole.
+const LONGEST: usize = 27;
 
 /// A bar: one service at one step.
 struct Node {
@@ -30,6 +32,13 @@ struct Node {
     value: f64,
     /// How far its left and its right side are taken by ribbons already drawn.
     taken: [f64; 2],
+}
+
+fn short(name: &str) -> String {
+    if name.chars().count() <= LONGEST {
+        return name.to_owned();
+    }
+    name.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
 /// Draws the paths; `stages` names the steps, `hidden` counts the paths that are not drawn.
@@ -114,7 +123,7 @@ pub(in super::super) fn ribbon(lang: Lang, id: &str, title: &str, stages: &[&str
                 @let last = stage + 1 == stages.len();
                 @let (place, anchor) = if stage == 0 { (x(stage) - 8.0, "end") } else { (x(stage) + BAR + 8.0, "start") };
                 text.halo x=(at(place)) y=(at(node.top + tall / 2.0 + 5.0)) font-size="14" fill=(INK) text-anchor=(if last { "start" } else { anchor }) {
-                    (name) " " tspan fill=(SOFT) { (lang.number(node.value)) }
+                    (short(name)) " " tspan fill=(SOFT) { (lang.number(node.value)) }
                 }
             }
         }
