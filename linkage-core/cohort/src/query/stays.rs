@@ -83,7 +83,6 @@ impl Curve {
 }
 
 const OUT: u16 = u16::MAX;
-const UNSEEN: u16 = u16::MAX - 1;
 
 /// The stays of one part that begin in each period, and the periods of which nothing can be said.
 pub(crate) fn stays(part: usize, months: &[Option<Bits>], spans: &[Span], frame: &Frame<'_>) -> (Vec<Begun>, Vec<bool>) {
@@ -104,7 +103,8 @@ pub(crate) fn stays(part: usize, months: &[Option<Bits>], spans: &[Span], frame:
         if let Some(stays) = by_start.get_mut(month).filter(|_| observed) {
             *stays = Some(Vec::new());
         }
-        let start = u16::try_from(month).ok().filter(|_| observed).unwrap_or(UNSEEN);
+        // A month whose beginnings were not observed has no list, so that stays from it are left out.
+        let start = u16::try_from(month).unwrap_or(OUT);
         if let Some((last, set_before)) = before {
             for unit in set_before.without(set).ones() {
                 close(unit, last, true, &began, &mut by_start);
