@@ -239,7 +239,7 @@ impl Journal {
         let held = find(&mut tx, id).await?.ok_or_else(unknown)?;
         if !held.producers.contains(party) {
             return Err(ServiceError::refused(
-                "l'accord de ce partenaire n'est pas demandé pour ce tableau, qui ne porte pas sur ses données ; rien à décider : consultez la liste (linkage cohort proposals)",
+                "l'accord de ce partenaire n'est pas demandé pour ce tableau ; il n'y a rien à décider : consultez la liste (linkage cohort proposals)",
             ));
         }
         if let Some(before) = held.decisions.iter().find(|d| d.party == *party) {
