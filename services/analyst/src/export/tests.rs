@@ -60,17 +60,20 @@ fn text(format: Format, standing: Standing, table: &PublicTable) -> String {
 fn csv_has_one_line_a_figure_after_what_the_file_is() {
     let csv = text(Format::Csv, published(), &sample());
     let (comments, lines): (Vec<&str>, Vec<&str>) = csv.lines().partition(|l| l.starts_with('#'));
-    assert_eq!(lines, [
-        "période,sexe,valeur,bas,haut,incertain,statut",
-        "2024-01,1,1234,1223.5,1244,,Publié le 2026-11-22 sous 0123456789abcdef",
-        "2024-01,2,s,,,,Publié le 2026-11-22 sous 0123456789abcdef",
-        "2024-01,inconnu,s,,,,Publié le 2026-11-22 sous 0123456789abcdef",
-        "2024-01,ensemble,2000,1989.5,2010,,Publié le 2026-11-22 sous 0123456789abcdef",
-        "2024-02,1,n.d.,,,,Publié le 2026-11-22 sous 0123456789abcdef",
-        "2024-02,2,12,0,40,oui,Publié le 2026-11-22 sous 0123456789abcdef",
-        "2024-02,inconnu,0,,,,Publié le 2026-11-22 sous 0123456789abcdef",
-        "2024-02,ensemble,3.5,,,,Publié le 2026-11-22 sous 0123456789abcdef",
-    ]);
+    assert_eq!(
+        lines,
+        [
+            "période,sexe,valeur,bas,haut,incertain,statut",
+            "2024-01,1,1234,1223.5,1244,,Publié le 2026-11-22 sous 0123456789abcdef",
+            "2024-01,2,s,,,,Publié le 2026-11-22 sous 0123456789abcdef",
+            "2024-01,inconnu,s,,,,Publié le 2026-11-22 sous 0123456789abcdef",
+            "2024-01,ensemble,2000,1989.5,2010,,Publié le 2026-11-22 sous 0123456789abcdef",
+            "2024-02,1,n.d.,,,,Publié le 2026-11-22 sous 0123456789abcdef",
+            "2024-02,2,12,0,40,oui,Publié le 2026-11-22 sous 0123456789abcdef",
+            "2024-02,inconnu,0,,,,Publié le 2026-11-22 sous 0123456789abcdef",
+            "2024-02,ensemble,3.5,,,,Publié le 2026-11-22 sous 0123456789abcdef",
+        ]
+    );
     for expected in [
         "# Données : traitements r1, r2",
         "# Empreinte : abab abab abab abab abab abab abab abab",
@@ -104,7 +107,15 @@ fn a_page_is_complete_and_runs_nothing() {
     table.title = "<script>alert(1)</script>\"'".to_owned();
     let page = text(Format::Html, Standing::Draft, &table);
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
-    for wanted in ["default-src 'none'", "<caption>", "scope=\"col\"", "scope=\"row\"", "lang=\"fr\"", "1\u{202f}234", "[1\u{202f}223,5 à 1\u{202f}244]"] {
+    for wanted in [
+        "default-src 'none'",
+        "<caption>",
+        "scope=\"col\"",
+        "scope=\"row\"",
+        "lang=\"fr\"",
+        "1\u{202f}234",
+        "[1\u{202f}223,5 à 1\u{202f}244]",
+    ] {
         assert!(page.contains(wanted), "{wanted}");
     }
     for loaded in ["http:", "https:", "src=", "href=", "@import", "url("] {
@@ -140,7 +151,11 @@ fn sheets(standing: Standing) -> Vec<String> {
     ["Chiffres", "Notes"]
         .map(|name| {
             let range = book.worksheet_range(name).unwrap();
-            range.rows().map(|row| row.iter().map(ToString::to_string).collect::<Vec<_>>().join("|")).collect::<Vec<_>>().join("\n")
+            range
+                .rows()
+                .map(|row| row.iter().map(ToString::to_string).collect::<Vec<_>>().join("|"))
+                .collect::<Vec<_>>()
+                .join("\n")
         })
         .to_vec()
 }
@@ -169,7 +184,11 @@ fn long_dimensions_run_down_and_every_figure_keeps_its_place() {
         (vec![dimension("period", &months, false)], None, 6),
         (vec![dimension("period", &months, false), dimension("x", &many, false)], Some("période"), 20),
         (vec![dimension("period", &many, false), dimension("x", &many, false)], None, 400),
-        (vec![dimension("period", &months, false), dimension("x", &many, false), dimension("y", &["a", "b"], false)], Some("y"), 120),
+        (
+            vec![dimension("period", &months, false), dimension("x", &many, false), dimension("y", &["a", "b"], false)],
+            Some("y"),
+            120,
+        ),
     ] {
         let cells = dimensions.iter().map(|d| d.categories.len()).product::<usize>();
         table.dimensions = dimensions;
@@ -189,7 +208,13 @@ fn long_dimensions_run_down_and_every_figure_keeps_its_place() {
 
 #[test]
 fn figures_are_written_as_french_readers_do() {
-    for (figure, text) in [(0.0, "0"), (999.0, "999"), (1_234_567.0, "1\u{202f}234\u{202f}567"), (3.14, "3,1"), (-12_000.5, "\u{2212}12\u{202f}000,5")] {
+    for (figure, text) in [
+        (0.0, "0"),
+        (999.0, "999"),
+        (1_234_567.0, "1\u{202f}234\u{202f}567"),
+        (3.14, "3,1"),
+        (-12_000.5, "\u{2212}12\u{202f}000,5"),
+    ] {
         assert_eq!(labels::number(figure), text);
     }
 }
