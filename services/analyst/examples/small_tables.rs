@@ -15,7 +15,7 @@ use linkage_cohort::supersede::{List, Move};
 const PARTIES: [&str; 3] = ["ccas", "siao", "caf"];
 const ATTRIBUTES: [&str; 3] = ["date_naissance", "composition", "hebergement"];
 const HOUSING: [&str; 4] = ["RUE", "HEBERGE_TIERS", "CHRS", "LOGEMENT_AUTONOME"];
-/// Two persons of January that February's run found to be one.
+/// Two persons of January, one with a record of the CCAS alone, that February's run found to be one.
 const MERGED: (u32, u32) = (43, 42);
 /// A person of whose records March's run found two to be another person's.
 const SPLIT: (u32, u32) = (18, 60);
@@ -32,13 +32,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// A pseudonym that looks like one: `kind` keeps persons, records and households apart.
 fn pseudonym(kind: u32, number: u32) -> Pseudonym {
     let mut bytes = [0; 16];
-    let mut state = (u64::from(kind) << 32 | u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut state = ((u64::from(kind) << 32) | u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for half in bytes.chunks_mut(8) {
         // SplitMix64 (Steele, Lea, Flood 2014).
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        half.copy_from_slice(&(mixed ^ mixed >> 31).to_le_bytes());
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        half.copy_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes());
     }
     Pseudonym(bytes)
 }
@@ -54,11 +54,12 @@ fn known(party: u32, person: u32, month: u32) -> bool {
 
 /// The person whom a month's table gives a record of, by what runs knew until then.
 fn bearer(party: u32, person: u32, month: u32) -> u32 {
-    match person {
-        // In January the CCAS's record of this person stands for somebody else.
-        person if person == MERGED.1 && party == 0 && month == 0 => MERGED.0,
-        person if person == SPLIT.1 && month < 2 => SPLIT.0,
-        person => person,
+    if person == MERGED.1 && party == 0 && month == 0 {
+        MERGED.0
+    } else if person == SPLIT.1 && month < 2 {
+        SPLIT.0
+    } else {
+        person
     }
 }
 
