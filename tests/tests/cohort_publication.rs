@@ -2,7 +2,7 @@
 //!
 //! The custodian, the analyst's side and their channels are real; a run's clusters are made by hand. The command line is the
 //! binary itself, on the same files as the service.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
