@@ -137,3 +137,70 @@ impl ReportTables {
         parts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use calamine::Reader as _;
+    use linkage_cohort::reports::Laid;
+
+    use super::*;
+    use crate::export::About;
+    use crate::testing::table;
+
+    fn section(heading: &str, tables: &[&str], absent: Option<&str>) -> Laid {
+        let tables = tables.iter().map(|title| table(title)).collect();
+        Laid { heading: heading.to_owned(), text: format!("Lire {heading}."), tables, absent: absent.map(str::to_owned) }
+    }
+
+    fn report() -> ReportTables {
+        let sections = vec![
+            section("Par sexe", &[], Some("sexe")),
+            section("Par service : [ccas/siao] et tous les autres services", &["ccas", "siao"], None),
+            section("Par âge", &["âge"], None),
+        ];
+        ReportTables {
+            title: "Rapport annuel 2024".to_owned(),
+            question: Question::Report { title: "Rapport annuel 2024".to_owned(), queries: Vec::new() },
+            release: Release::default(),
+            standing: Standing::Draft,
+            sections,
+            opening: "Rapport établi le 2026-11-22.".to_owned(),
+        }
+    }
+
+    fn bytes(format: Format) -> Vec<u8> {
+        let report = report();
+        let about = About {
+            title: report.title.clone(),
+            agreement: "Essai".to_owned(),
+            analyst: "Étude".to_owned(),
+            release: report.release.clone(),
+            standing: report.standing.clone(),
+        };
+        export::file(format, &about, &report.parts("Rapport établi le 2026-11-22. Lire.")).unwrap()
+    }
+
+    #[test]
+    fn a_page_has_each_heading_once_and_one_foot() {
+        let page = String::from_utf8(bytes(Format::Html)).unwrap();
+        let count = |text: &str| page.matches(text).count();
+        assert_eq!((count("<h2>Par service"), count("<h2>Par âge</h2>"), count("<h2>Par sexe</h2>")), (1, 1, 0));
+        assert_eq!((count("Pour lire ce rapport"), count("Secret statistique"), count("<table")), (1, 1, 3));
+        assert_eq!((count("Rapport établi le 2026-11-22. Lire."), count("Lire Par âge."), count("Lire Par service")), (1, 1, 0));
+        let (foot, last) = (page.find("Pour lire ce rapport").unwrap(), page.rfind("<table").unwrap());
+        assert!(foot > last);
+    }
+
+    #[test]
+    fn a_workbook_has_a_sheet_for_each_section_and_lines_bear_theirs() {
+        let mut book: calamine::Xlsx<_> = calamine::open_workbook_from_rs(std::io::Cursor::new(bytes(Format::Xlsx))).unwrap();
+        assert_eq!(book.sheet_names(), ["1 Par service  ccassiao et tous", "2 Par âge", "Notes"]);
+        let sheet = book.worksheet_range("1 Par service  ccassiao et tous").unwrap();
+        let texts: Vec<String> = sheet.used_cells().map(|(_, _, cell)| cell.to_string()).collect();
+        assert!(texts.contains(&"siao".to_owned()) && texts.iter().any(|t| t.contains("Brouillon, non publié")), "{texts:?}");
+        let csv = String::from_utf8(bytes(Format::Csv)).unwrap();
+        assert_eq!(csv.lines().filter(|l| l.starts_with("Par service : [ccas/siao]")).count(), 2);
+        assert_eq!(csv.lines().filter(|l| l.starts_with("section,période,")).count(), 3);
+        assert!(csv.lines().any(|l| l.starts_with("Par âge,2024-01,120,")));
+    }
+}

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use linkage_agreement::{PartyId, Period};
 use linkage_cohort::query::{Condition, Population, When};
-use linkage_cohort::reports::{self, Kind, Laid, Report, Request};
+use linkage_cohort::reports::{self, Kind, Request};
 use linkage_cohort::study::Study;
 use linkage_common::error::ServiceError;
 use maud::{Markup, html};
@@ -22,9 +22,9 @@ use super::layout::{self, Place};
 use super::login::failure;
 use super::table;
 use super::views::capital;
-use crate::desk::Answer;
-use crate::export::{Format, Part};
+use crate::export::Format;
 use crate::publish::Question;
+use crate::reports::report;
 
 /// What a report is asked for.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -45,11 +45,11 @@ impl Choice {
     }
 }
 
-/// The report asked for and the question that it makes.
+/// What is asked for and the question that it makes.
 struct Planned {
     kind: Kind,
     choice: Choice,
-    report: Report,
+    request: Request,
     question: Question,
 }
 
@@ -70,12 +70,7 @@ async fn plan(page: &Page, kind: &str, choice: Choice) -> Result<Planned, Servic
     let request = Request { report: kind, period, population };
     let report = reports::plan(&request, &study).map_err(|e| ServiceError::invalid(e.to_string()))?;
     let question = Question::Report { title: report.title.clone(), queries: report.queries() };
-    Ok(Planned { kind, choice, report, question })
-}
-
-/// The report's sections with their tables.
-fn laid(report: &Report, answer: &Answer) -> Result<Vec<Laid>, ServiceError> {
-    report.lay_out(&answer.tables).ok_or_else(|| ServiceError::internal("a report with other tables than it asked for"))
+    Ok(Planned { kind, choice, request, question })
 }
 
 fn choosing(page: &Page, lang: Lang, study: &Study, kind: Kind, chosen: &Choice) -> Markup {
@@ -125,11 +120,10 @@ pub(super) async fn one(
     let (lang, t) = (visit.lang, visit.lang.texts());
     let made = async {
         let planned = plan(&page, &kind, choice).await?;
-        let answer = page.ask(&planned.question, &visit.session.visitor.who).await?;
-        let sections = laid(&planned.report, &answer)?;
-        Ok::<_, ServiceError>((planned, sections, page.study().await?))
+        let made = report(&page.desk, &planned.request, &visit.session.visitor.who).await?;
+        Ok::<_, ServiceError>((planned, made, page.study().await?))
     };
-    let (planned, sections, study) = match made.await {
+    let (planned, report, study) = match made.await {
         Ok(made) => made,
         Err(error) => return refused(lang, &error),
     };
@@ -139,7 +133,7 @@ pub(super) async fn one(
         ul.files { @for format in Format::ALL {
             li { a href=(planned.choice.address(planned.kind, &format!("/{}", format.ending()))) { (format.ending().to_uppercase()) } }
         } }
-        div lang="fr" { @for section in &sections {
+        div lang="fr" { @for section in &report.sections {
             h2 { (section.heading) }
             p { (section.text) }
             @if let Some(name) = &section.absent { div.notice { p { (fill(t.absent_attribute, &[&table::dimension(lang, name)])) } } }
@@ -152,7 +146,7 @@ pub(super) async fn one(
             p { button type="submit" { (t.publish_button) } }
         }
     };
-    layout::page(&page, &visit, Place::Reports, &planned.report.title, &content)
+    layout::page(&page, &visit, Place::Reports, &report.title, &content)
 }
 
 /// `GET /rapports/{kind}/{format}`.
@@ -166,16 +160,8 @@ pub(super) async fn export(
     let made = async {
         let format: Format = format.parse()?;
         let planned = plan(&page, &kind, choice).await?;
-        let answer = page.ask(&planned.question, who).await?;
-        let sections = laid(&planned.report, &answer)?;
-        let mut parts = Vec::new();
-        for section in &sections {
-            for (at, table) in section.tables.iter().enumerate() {
-                let (heading, text) = (section.heading.as_str(), section.text.as_str());
-                parts.push(Part { heading: Some(heading), text: (at == 0).then_some(text), table });
-            }
-        }
-        Ok::<_, ServiceError>(file(planned.kind.as_str(), format, page.desk.export_draft(&answer, &parts, format, who)?))
+        let made = report(&page.desk, &planned.request, who).await?;
+        Ok::<_, ServiceError>(file(planned.kind.as_str(), format, made.file(&page.desk, format, who)?))
     };
     made.await.unwrap_or_else(|error| refused(visit.lang, &error))
 }
