@@ -12,12 +12,10 @@ use sqlx::{QueryBuilder, Row, SqliteConnection};
 use tokio_stream::StreamExt;
 
 use crate::registry::{self, Assignment, Change, Clusters, Person};
-use crate::store::{ROWS_PER_INSERT, Store, optional_party};
+use crate::store::{CACHE_KIB, ROWS_PER_INSERT, Store, optional_party};
 
 /// Page cache while a run is registered, in KiB: trees of millions of references are gone through at random.
-const CACHE_KIB: u32 = 262_144;
-/// Page cache of SQLite by default, in KiB.
-const DEFAULT_CACHE_KIB: u32 = 2_000;
+const REGISTER_CACHE_KIB: u32 = 262_144;
 /// A record linked to no other.
 const UNLINKED: u32 = u32::MAX;
 
@@ -52,14 +50,14 @@ impl Store {
     /// departed. Killed anywhere, it has happened wholly or not at all. Returns how many persons the run's records are.
     pub async fn register(&self, run: &RunId, mut mint: impl FnMut() -> PersonId) -> Result<u64, ServiceError> {
         let mut connection = self.pool.acquire().await.map_err(db)?;
-        set_cache(&mut connection, CACHE_KIB).await?;
+        set_cache(&mut connection, REGISTER_CACHE_KIB).await?;
         let read = read(&mut connection, run).await?;
         let known: Vec<Option<Person>> = read.records.iter().map(|record| record.known).collect();
         let assignment = registry::assign(&read.clusters, &known, read.newest);
         let mut tx = sqlx::Connection::begin_with(&mut *connection, "BEGIN IMMEDIATE").await.map_err(db)?;
         write(&mut tx, run, &read, &assignment, &mut mint).await?;
         tx.commit().await.map_err(db)?;
-        set_cache(&mut connection, DEFAULT_CACHE_KIB).await?;
+        set_cache(&mut connection, CACHE_KIB).await?;
         Ok(assignment.persons.len() as u64)
     }
 }

@@ -11,6 +11,10 @@ use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
+/// Page cache of a connection, in KiB. A batch of records goes to random places of two trees: with less than its pages,
+/// each of them would be written and read several times before the batch is committed.
+pub(crate) const CACHE_KIB: u32 = 32_768;
+
 /// Rows that one statement inserts: what a statement costs by itself is then a small part. SQLite binds at most 32,766
 /// values to one, six a row.
 pub(crate) const ROWS_PER_INSERT: usize = 256;
@@ -62,6 +66,10 @@ impl Store {
     /// Opens the database at `path`, creating and migrating it as needed.
     pub async fn open(path: &std::path::Path) -> Result<Self, ServiceError> {
         let pool = linkage_common::store::open_sqlite(path).await?;
+        // For the connections to come, and for the one that is open.
+        let cache = format!("-{CACHE_KIB}");
+        pool.set_connect_options((*pool.connect_options()).clone().pragma("cache_size", cache.clone()));
+        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA cache_size = {cache}"))).execute(&pool).await.map_err(db)?;
         linkage_common::store::migrate(&pool, &MIGRATIONS).await?;
         Ok(Self { pool })
     }
