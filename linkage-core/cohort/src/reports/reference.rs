@@ -17,11 +17,11 @@ pub(super) fn plan(request: &Request, study: &Study) -> Result<Report, ReportErr
     let years = Asker { periods, grain: Grain::Year, population: Some(whole) };
     let entered = Asker { periods, grain: Grain::Year, population: Some(&cohort) };
     let persons = |asker: &Asker<'_>, title: &str, measure, by: &[&str]| asker.by(title, Unit::Persons, measure, by);
-    let mut lines = vec![("Dans la cohorte".to_owned(), persons(&own, "Dans la cohorte", Measure::Stock, &[]))];
+    let mut lines = vec![("Dans la cohorte".to_owned(), persons(&own, "La cohorte : membres", Measure::Stock, &[]))];
     let text = if followed.is_some() {
         lines.push((
             "Passées par la cohorte, présentes".to_owned(),
-            persons(&months, "Passées par la cohorte et présentes dans le mois", Measure::Stock, &[]),
+            persons(&months, "La cohorte : passées et présentes", Measure::Stock, &[]),
         ));
         "Personnes qui répondent à la définition dans le mois ; puis celles qui y répondent ou y ont répondu en un mois \
          quelconque et sont connues d’au moins un service dans le mois. Les tableaux par service et les parcours portent sur ces \
