@@ -4,8 +4,8 @@
 #     bash tests/run.sh                 everything, as CI does
 #     bash tests/run.sh NAME...         everything, but only the tests whose name contains one of NAME
 #
-# Needs a Rust toolchain (rustup.rs). A C compiler and Python 3.11 are installed with apt-get where it exists and they are
-# missing; cargo-deny goes to target/tools. The last line printed is the test runner's summary.
+# Needs a Rust toolchain (rustup.rs). A C compiler, Python 3.11, Chromium and Node.js are installed with apt-get where it exists
+# and they are missing; cargo-deny goes to target/tools. The last line printed is the test runner's summary.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -70,6 +70,9 @@ has cargo || fail "no cargo: install a Rust toolchain from https://rustup.rs, th
 has cc || install_packages gcc libc6-dev
 python_is_recent || install_packages python3
 python_is_recent || fail "Python 3.11 or later is needed (tomllib); found: $(python3 --version 2>&1)."
+chromium_path() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+chromium_path >/dev/null || install_packages chromium
+{ has node && has npm; } || install_packages nodejs npm
 for component in rustfmt clippy; do
     has "cargo-${component/rustfmt/fmt}" || rustup component add "$component"
 done
@@ -77,6 +80,7 @@ mkdir -p "$tools/bin"
 export PATH="$PATH:$tools/bin"
 has cargo-deny || install_deny
 cargo fetch --locked --quiet
+(cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --silent)
 
 step "format"
 cargo fmt --all -- --check --color never
@@ -110,6 +114,9 @@ elif [ -n "${CI:-}" ]; then
 else
     echo "not run here: pip cannot install the libraries of tests/python/requirements.txt (CPython 3.11 to 3.14 on Linux)"
 fi
+
+step "the analyst's page in a browser"
+(cd tests/browser && LINKAGE_CHROMIUM=$(chromium_path) npm test --silent)
 
 step "tests"
 if ! can_mount; then

@@ -38,7 +38,7 @@ fn ticks(top: f64) -> Vec<f64> {
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= rough).unwrap_or(10.0 * power).max(1.0);
     let mut ticks = vec![0.0];
-    while ticks.last().is_some_and(|last| *last < top) && ticks.len() < 8 {
+    while ticks.last().is_some_and(|last| *last < top.max(1.0)) && ticks.len() < 8 {
         ticks.push(step * ticks.len() as f64);
     }
     ticks

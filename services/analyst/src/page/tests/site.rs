@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
-use linkage_agreement::model::{AnalystRight, Rule};
+use jiff::civil::date;
+use linkage_agreement::model::{Analyst, AnalystRight, Attribute, Custodian, Identity, Party, Role};
 use linkage_agreement::signature::SigningKey;
-use linkage_agreement::{Agreement, ParsedAgreement, RoleId, Signatures, certificate_identity, sign};
+use linkage_agreement::{Agreement, Members, ParsedAgreement, PartyId, RoleId, Signatures, Term, certificate_identity, sign};
 use linkage_common::authority::{DevAuthority, Validity};
 use linkage_common::clock::{Clock as _, MockClock, SystemClock};
 use linkage_common::config::SecretSource;
 use linkage_common::gate::Gate;
 use linkage_common::tls::TlsFiles;
 use linkage_common::{AgreementFiles, fsx};
+use linkage_crypto::seal::SealingKey;
 use linkage_crypto::signing::SigningKey as PartyKey;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -49,18 +53,53 @@ pub(super) struct Site {
 }
 
 fn agreement() -> Agreement {
-    let keys = [1, 2].map(|n| PartyKey::from_bytes(&[n; 32]));
-    let mut agreement = crate::testing::agreement(&[("ccas", &keys[0]), ("siao", &keys[1])]);
-    let id = agreement.agreement.id.clone();
-    for party in &mut agreement.party {
-        party.certificate_identity = certificate_identity(&id, &RoleId::Party(party.id.clone()));
-    }
-    for analyst in &mut agreement.analyst {
-        analyst.certificate_identity = certificate_identity(&id, &RoleId::Analyst(analyst.id.clone()));
-        analyst.may = vec![AnalystRight::Cohorts];
-    }
+    let id: PartyId = "essai".parse().unwrap();
+    let signing = |number: u8| PartyKey::from_bytes(&[number; 32]).verifying_key().to_base64();
+    let sealing = |number: u8| SealingKey::from_bytes(&[number; 32]).public_key().to_base64();
+    let uri = |role: RoleId| certificate_identity(&id, &role);
+    let party = |name: &str, number: u8| Party {
+        id: name.parse().unwrap(),
+        name: format!("Service {number}"),
+        dpo_contact: "dpo@service.example".to_owned(),
+        certificate_identity: uri(RoleId::Party(name.parse().unwrap())),
+        signing_key: signing(number),
+        sealing_key: sealing(number),
+        duplicate_free: false,
+        max_records: 1000,
+        profile: None,
+    };
+    let (name, dpo_contact) = ("Organisme".to_owned(), "dpo@organisme.example".to_owned());
+    let members = Members {
+        party: vec![party("ccas", 1), party("siao", 2)],
+        broker: Role {
+            name: name.clone(),
+            dpo_contact: dpo_contact.clone(),
+            certificate_identity: uri(RoleId::Broker),
+            signing_key: signing(3),
+        },
+        custodian: Custodian {
+            name: name.clone(),
+            dpo_contact: dpo_contact.clone(),
+            certificate_identity: uri(RoleId::Custodian),
+            signing_key: signing(4),
+            // The generator of ristretto255 (RFC 9496, section 4.1): a valid point.
+            oprf_public_key: STANDARD
+                .encode(hex::decode("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76").unwrap()),
+        },
+        analyst: vec![Analyst {
+            id: "etude".parse().unwrap(),
+            name,
+            dpo_contact,
+            certificate_identity: uri(RoleId::Analyst("etude".parse().unwrap())),
+            signing_key: signing(5),
+            sealing_key: sealing(5),
+            purpose: "essai".to_owned(),
+            may: vec![AnalystRight::Cohorts],
+        }],
+    };
+    let term = Term { start: date(2024, 1, 1), end: date(2029, 12, 31), first_period: "2024-01".parse().unwrap() };
+    let mut agreement = Agreement::for_trial(id.clone(), members, Identity::french(), Attribute::french(), term).unwrap();
     agreement.agreement.title = "Convention d'essai de la page".to_owned();
-    agreement.attribute.retain(|a| a.rule != Rule::Drop);
     agreement
 }
 
