@@ -116,7 +116,7 @@ async fn languages_follow_the_browser_and_the_switch_leads_nowhere_else() {
 async fn login(site: &Site, provider: &Provider, change: impl FnOnce(&mut Signing)) -> (Browser, Answer) {
     let mut browser = site.browser(None);
     let away = browser.follow("/connexion/fournisseur").await;
-    let back = provider.sign_in(&away.location, change).await;
+    let back = provider.sign_in(&away.location, change);
     let path = back.strip_prefix(&site.origin()).unwrap().to_owned();
     let answer = browser.follow(&path).await;
     (browser, answer)
@@ -188,7 +188,7 @@ async fn an_answer_belongs_to_one_login_of_one_browser() {
     let site = Site::start_with(&provider, |_| {}).await;
     let mut browser = site.browser(None);
     let away = browser.follow("/connexion/fournisseur").await;
-    let back = provider.sign_in(&away.location, |_| {}).await;
+    let back = provider.sign_in(&away.location, |_| {});
     let path = back.strip_prefix(&site.origin()).unwrap().to_owned();
     let other = site.browser(None).get(&path).await;
     assert_eq!(other.status, StatusCode::FORBIDDEN, "another browser");

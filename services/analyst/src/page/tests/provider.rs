@@ -222,7 +222,7 @@ impl Provider {
     }
 
     /// What the authorization endpoint does once a person has logged in there: the address that the browser is sent to.
-    pub(super) async fn sign_in(&self, url: &str, change: impl FnOnce(&mut Signing)) -> String {
+    pub(super) fn sign_in(&self, url: &str, change: impl FnOnce(&mut Signing)) -> String {
         let (endpoint, query) = url.split_once('?').unwrap();
         assert_eq!(endpoint, format!("{}/authorize", self.issuer()));
         let asked: HashMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
