@@ -26,8 +26,10 @@ use tonic::{Code, Status};
 const ETUDE: &str = "etude";
 /// Persons at both, at `ccas` alone, at `siao` alone.
 const PERSONS: [u64; 3] = [20, 15, 25];
+/// Persons at `caf`, whom nobody else has.
+const CAF: u64 = 18;
 
-/// A world whose analyst has the tables of one run: `caf` delivered nothing.
+/// A world whose analyst has the tables of one run of all three parties.
 async fn with_tables(alter: impl FnOnce(&mut Agreement)) -> World {
     let world = World::altered(alter);
     let served = world.serve_custodian();
@@ -35,9 +37,10 @@ async fn with_tables(alter: impl FnOnce(&mut Agreement)) -> World {
     let of = |shift: u64, n: u64| (1..=n).map(|i| (shift + i, shift + i)).collect::<Vec<_>>();
     AtCustodian::party(&world, "ccas").await.upload("r1", "ccas", &of(1_000, both + ccas)).await;
     AtCustodian::party(&world, "siao").await.upload("r1", "siao", &of(2_000, both + siao)).await;
+    AtCustodian::party(&world, "caf").await.upload("r1", "caf", &of(3_000, CAF)).await;
     let clusters: Vec<u8> = (1..=both).flat_map(|i| cluster(&[handle(1_000 + i), handle(2_000 + i)])).collect();
     let mut broker = AtCustodian::of(&world, &RoleId::Broker).await;
-    let batch = broker.clusters("r1", &["ccas", "siao"], &clusters);
+    let batch = broker.clusters("r1", &["ccas", "siao", "caf"], &clusters);
     broker.put_clusters(vec![batch]).await.unwrap();
     let study = AtCustodian::of(&world, &analyst(ETUDE)).await;
     until("the link table", || async { study.clone().tables().await.first().map(drop) }).await;
@@ -212,10 +215,11 @@ async fn command_line_and_grpc_give_the_same_figures_again_and_again() {
     assert!(screen.contains("Brouillon") && screen.contains("traitements r1"), "{screen}");
     let months = at.list_periods(v1::ListPeriodsRequest { agreement: world.reference() }).await.unwrap().into_inner();
     assert_eq!(months.months.len(), 1);
-    assert_eq!((months.months[0].period.as_str(), months.months[0].parties.len()), ("2024-01", 2));
+    assert_eq!((months.months[0].period.as_str(), months.months[0].parties.len()), ("2024-01", 3));
 }
 
-#[tokio::test]
+// The command line waits for the service of this very process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_table_is_published_once_every_producer_has_signed_it() {
     let world = with_tables(approving).await;
     let config = world.analyst_config(ETUDE);
