@@ -68,6 +68,14 @@ pub enum Refused {
         /// The most.
         most: usize,
     },
+    /// More small counts than suppression can protect in reasonable time.
+    #[error("{small} petits effectifs sont à protéger, plus que les {most} admis ; réduisez les ventilations ou les périodes")]
+    TooFine {
+        /// Small counts.
+        small: usize,
+        /// The most.
+        most: usize,
+    },
     /// Every figure of the tables shown together would be hidden.
     #[error(
         "toutes les cellules du tableau seraient masquées (moins de {minimum} unités chacune, ou masquées pour protéger celles-ci) ; \
@@ -87,7 +95,7 @@ pub enum Refused {
     },
 }
 
-/// Most dimensions with the periods, and most cells, of tables that are protected together.
+/// Most cells of tables that are protected together.
 pub const MOST_CELLS: usize = 200_000;
 
 /// Protects one table. `errors` gives the linkage-error intervals; `noise` is used by [`Method::CellKey`].
@@ -137,11 +145,8 @@ pub fn protect_beside(
         Method::Suppression => suppression::patterns(&raw, policy, published)?,
         Method::CellKey => raw.iter().map(|table| rules::sensitive(table, policy)).collect(),
     };
-    let made: Vec<PublicTable> = tables
-        .iter()
-        .zip(&hidden)
-        .map(|((table, title), hidden)| show(table, title, hidden, policy, errors, noise))
-        .collect::<Result<_, _>>()?;
+    let made: Vec<PublicTable> =
+        tables.iter().zip(&hidden).map(|((table, title), hidden)| show(table, title, hidden, policy, errors, noise)).collect();
     // One empty table among others says what the others' text needs; nothing but empty ones is no answer.
     let cells = || made.iter().flat_map(|table| &table.cells);
     let filled = |shown: &Shown| matches!(shown, Shown::Value { value, .. } if *value != 0.0);
@@ -169,7 +174,7 @@ fn show(
     policy: &Policy,
     errors: &ErrorRates,
     noise: &Noise<'_>,
-) -> Result<PublicTable, Refused> {
+) -> PublicTable {
     let kind = Kind::of(&table.measure);
     let measures = Measures::of(table);
     let value = |at: usize, figure: &Figure, hidden: bool| -> Option<f64> {
@@ -178,7 +183,7 @@ fn show(
         }
         match policy.method {
             Method::Suppression => (!hidden).then_some(figure.value),
-            Method::CellKey => match noise.before(&measures, at, table.unit, figure) {
+            Method::CellKey => match noise.before(&measures, at, table.unit, figure, policy.round_to) {
                 Some(before) => before,
                 None if hidden => None,
                 None => noise.apply(kind, table.unit, figure, policy.minimum),
@@ -207,7 +212,7 @@ fn show(
         minimum: policy.minimum,
     };
     crate::interval::attach(table, &mut made, errors, policy.round_to);
-    Ok(made)
+    made
 }
 
 /// Name of a unit in derivations.

@@ -21,7 +21,7 @@ use super::rules::Kind;
 use crate::figures::{Category, Figure, FigureTable, Unit};
 use crate::public::{PublicTable, Shown};
 
-/// How far the figure of a cell shown before may lie from a cell's own count to stand for it.
+/// How far the figure of a cell shown before may lie from a cell's own count to stand for it, rounding apart.
 pub const REACH: f64 = (Noise::MOST + 2) as f64;
 
 /// A cell that was shown, or hidden in a table that was: what the journal keeps of it. The key and the units are raw: they
@@ -41,7 +41,7 @@ pub struct Remembered {
 /// What keeps figures of the same units apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Measured {
+pub(super) enum Measured {
     Count,
     Sum,
     /// Which quantile.
@@ -92,7 +92,7 @@ impl Measures {
         });
         Self { kind: Kind::of(&table.measure), quantiles }
     }
-    fn at(&self, cell: usize) -> Measured {
+    pub(super) fn at(&self, cell: usize) -> Measured {
         match self.kind {
             Kind::Count => Measured::Count,
             Kind::Sum => Measured::Sum,
@@ -127,19 +127,15 @@ impl Ledger {
     }
     /// What a cell of the same units, or of one person more or less, was shown as: the outer `None` where there is no
     /// such cell.
-    pub(super) fn near(&self, measures: &Measures, at: usize, unit: Unit, figure: &Figure) -> Option<Option<f64>> {
-        let measure = measures.at(at);
+    pub(super) fn near(&self, measure: &Measured, unit: Unit, figure: &Figure, round_to: u64) -> Option<Option<f64>> {
         let of = |units: u64| self.cells.get(&(unit, measure.clone(), units)).map(Vec::as_slice).unwrap_or_default();
-        let same = of(figure.units).iter().find(|other| other.key == figure.key && other.alike(figure));
-        if let Some(same) = same {
+        let alike = |other: &&Remembered| other.alike(figure, round_to);
+        if let Some(same) = of(figure.units).iter().filter(alike).find(|other| other.key == figure.key) {
             return Some(same.shown);
         }
         let by_one = [figure.units, figure.units.saturating_sub(1), figure.units.saturating_add(1)];
-        by_one
-            .into_iter()
-            .flat_map(of)
-            .find(|other| self.differ_by_one(other.key, figure.key) && other.alike(figure))
-            .map(|o| o.shown)
+        let mut near = by_one.into_iter().flat_map(of).filter(alike);
+        near.find(|other| self.differ_by_one(other.key, figure.key)).map(|other| other.shown)
     }
     fn differ_by_one(&self, a: u64, b: u64) -> bool {
         [a.wrapping_sub(b), b.wrapping_sub(a)].iter().any(|key| self.keys.binary_search(key).is_ok())
@@ -148,9 +144,9 @@ impl Ledger {
 
 impl Remembered {
     /// Whether its figure may stand for `figure`.
-    fn alike(&self, figure: &Figure) -> bool {
+    fn alike(&self, figure: &Figure, round_to: u64) -> bool {
         match self.measure {
-            Measured::Count => self.shown.is_none_or(|shown| (shown - figure.value).abs() <= REACH),
+            Measured::Count => self.shown.is_none_or(|shown| (shown - figure.value).abs() <= REACH + round_to as f64 / 2.0),
             // Sums of another attribute over the same persons are other figures.
             Measured::Sum => (self.raw - figure.value).abs() <= self.largest.max(figure.largest[0]) as f64,
             Measured::Quantile(_) => true,

@@ -86,8 +86,15 @@ impl<'l> Noise<'l> {
     }
 
     /// What a cell of the same units, or of one person more or less, was shown as.
-    pub(super) fn before(&self, measures: &Measures, at: usize, unit: Unit, figure: &Figure) -> Option<Option<f64>> {
-        self.ledger?.near(measures, at, unit, figure)
+    pub(super) fn before(
+        &self,
+        measures: &Measures,
+        at: usize,
+        unit: Unit,
+        figure: &Figure,
+        round_to: u64,
+    ) -> Option<Option<f64>> {
+        self.ledger?.near(&measures.at(at), unit, figure, round_to)
     }
     /// The figure with its noise; `None` when it must not be shown.
     pub(super) fn apply(&self, kind: Kind, unit: Unit, figure: &Figure, minimum: u64) -> Option<f64> {

@@ -40,6 +40,8 @@ impl Published {
     }
 }
 
+/// Most sensitive cells of tables that are protected together: each takes up to two programmes.
+const MOST_SENSITIVE: usize = 2000;
 /// Variables of the neighbourhoods tried, in turn.
 const NEIGHBOURS: [usize; 4] = [120, 400, 1200, 4000];
 /// Gain of moving the cell to be protected by one: above the cost of any way round.
@@ -57,6 +59,9 @@ pub(super) fn patterns(tables: &[&FigureTable], policy: &Policy, published: &[Pu
     let hidden = system.variables.iter().zip(touched).enumerate();
     let hidden = hidden.filter(|(_, (v, touched))| *touched && v.state == State::Hidden).map(|(at, (v, _))| (at, v));
     let primaries: Vec<(usize, Needs)> = hidden.filter_map(|(at, v)| Some((at, v.needs?))).collect();
+    if primaries.len() > MOST_SENSITIVE {
+        return Err(Refused::TooFine { small: primaries.len(), most: MOST_SENSITIVE });
+    }
     let mut reached = vec![Reached::default(); system.variables.len()];
     for (at, needs) in &primaries {
         let down = reached.get(*at).copied().unwrap_or_default().down;

@@ -130,7 +130,7 @@ impl System {
             if stride == 0 {
                 continue;
             }
-            for start in (0..table.cells.len()).filter(|at| (at / stride) % length == 0) {
+            for start in (0..table.cells.len()).filter(|at| (at / stride).is_multiple_of(length)) {
                 let place = |index: usize| (number, start + index * stride);
                 let parts: Vec<(usize, usize)> = (0..length).filter(|index| *index != total).map(place).collect();
                 if dimension.partition {
