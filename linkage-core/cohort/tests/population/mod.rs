@@ -35,6 +35,7 @@ pub(crate) struct Population {
     pub(crate) values: Vec<u64>,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct Breakdown {
     pub(crate) attribute: usize,
     pub(crate) parties: u64,
@@ -99,7 +100,7 @@ impl Population {
                 key: random.next(),
                 attributes: values.iter().map(|v| random.skewed(*v)).collect(),
                 parties: 1 + random.skewed(15),
-                months: 1 + random.below(31) | (random.below(2) * 31),
+                months: (1 + random.below(31)) | (random.below(2) * 31),
             })
             .collect();
         Self { persons, values: values.to_vec() }
