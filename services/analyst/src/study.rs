@@ -26,8 +26,8 @@ use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 
 use crate::tables::{RunTables, Tables};
-pub use meta::{TakenRun, Touched};
 use meta::{FileFacts, Meta, MonthFacts};
+pub use meta::{TakenRun, Touched};
 use month::{Columns, MonthFile};
 use numbers::Numbers;
 use source::{Kept, OnDisk};
@@ -383,7 +383,11 @@ struct Dictionaries {
 impl Dictionaries {
     /// A run's rows under numbers; what is new gets one.
     fn columns(&mut self, run: &RunTables, parties: &[PartyId], attributes: &mut Vec<String>) -> Result<Columns, Broken> {
-        let broken = || ServiceError::invalid("une table de liens nomme un partenaire hors de la convention ; redemandez-la (linkage cohort rebuild)");
+        let broken = || {
+            ServiceError::invalid(
+                "une table de liens nomme un partenaire hors de la convention ; redemandez-la (linkage cohort rebuild)",
+            )
+        };
         let rows = &run.rows;
         let code = |party: &PartyId| parties.iter().position(|known| known == party).and_then(|at| u8::try_from(at).ok());
         let codes: Vec<Option<u8>> = run.facts.parties.iter().map(code).collect();
@@ -399,9 +403,9 @@ impl Dictionaries {
             let code = codes.get(usize::from(*party)).copied().flatten().ok_or_else(broken)?;
             columns.parties.push(code);
             let household = match (rows.households.code(row), rows.households.get(row), parties.get(usize::from(code))) {
-                (Some(text), Some(name), Some(party)) => Some(
-                    *households.entry((code, text)).or_insert_with(|| self.households.of(numbers::household(party, name))),
-                ),
+                (Some(text), Some(name), Some(party)) => {
+                    Some(*households.entry((code, text)).or_insert_with(|| self.households.of(numbers::household(party, name))))
+                }
                 _ => None,
             };
             columns.households.push(household);
