@@ -1,5 +1,5 @@
 //! Delays: a study counted by hand, and random ones against an evaluation that shares no code with the engine.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::unused_self, missing_docs)]
 
 #[path = "query/naive.rs"]
 mod naive;
@@ -197,14 +197,11 @@ impl Draw {
     }
 }
 
+/// Units by delay, whether they were found, and sex.
+type Cells = BTreeMap<(&'static str, bool, Option<u16>), u64>;
+
 /// Cells by plain loops: none where nothing can be said.
-fn plain(
-    rows: &Rows,
-    query: &Query,
-    first: u32,
-    last: u32,
-    party: usize,
-) -> Option<BTreeMap<(&'static str, bool, Option<u16>), u64>> {
+fn plain(rows: &Rows, query: &Query, first: u32, last: u32, party: usize) -> Option<Cells> {
     let months = &rows.months;
     let index = |m: usize| months[m].period.parse::<linkage_agreement::Period>().unwrap().index();
     let units = if query.unit == Unit::Persons { rows.persons } else { rows.households };

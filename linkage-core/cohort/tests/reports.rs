@@ -1,5 +1,5 @@
 //! Reports: what they ask of studies with and without attributes, and a study counted by hand.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::unused_self, missing_docs)]
 
 #[path = "query/naive.rs"]
 mod naive;
