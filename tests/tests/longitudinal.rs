@@ -13,9 +13,10 @@ use linkage_analyst::tables::Tables;
 use linkage_cohort::study::{Column, Study};
 use linkage_cohort::supersede::apply;
 use linkage_common::batches::HeldBatch;
+use linkage_common::error::ErrorKind;
 use linkage_custodian::service::unpack_records;
 use linkage_custodian::store::{RecordUpload, Store};
-use linkage_tests::fixture::{World, run};
+use linkage_tests::fixture::{World, run, until};
 use linkage_tests::wire::{AttributeKeys, cluster, entry, handle, reference};
 use rand_core::Rng;
 
@@ -149,7 +150,15 @@ async fn three_years_of_runs_come_to_the_truth() {
     drop(store);
     let _served = world.serve_custodian();
     let config = world.analyst_config("etude");
-    assert_eq!(fetch_once(&config).await.unwrap().len(), MONTHS as usize);
+    // The first attempts may find nobody listening yet.
+    let fetched = until("the link tables", || async {
+        match fetch_once(&config).await {
+            Err(error) if error.kind == ErrorKind::Unavailable => None,
+            other => Some(other.unwrap()),
+        }
+    })
+    .await;
+    assert_eq!(fetched.len(), MONTHS as usize);
 
     let store = StudyStore::open(&config.data_dir, &world.agreement).unwrap();
     let study = store.study().unwrap();
