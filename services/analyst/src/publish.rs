@@ -298,7 +298,13 @@ fn bounded(population: &Population, named: &mut BTreeSet<PartyId>) -> bool {
             named.extend(party.clone());
             party.is_some()
         }
-        Population::Any { any } => any.iter().fold(true, |all, set| bounded(set, named) && all),
+        Population::Any { any } => {
+            let mut kept_within = true;
+            for set in any {
+                kept_within &= bounded(set, named);
+            }
+            kept_within
+        }
         // Everybody present, but for some.
         Population::Not { .. } => false,
         Population::All { all } => {
