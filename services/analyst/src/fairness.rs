@@ -37,14 +37,14 @@ pub fn linked_rates(study: &Study, period: Period, minimum: u64) -> Result<Linke
         None => None,
         Some(at) => {
             let group = |value: Option<&str>, _| Sex::of_attribute(value);
-            Some(rates(rows.subjects(study, month, at, period, group)?.into_iter(), &Sex::ALL, minimum, Sensitive::Outcome))
+            Some(rates(rows.subjects(study, month, at, period, group)?, &Sex::ALL, minimum, Sensitive::Outcome))
         }
     };
     let by_age = match study.attribute(BIRTH_DATE) {
         None => None,
         Some(at) => {
             let subjects = rows.subjects(study, month, at, period, AgeBand::of_attribute)?;
-            Some(rates(subjects.into_iter(), &AgeBand::ALL, minimum, Sensitive::Outcome))
+            Some(rates(subjects, &AgeBand::ALL, minimum, Sensitive::Outcome))
         }
     };
     Ok(LinkedRates { by_sex, by_age })

@@ -86,13 +86,16 @@ pub enum Added {
     Unfit,
 }
 
+/// A study that was read, and its generation.
+type Opened = (u64, Arc<Study>);
+
 /// The study of one agreement on disk.
 #[derive(Clone)]
 pub struct StudyStore {
     folder: PathBuf,
     parties: Arc<[PartyId]>,
     attributes: Arc<[Attribute]>,
-    open: Arc<Mutex<Option<(u64, Arc<Study>)>>>,
+    open: Arc<Mutex<Option<Opened>>>,
 }
 
 impl StudyStore {

@@ -50,6 +50,9 @@ pub struct HandOver {
     analyst: usize,
 }
 
+/// Points that were computed now, of persons and of records.
+type NewPoints = (Vec<(Person, Point)>, Vec<(RecordRef, Point)>);
+
 /// Makes points.
 struct Maker {
     scalar: Arc<CustodianScalar>,
@@ -66,7 +69,7 @@ impl Maker {
     }
 
     /// Fills in the points that `rows` lack; returns those that are new.
-    fn complete(&self, rows: &mut [HandedRow]) -> (Vec<(Person, Point)>, Vec<(RecordRef, Point)>) {
+    fn complete(&self, rows: &mut [HandedRow]) -> NewPoints {
         let mut persons: Vec<(Person, [u8; 16])> =
             rows.iter().filter(|r| r.person_point.is_none()).map(|r| (r.number, r.row.person.0)).collect();
         persons.sort_unstable();
