@@ -113,8 +113,7 @@ fn of_parquet(table: &Path, out: &Path, lists: &[List<Pseudonym>]) -> anyhow::Re
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).with_context(damaged)?;
     let mut metadata = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
     let known = metadata.iter().find(|pair| pair.key == APPLIED).and_then(|pair| pair.value.as_deref()).unwrap_or("");
-    let before: Vec<RunId> = runs(known, table)?;
-    let mut applied = before.clone();
+    let mut applied = runs(known, table)?;
     let schema = reader.schema().clone();
     for column in ["person", "record"] {
         schema.index_of(column).map_err(|_| missing(column, table))?;
