@@ -93,7 +93,7 @@ async fn every_report_is_written_in_every_form_as_a_draft() {
             let text = String::from_utf8(bytes).unwrap();
             assert!(text.contains("Brouillon, non publié"), "{kind} {form}");
             let shown = if kind == "activite-du-trimestre" { "siao" } else { "ccas + siao" };
-            assert!(text.contains(shown), "{kind} {form}");
+            assert!(text.contains(shown), "{kind} {form} : {text}");
         }
     }
     let read = |name: &str| std::fs::read_to_string(world.path(name)).unwrap();

@@ -69,11 +69,11 @@ fn single_commands_work_on_what_a_demonstration_keeps() {
     // Figures come from the analyst's own disk.
     for month in MONTHS {
         let overlap = json(&linkage_ok(["cohort", "overlap", "--json", "--period", month, "--config", &analyst]));
-        let minimum = overlap["minimum_cell"].as_u64().unwrap();
-        let cells = overlap["cells"].as_array().unwrap();
-        let published: Vec<u64> = cells.iter().filter_map(|c| c["persons"].as_u64()).collect();
-        assert!(!published.is_empty() && published.iter().all(|&n| n >= minimum), "{overlap}");
-        assert!(overlap["persons"].as_u64().unwrap() >= published.iter().sum(), "{overlap}");
+        let table = &overlap["tables"][0]["table"];
+        let minimum = table["minimum"].as_f64().unwrap();
+        let shown: Vec<f64> = table["cells"].as_array().unwrap().iter().filter_map(|c| c["value"].as_f64()).collect();
+        assert!(shown.len() > 1 && shown.iter().all(|&n| n == 0.0 || n >= minimum), "{overlap}");
+        assert!(linkage_ok(["cohort", "rates", "--period", month, "--config", &analyst]).contains("siao"));
     }
     let never = linkage(["cohort", "overlap", "--period", "2031-01", "--config", &analyst]);
     assert_eq!(never.status.code(), Some(1), "{}", said(&never));

@@ -11,7 +11,7 @@ use linkage_cohort::LinkRow;
 use linkage_crypto::oprf::{Mode, ServerKey};
 use linkage_proto::v1::{self, cohorts_client::CohortsClient};
 use linkage_tests::fakes::{Fake, FakeCustodian};
-use linkage_tests::fixture::{PERIOD, World, analyst, party, proper, refused, run, until};
+use linkage_tests::fixture::{PERIOD, World, analyst, proper, refused, run, until};
 use linkage_tests::wire::{AtCustodian, AttributeKeys, cluster, handle, reference};
 use tonic::Code;
 

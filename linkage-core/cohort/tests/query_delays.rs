@@ -65,7 +65,7 @@ fn query(from: &str, to: &str, grain: Grain, population: Option<Population>) -> 
 
 fn asked(rows: &Rows, query: &Query) -> FigureTable {
     let (keys, given) = (rows.keys(), rows.given());
-    evaluate(query, &rows.study(), rows.inputs(&keys, &given)).unwrap()
+    evaluate(query, &rows.study(), given.inputs(&keys)).unwrap()
 }
 
 /// Units by names of period, party, delay and outcome, cells with none left out.
@@ -180,7 +180,7 @@ fn parties_are_no_breakdown_of_delays() {
         let mut query = query("2023-01", "2023-05", Grain::Year, None);
         query.breakdown = vec![name.to_owned()];
         let (rows, keys) = (example(), example().keys());
-        let refused = evaluate(&query, &rows.study(), rows.inputs(&keys, &rows.given())).unwrap_err();
+        let refused = evaluate(&query, &rows.study(), rows.given().inputs(&keys)).unwrap_err();
         assert_eq!(refused, QueryError::BreakdownRefused { name: name.to_owned(), measure: "delays" });
     }
 }

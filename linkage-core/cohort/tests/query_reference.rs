@@ -141,7 +141,7 @@ fn agree(seed: u64, measure: Measure) -> u64 {
     let rows = rows(&mut draw);
     let Some(query) = query(&mut draw, &rows, measure) else { return 0 };
     let (study, given, keys) = (rows.study(), rows.given(), rows.keys());
-    let table = evaluate(&query, &study, rows.inputs(&keys, &given)).unwrap();
+    let table = evaluate(&query, &study, given.inputs(&keys)).unwrap();
     let naive = Naive { rows: &rows, query: &query };
     let labels = labels(&table);
     assert_eq!(labels.len(), table.cells.len());

@@ -69,7 +69,7 @@ fn query(body: &str) -> Query {
 
 fn ask(rows: &Rows, body: &str) -> FigureTable {
     let (study, given, keys) = (rows.study(), rows.given(), rows.keys());
-    evaluate(&query(body), &study, rows.inputs(&keys, &given)).unwrap()
+    evaluate(&query(body), &study, given.inputs(&keys)).unwrap()
 }
 
 fn name(category: &Category) -> String {
@@ -461,18 +461,18 @@ fn a_damaged_study_is_refused_whole() {
     let asked = query(&format!("measure = \"stock\"\n{PERIODS}"));
     let mut study = rows.study();
     study.source = Box::new(Gone);
-    assert_eq!(evaluate(&asked, &study, rows.inputs(&keys, &given)), Err(QueryError::Source(SourceError("disque".to_owned()))));
+    assert_eq!(evaluate(&asked, &study, given.inputs(&keys)), Err(QueryError::Source(SourceError("disque".to_owned()))));
     // A person beyond the last; a month without its columns; households that are not the rows'.
     let mut study = rows.study();
     study.persons = 3;
-    assert!(matches!(evaluate(&asked, &study, rows.inputs(&keys, &given)), Err(QueryError::Source(_))));
+    assert!(matches!(evaluate(&asked, &study, given.inputs(&keys)), Err(QueryError::Source(_))));
     let mut study = rows.study();
     let bare = month_batch(Vec::new(), 4).unwrap().project(&[0]).unwrap();
     study.source = Box::new(InMemory { months: vec![bare; 4], pseudonyms: Vec::new().into() });
-    assert!(matches!(evaluate(&asked, &study, rows.inputs(&keys, &given)), Err(QueryError::Source(_))));
+    assert!(matches!(evaluate(&asked, &study, given.inputs(&keys)), Err(QueryError::Source(_))));
     let mut other = plain();
     other.months[0].rows.pop();
     let by_household = query(&format!("unit = \"households\"\nmeasure = \"stock\"\n{PERIODS}"));
     let given = other.given();
-    assert!(matches!(evaluate(&by_household, &rows.study(), rows.inputs(&keys, &given)), Err(QueryError::Source(_))));
+    assert!(matches!(evaluate(&by_household, &rows.study(), given.inputs(&keys)), Err(QueryError::Source(_))));
 }

@@ -86,7 +86,7 @@ fn made(request: &Request, minimum: u64) -> (Report, Vec<Laid>) {
     let rows = rows();
     let (study, keys, given) = (rows.study(), rows.keys(), rows.given());
     let report = plan(request, &study).unwrap();
-    let inputs: Inputs<'_> = rows.inputs(&keys, &given);
+    let inputs: Inputs<'_> = given.inputs(&keys);
     let raw: Vec<_> = report.queries().iter().map(|q| (evaluate(q, &study, inputs).unwrap(), q.title.clone())).collect();
     let named: Vec<_> = raw.iter().map(|(table, title)| (table, title.as_str())).collect();
     let policy = Policy { method: Method::Suppression, minimum, dominance_percent: 85, round_to: 1 };

@@ -145,7 +145,7 @@ pub enum Population {
 }
 
 /// What must hold of one and the same record. A household is in a set when one of its persons is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// The party whose record it is; any when absent.

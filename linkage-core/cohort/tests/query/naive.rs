@@ -46,6 +46,12 @@ pub(crate) struct Given {
     count: u32,
 }
 
+impl Given {
+    pub(crate) fn inputs<'a>(&'a self, keys: &'a [u64]) -> Inputs<'a> {
+        Inputs { person_keys: keys, households: Some(self) }
+    }
+}
+
 impl Households for Given {
     fn count(&self) -> u32 {
         self.count
@@ -93,9 +99,6 @@ impl Rows {
     }
     pub(crate) fn keys(&self) -> Vec<u64> {
         (0..u64::from(self.persons)).map(|p| (p + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect()
-    }
-    pub(crate) fn inputs<'a>(&self, keys: &'a [u64], given: &'a Given) -> Inputs<'a> {
-        Inputs { person_keys: keys, households: Some(given) }
     }
 }
 
@@ -418,7 +421,7 @@ impl Naive<'_> {
         let (_, first, last) = periods[at].clone();
         let part = self.query.breakdown.iter().position(|b| b == "party").map(|d| match &cell[1 + d] {
             Category::Value(name) => self.party(name),
-            other => panic!("{other:?}"),
+            other => unreachable!("{other:?}"),
         });
         let counted = match self.query.measure {
             Measure::Transitions => self.moved((first, last), (periods[at + 1].1, periods[at + 1].2)),

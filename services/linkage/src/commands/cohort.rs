@@ -11,19 +11,12 @@ mod rates;
 mod report;
 mod supersede;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use clap::Subcommand;
-use linkage_agreement::Period;
-use linkage_analyst::config::AnalystConfig;
 use linkage_analyst::export::Format;
-use linkage_analyst::study::StudyStore;
 use linkage_cohort::query::MAX_BYTES;
-use linkage_cohort::study::Study;
-use linkage_common::clock::SystemClock;
 use linkage_common::fsx;
-use linkage_common::gate::Gate;
 
 use super::config;
 
@@ -55,29 +48,9 @@ pub enum CohortCommand {
     /// Make the study again: from the tables of the runs, or from the custodian.
     Rebuild(changes::RebuildArgs),
     /// Persons by combination of parties, for one period.
-    Overlap {
-        /// Configuration file of the analyst's side.
-        #[arg(long)]
-        config: PathBuf,
-        /// The month.
-        #[arg(long)]
-        period: Period,
-        /// Print the facts as JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Share of records linked with another party, by party, sex and age, for one period.
-    Rates {
-        /// Configuration file of the analyst's side.
-        #[arg(long)]
-        config: PathBuf,
-        /// The month.
-        #[arg(long)]
-        period: Period,
-        /// Print the facts as JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Overlap(overlap::OverlapArgs),
+    /// Share of persons whom another party knows too, by party, sex and age, for one period.
+    Rates(rates::RatesArgs),
 }
 
 /// Runs a command.
@@ -95,18 +68,9 @@ pub async fn run(command: CohortCommand) -> anyhow::Result<()> {
         CohortCommand::Supersede(args) => supersede::run(&args),
         CohortCommand::Changes(args) => changes::changes(&args),
         CohortCommand::Rebuild(args) => changes::rebuild(&args).await,
-        CohortCommand::Overlap { config, period, json } => overlap::overlap(&config, period, json),
-        CohortCommand::Rates { config, period, json } => rates::rates(&config, period, json),
+        CohortCommand::Overlap(args) => overlap::run(args).await,
+        CohortCommand::Rates(args) => rates::run(args).await,
     }
-}
-
-/// The study and the smallest count that may be shown, while the agreement is in force.
-fn open(path: &Path) -> anyhow::Result<(Arc<Study>, u64)> {
-    let config: AnalystConfig = config(path)?;
-    let gate = Gate::load(&config.agreement, Arc::new(SystemClock))?;
-    gate.in_force()?;
-    let study = StudyStore::open(&config.data_dir, gate.agreement())?.study()?;
-    Ok((study, u64::from(gate.agreement().disclosure.minimum_cell)))
 }
 
 /// A query document's bytes; what is too long is refused by whoever reads them.

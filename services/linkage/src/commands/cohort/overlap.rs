@@ -1,33 +1,53 @@
-//! `linkage cohort overlap`: persons by combination of parties.
+//! `linkage cohort overlap`: persons by exact combination of parties in a month, asked for like any other query.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use linkage_agreement::{PartyId, Period};
-use linkage_analyst::service::overlap_of;
-use serde_json::json;
+use clap::Args;
+use linkage_agreement::Period;
+use linkage_analyst::access::Who;
+use linkage_analyst::desk::Desk;
+use linkage_analyst::export::Format;
+use linkage_cohort::Unit;
+use linkage_cohort::query::{Grain, Measure, Query, Range};
 
-use super::open;
-use crate::cli::{print_json, say, table};
+use super::config;
+use super::query::{draft_text, show};
+use crate::cli::say;
 
-/// Prints the overlap table of a month.
-pub fn overlap(path: &Path, period: Period, json: bool) -> anyhow::Result<()> {
-    let (study, minimum) = open(path)?;
-    let (run, found) = overlap_of(&study, period, minimum)?;
-    if json {
-        let cells: Vec<_> = found.cells.iter().map(|c| json!({ "parties": c.parties, "persons": c.persons })).collect();
-        return print_json(
-            &json!({ "run": run, "period": period, "persons": found.persons, "minimum_cell": minimum, "cells": cells }),
-        );
+/// Which month, and how it is shown.
+#[derive(Debug, Args)]
+pub struct OverlapArgs {
+    /// Configuration file of the analyst's side.
+    #[arg(long)]
+    config: PathBuf,
+    /// The month.
+    #[arg(long)]
+    period: Period,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub async fn run(args: OverlapArgs) -> anyhow::Result<()> {
+    let desk = Arc::new(Desk::of(&config(&args.config)?).await?);
+    let query = Query {
+        title: format!("Personnes par combinaison exacte de partenaires, {}", args.period),
+        unit: Unit::Persons,
+        measure: Measure::Stock,
+        of: None,
+        periods: Range { from: args.period, to: args.period },
+        grain: Grain::Month,
+        breakdown: vec!["parties".to_owned()],
+        population: None,
+    };
+    let who = Who::console();
+    let answer = desk.answer_query(&query, &who).await?;
+    if args.json {
+        say(draft_text(&desk, &answer, Format::Json, &who)?.trim_end());
+    } else {
+        show(&answer);
     }
-    say(&format!("{period} (traitement {run}) : {} personnes distinctes", found.persons));
-    let rows: Vec<Vec<String>> = found
-        .cells
-        .iter()
-        .map(|c| {
-            let parties: Vec<&str> = c.parties.iter().map(PartyId::as_str).collect();
-            vec![parties.join(" + "), c.persons.map_or_else(|| format!("< {minimum} ou secret"), |n| n.to_string())]
-        })
-        .collect();
-    say(&table(&["partenaires", "personnes"], &rows));
     Ok(())
 }

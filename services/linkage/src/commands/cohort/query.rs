@@ -40,22 +40,31 @@ pub async fn run(args: QueryArgs) -> anyhow::Result<()> {
     let who = Who::console();
     let question = Question::Query(read_query(&query_file(&args.file)?)?);
     let answer = desk.answer(&question, &who).await?;
-    let parts: Vec<Part<'_>> = answer.tables.iter().map(Part::plain).collect();
-    let draft = |format| desk.export_draft(&answer, &parts, format, &who);
     if let Some(output) = &args.output {
-        fsx::write_atomic(output, &draft(super::format_of(output)?)?)?;
+        fsx::write_atomic(output, &draft(&desk, &answer, super::format_of(output)?, &who)?)?;
         say(&format!("Brouillon écrit : {}", output.display()));
     }
     match (args.json, args.csv) {
-        (true, _) => say(String::from_utf8(draft(Format::Json)?)?.trim_end()),
-        (_, true) => say(String::from_utf8(draft(Format::Csv)?)?.trim_end()),
+        (true, _) => say(draft_text(&desk, &answer, Format::Json, &who)?.trim_end()),
+        (_, true) => say(draft_text(&desk, &answer, Format::Csv, &who)?.trim_end()),
         _ if args.output.is_none() => show(&answer),
         _ => {}
     }
     Ok(())
 }
 
-fn show(answer: &Answer) {
+fn draft(desk: &Desk, answer: &Answer, format: Format, who: &Who) -> anyhow::Result<Vec<u8>> {
+    let parts: Vec<Part<'_>> = answer.tables.iter().map(Part::plain).collect();
+    Ok(desk.export_draft(answer, &parts, format, who)?)
+}
+
+/// The answer as a draft in one of the forms that are text.
+pub fn draft_text(desk: &Desk, answer: &Answer, format: Format, who: &Who) -> anyhow::Result<String> {
+    Ok(String::from_utf8(draft(desk, answer, format, who)?)?)
+}
+
+/// Prints an answer.
+pub fn show(answer: &Answer) {
     for table in &answer.tables {
         show_table(table, &Standing::Draft);
     }
