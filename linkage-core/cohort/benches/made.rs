@@ -118,7 +118,7 @@ fn rows(present: &[bool], month: u32) -> RecordBatch {
         // Where people stay changes; most of the rest does not. One value in ten is missing.
         let season = if *name == "hebergement" { month / 6 } else { 0 };
         let value = |(person, party): (&u32, &u8)| {
-            let missing = draw(*person, 0, 100 + at as u32 * 8 + u32::from(*party)) % 10 == 0;
+            let missing = draw(*person, 0, 100 + at as u32 * 8 + u32::from(*party)).is_multiple_of(10);
             (!missing).then(|| (draw(*person, season, 40 + at as u32) % u64::from(*values)) as u16)
         };
         let column: UInt16Array = persons.iter().zip(&parties).map(value).collect();
