@@ -3,7 +3,7 @@
 //! Prints, for each query, the time that passed and the processor time, of all threads, that it took.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-#[path = "../benches/made.rs"]
+#[path = "../benches/made/mod.rs"]
 mod made;
 
 use std::time::Instant;

@@ -48,7 +48,7 @@ fn known(party: u32, person: u32, month: u32) -> bool {
     match party {
         0 => person % 3 != 1 && (person + 7 * month) % 10 < 8,
         1 => person % 4 == 2 && person % 9 >= month,
-        _ => person / 2 % 5 != 3 && (person / 2 + month) % 11 != 0,
+        _ => person / 2 % 5 != 3 && !(person / 2 + month).is_multiple_of(11),
     }
 }
 

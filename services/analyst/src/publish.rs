@@ -398,7 +398,7 @@ mod tests {
         for other in [document("", &["r1", "r2"]), document("grain = 'year'", &["r1"])] {
             assert_ne!(base.id(), other.id());
         }
-        assert_ne!(base.id(), Document { agreement: "01".to_owned(), ..base.clone() }.id());
+        assert_ne!(base.id(), Document { agreement: "01".to_owned(), ..base }.id());
         assert!(Document::from_bytes(b"{}").is_err());
     }
 }

@@ -4,7 +4,7 @@
 //! persons are with two of them; each month a twentieth of the records leaves and as many come; departed ones take part as
 //! those of a node's archive do. Each month joins 100 pairs of persons and parts 100. One line a month: seconds of upload,
 //! registration and hand-over (wall clock), megabytes of the process and of the database.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,7 +61,7 @@ async fn main() {
         if month > 0 {
             // One in twenty leaves; half of those who come are known, under a new record.
             let present: Vec<usize> = (0..records.len()).filter(|at| records[*at].present).collect();
-            for at in present.iter().filter(|at| (**at as u64 + month) % 20 == 0) {
+            for at in present.iter().filter(|at| (**at as u64 + month).is_multiple_of(20)) {
                 records[*at].present = false;
                 let known = u64::from(records[(*at * 7) % records.len()].person);
                 let person = if at % 2 == 0 { known } else { next };

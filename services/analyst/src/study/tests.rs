@@ -299,7 +299,7 @@ fn killed_anywhere_the_study_is_an_old_one_or_the_new_one() {
         let last = store.runs().unwrap().last().unwrap().position;
         most = most.max(last);
         // Record 70 bears one person in every month: the one after the last run.
-        let expected = if last % 2 == 0 { 8 } else { 7 };
+        let expected = if last.is_multiple_of(2) { 8 } else { 7 };
         for at in 0..study.months.len() {
             let held = rows(&study, at);
             assert!(held.contains(&(expected, "ccas".to_owned(), 0)), "run {last}, month {at}: {held:?}");
