@@ -43,7 +43,7 @@ pub struct Dimension {
     pub partition: bool,
 }
 
-/// How surely a figure's records are linked: over the records of the units counted.
+/// How surely a figure's records are linked: over the records of the units counted that have a say in the count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkTerms {
     /// Records.
@@ -54,6 +54,9 @@ pub struct LinkTerms {
     pub probable: u64,
     /// Sum over linked records of 10,000 less their probability, in ten-thousandths of a record.
     pub doubt: u64,
+    /// One party's records alone say who is counted, and these are they: links with other parties change nothing.
+    #[serde(default)]
+    pub own: bool,
 }
 
 /// One cell, raw.

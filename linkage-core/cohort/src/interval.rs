@@ -5,6 +5,8 @@
 //!
 //! * **Distinct persons** (`stock`, `count`): n persons of R records are `L = R - n` mergings. Of these at most `L (1 - P)`
 //!   are false, and `L (1/Q - 1)` are lacking: a missed link counts a person twice.
+//! * **Distinct persons of one party**: what is linked elsewhere changes nothing; only second records in the party's own list
+//!   can be missed or wrongly found.
 //! * **Distinct persons of a population**: a record of it may have come off its person, or another off it (below, 2ε a
 //!   record), so that a unit is in the population that should not be, or is not in it.
 //! * **Overlaps** (cells of the dimension `parties`): a person of k parties is k(k-1)/2 pairs, and a record that comes off
@@ -158,7 +160,9 @@ fn offsets(table: &FigureTable, public: &[f64], at: usize, errors: &ErrorRates) 
 enum Scope {
     /// Everybody.
     Whole,
-    /// Everybody at one party.
+    /// One party's records alone say who is counted.
+    Own,
+    /// Everybody at one party, in a table by party.
     Party,
     /// Everybody with some values.
     Part,
@@ -171,6 +175,9 @@ const EVERYBODY: f64 = 0.95;
 
 fn scope(table: &FigureTable, at: usize, figure: &Figure, rates: RunRates, at_party: bool) -> Scope {
     let everybody = |figure: &Figure| rates.records > 0 && figure.links.records as f64 >= EVERYBODY * rates.records as f64;
+    if figure.links.own {
+        return Scope::Own;
+    }
     if everybody(figure) {
         return Scope::Whole;
     }
@@ -224,6 +231,9 @@ fn least(expected: f64) -> f64 {
 /// Uneven shares: what is broken down may bear twice its share.
 const UNEVEN: f64 = 2.0;
 
+/// Share of a party's persons whom its list may hold twice: a table by party does not count its own second records.
+const SECOND_RECORDS: f64 = 0.05;
+
 fn distinct(figure: &Figure, rates: RunRates, scope: Scope) -> [f64; 2] {
     let records = figure.links.records as f64;
     let merged = figure.links.records.saturating_sub(figure.units) as f64;
@@ -231,7 +241,11 @@ fn distinct(figure: &Figure, rates: RunRates, scope: Scope) -> [f64; 2] {
     let wrong = most(merged * (1.0 - rates.precision.low));
     match scope {
         Scope::Whole => [-most(missed[1]), (wrong - least(missed[0])).max(0.0)],
-        Scope::Party => [-most(missed[1]), wrong],
+        Scope::Own => [-most(missed[1]), wrong],
+        Scope::Party => {
+            let second = figure.units as f64 * SECOND_RECORDS;
+            [-most(second * (1.0 / rates.recall.low - 1.0)), most(second * (1.0 - rates.precision.low))]
+        }
         Scope::Part => [-most(UNEVEN * missed[1]), wrong],
         Scope::Population => {
             let broken = records * (1.0 - rates.recall.low);

@@ -43,8 +43,8 @@ fn missed_links_count_persons_twice() {
     assert_eq!(of(14_000, 14_000), [0.0, 0.0], "nobody was merged");
     let cells = [person(5000, 8000), person(3000, 6000), person(8000, 14_000)];
     let by = |name: &str| at(&table("stock", name, &["1", "2", "*"], &cells), 0, &rates()).unwrap();
-    // 3,000 mergings: 158 lacking, as an even share or twice as many.
-    assert!((-183.0..-182.0).contains(&by("party")[0]), "{:?}", by("party"));
+    // 250 second records at the party, 13 of them missed; of 3,000 mergings 158 are lacking, or twice as many.
+    assert!((-21.0..-20.0).contains(&by("party")[0]), "{:?}", by("party"));
     assert!((-351.0..-350.0).contains(&by("sexe")[0]) && by("sexe")[1] > 0.0, "{:?}", by("sexe"));
 }
 
@@ -52,9 +52,22 @@ fn missed_links_count_persons_twice() {
 fn a_table_by_party_is_of_everybody_when_its_persons_are_the_records() {
     let of = |cells: &[Figure]| at(&table("stock", "party", &["a", "b"], cells), 0, &rates()).unwrap();
     let everybody = of(&[person(8000, 11_000), person(6000, 9000)]);
-    assert!((-183.0..-182.0).contains(&everybody[0]), "{everybody:?}");
+    assert!((-31.0..-30.0).contains(&everybody[0]) && (1.0..2.0).contains(&everybody[1]), "{everybody:?}");
     let some = of(&[person(800, 1100), person(600, 900)]);
     assert!(some[1] > 50.0, "{some:?}");
+}
+
+#[test]
+fn one_partys_own_records_say_how_many_it_knows() {
+    let own = |units, records| {
+        let figure = person(units, records);
+        let links = LinkTerms { own: true, ..figure.links };
+        at(&table("stock", "sexe", &["*"], &[Figure { links, ..figure }]), 0, &rates()).unwrap()
+    };
+    assert_eq!(own(400, 400), [0.0, 0.0], "no link of others changes it");
+    let [low, high] = own(400, 420);
+    // 20 second records were found, one of them may be lacking or false.
+    assert!((-4.0..-1.0).contains(&low) && (0.0..2.0).contains(&high), "{low} {high}");
 }
 
 #[test]

@@ -442,7 +442,10 @@ fn the_same_units_have_the_same_key_and_their_links_are_told() {
     assert_eq!(stock.key, count.key);
     let keys = rows.keys();
     assert_eq!(stock.key, keys[1].wrapping_add(keys[2]));
-    assert_eq!(stock.links, LinkTerms { records: 3, certain: 1, probable: 2, doubt: 300 });
+    assert_eq!(stock.links, LinkTerms { records: 3, certain: 1, probable: 2, doubt: 300, own: false });
+    assert!(count.links.own && count.links.records == count.units, "SIAO alone says who is counted");
+    let both = of("measure = \"stock\"\npopulation = { any = [{ party = \"siao\" }, { party = \"caf\" }] }").links.own;
+    assert!(!both);
 }
 
 #[test]

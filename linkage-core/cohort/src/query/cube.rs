@@ -34,6 +34,7 @@ impl Sum for Tally {
         self.links.certain += other.links.certain;
         self.links.probable += other.links.probable;
         self.links.doubt += other.links.doubt;
+        self.links.own |= other.links.own;
     }
 }
 

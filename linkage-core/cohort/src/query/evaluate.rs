@@ -59,7 +59,8 @@ pub fn evaluate(query: &Query, study: &Study, inputs: Inputs<'_>) -> Result<Figu
     } else {
         notes(query, &plan, &looked, &spans, &frame)
     };
-    Evaluation { query, frame, axes, spans, sets, notes }.table()
+    let alone = plan.alone(study);
+    Evaluation { query, frame, axes, spans, sets, alone, notes }.table()
 }
 
 /// Months, by index, whose population is needed.
@@ -82,6 +83,8 @@ struct Evaluation<'q, 'a> {
     axes: Vec<Axis>,
     spans: Vec<Span>,
     sets: Sets,
+    /// See [`Plan::alone`].
+    alone: Option<usize>,
     notes: Vec<Note>,
 }
 
@@ -168,7 +171,7 @@ impl<'a> Evaluation<'_, 'a> {
         }
         type Found = ([u32; 2], Local<Tally>);
         let of_month = |((month, own), counted): ((usize, Option<usize>), Vec<&Counted>)| -> Result<Vec<Found>, QueryError> {
-            let facts = Facts::read(month, &reading, counted.first().and_then(|c| union(c)), own, &self.frame)?;
+            let facts = Facts::read(month, &reading, counted.first().and_then(|c| union(c)), [own, self.alone], &self.frame)?;
             let local = |counted: &Counted| {
                 let count = |cell: &mut Tally, unit| cell.count(unit, &facts);
                 Ok((before(counted), tally(&counted.set, &facts, extra(counted), count)?))
@@ -202,7 +205,7 @@ impl<'a> Evaluation<'_, 'a> {
         }
         type Found = Vec<([u32; 2], Local<Curve>)>;
         let of_month = |((month, own), begun): ((usize, Option<usize>), Vec<Begun>)| -> Result<Found, QueryError> {
-            let facts = Facts::read(month, &reading, None, own, &self.frame)?;
+            let facts = Facts::read(month, &reading, None, [own, self.alone], &self.frame)?;
             let local = |begun: Begun| {
                 // Units of the set come in order, as the stays stand.
                 let mut stays = begun.stays.iter();

@@ -182,6 +182,8 @@ pub(crate) struct Facts<'a> {
     pub combinations: Vec<u64>,
     keys: Keys<'a>,
     links: Vec<UnitLinks>,
+    /// Whether links are those among one party's records.
+    alone: bool,
     /// The number to be added up, and whether there is one.
     amounts: Option<Vec<u32>>,
     numbers: &'a [u64],
@@ -202,12 +204,12 @@ pub(crate) struct Reading<'a> {
 
 impl<'a> Facts<'a> {
     /// Reads the month at position `month`. `combinations`, by unit, replace the month's own where given; values are those
-    /// of the party `own` where one is given.
+    /// of the party `own` where one is given, links those among the records of the party `alone`.
     pub(crate) fn read(
         month: usize,
         reading: &Reading<'a>,
         combinations: Option<&[u64]>,
-        own: Option<usize>,
+        [own, alone]: [Option<usize>; 2],
         frame: &Frame<'a>,
     ) -> Result<Self, QueryError> {
         let mut columns = vec![Column::Party, Column::MatchClass, Column::Probability];
@@ -224,7 +226,8 @@ impl<'a> Facts<'a> {
             radix: Vec::new(),
             combinations: Vec::new(),
             keys: keys(&rows, frame)?,
-            links: links(&rows, frame.size)?,
+            links: links(&rows, alone, frame.size)?,
+            alone: alone.is_some(),
             amounts: None,
             numbers: reading.sum.map_or(&[], |(_, numbers)| numbers),
         };
@@ -308,6 +311,7 @@ impl<'a> Facts<'a> {
             to.certain += u64::from(links.certain);
             to.probable += u64::from(links.probable);
             to.doubt += u64::from(links.doubt);
+            to.own = self.alone;
         }
     }
 }
@@ -347,9 +351,14 @@ fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-fn links(rows: &Rows, size: usize) -> Result<Vec<UnitLinks>, QueryError> {
+/// Links of each unit's records: of all, or of those of the party `alone`.
+fn links(rows: &Rows, alone: Option<usize>, size: usize) -> Result<Vec<UnitLinks>, QueryError> {
     let mut links = vec![UnitLinks::default(); size];
-    for ((unit, class), probability) in rows.units()?.iter().zip(rows.classes()?).zip(rows.probabilities()?) {
+    let records = rows.units()?.iter().zip(rows.parties()?).zip(rows.classes()?.iter().zip(rows.probabilities()?));
+    for ((unit, party), (class, probability)) in records {
+        if alone.is_some_and(|alone| alone != usize::from(*party)) {
+            continue;
+        }
         let Some(links) = links.get_mut(*unit as usize) else { continue };
         let class = MatchClass::from_code(u32::from(*class));
         links.records = links.records.saturating_add(1);

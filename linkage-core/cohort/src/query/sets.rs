@@ -90,6 +90,16 @@ impl Plan {
         needs
     }
 
+    /// The one party whose records of the month counted say who is in, where there is one and the table is not by party.
+    pub(crate) fn alone(&self, study: &Study) -> Option<usize> {
+        let now = self.atoms.iter().all(|atom| atom.moment == Moment::When(When::Same));
+        let mut needed = self.needs(0, study).into_iter().enumerate().filter(|(_, needed)| *needed).map(|(party, _)| party);
+        match (needed.next(), needed.next()) {
+            (Some(party), None) if now && !self.by_party => Some(party),
+            _ => None,
+        }
+    }
+
     /// `grounded`: whether what the set is met with holds only units that are present by parties named elsewhere.
     fn tree_needs(&self, tree: &Tree, grounded: bool, needs: &mut [bool]) {
         match tree {

@@ -458,6 +458,7 @@ impl Naive<'_> {
                     certain: figure.links.certain + certain,
                     probable: figure.links.probable + probable,
                     doubt: figure.links.doubt + (certain + probable) * (10_000 - u64::from(row.probability)),
+                    own: false,
                 };
                 figure.links = links;
             }
