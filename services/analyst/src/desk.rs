@@ -71,6 +71,8 @@ pub struct Desk {
     access: AccessLog,
     opened: Mutex<Option<Arc<Opened>>>,
     room: Semaphore,
+    /// Whether households are resolved before somebody asks for them.
+    ahead: bool,
 }
 
 /// Reads a query document: JSON when it begins with a brace, TOML otherwise.
@@ -109,13 +111,14 @@ impl Desk {
             journal: Journal::open(&config.data_dir).await?,
             opened: Mutex::default(),
             room: Semaphore::new(AT_A_TIME),
+            ahead: true,
             store,
             access,
             gate,
         })
     }
 
-    /// The same from a configuration alone, for commands.
+    /// The same from a configuration alone, for commands: they ask once, and do nothing ahead.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -124,7 +127,7 @@ impl Desk {
         let gate = Arc::new(Gate::load(&config.agreement, clock.clone())?);
         let months = gate.agreement().retention.access_log_months;
         let access = AccessLog::open(&config.data_dir, clock, months)?;
-        Self::open(config, gate, access).await
+        Ok(Self { ahead: false, ..Self::open(config, gate, access).await? })
     }
 
     /// The gate.
@@ -446,6 +449,12 @@ impl Desk {
             study,
         });
         *kept = Some(opened.clone());
+        if self.ahead {
+            // The first question about households would wait for those of all months. What cannot be read is refused
+            // when it is asked for.
+            let opened = opened.clone();
+            std::thread::Builder::new().name("households".to_owned()).spawn(move || opened.households.count())?;
+        }
         Ok(opened)
     }
 }
