@@ -122,20 +122,20 @@ pub struct FigureTable {
 impl FigureTable {
     /// Position of the cell at `at`, one category number for each dimension.
     pub fn position(&self, at: &[usize]) -> Option<usize> {
-        if at.len() != self.dimensions.len() {
-            return None;
-        }
-        let mut position = 0;
-        for (dimension, index) in self.dimensions.iter().zip(at) {
-            if *index >= dimension.categories.len() {
-                return None;
-            }
-            position = position * dimension.categories.len() + index;
-        }
-        Some(position)
+        position(&self.dimensions, at)
     }
     /// The cell at `at`, one category number for each dimension.
     pub fn cell(&self, at: &[usize]) -> Option<&Figure> {
         self.cells.get(self.position(at)?)
     }
+}
+
+/// Position in a table of `dimensions`, the last running fastest, of the cell at `at`.
+pub(crate) fn position(dimensions: &[Dimension], at: &[usize]) -> Option<usize> {
+    if at.len() != dimensions.len() {
+        return None;
+    }
+    dimensions.iter().zip(at).try_fold(0, |position, (dimension, index)| {
+        (*index < dimension.categories.len()).then_some(position * dimension.categories.len() + index)
+    })
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Dimension, Note, Unit};
+use crate::figures::{Dimension, Note, Unit, position};
 
 /// How small counts are protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,16 +61,6 @@ pub struct PublicTable {
 impl PublicTable {
     /// The cell at `at`, one category number for each dimension.
     pub fn cell(&self, at: &[usize]) -> Option<Shown> {
-        if at.len() != self.dimensions.len() {
-            return None;
-        }
-        let mut position = 0;
-        for (dimension, index) in self.dimensions.iter().zip(at) {
-            if *index >= dimension.categories.len() {
-                return None;
-            }
-            position = position * dimension.categories.len() + index;
-        }
-        self.cells.get(position).copied()
+        self.cells.get(position(&self.dimensions, at)?).copied()
     }
 }
