@@ -106,10 +106,19 @@ pub async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
 
 /// Brings the schema to the version of `migrator`, made by `sqlx::migrate!()` in the role's crate.
 ///
+/// A service and a command may open a new database at the same moment. SQLite gives a migrator no lock that lasts over
+/// several transactions, so one beside the file is held: not on it, for the system forgets SQLite's own locks on a file as
+/// soon as the process closes any other descriptor of it (<https://sqlite.org/howtocorrupt.html>, section 2.2).
+///
 /// # Errors
 /// [`StoreError`].
 pub async fn migrate(pool: &SqlitePool, migrator: &Migrator) -> Result<(), StoreError> {
-    migrator.run(pool).await.map_err(StoreError::from)
+    let database = pool.connect_options().get_filename().to_owned();
+    let lock = tokio::task::spawn_blocking(move || lock_beside(&database)).await.map_err(std::io::Error::other).flatten();
+    let lock = lock.map_err(|e| StoreError::Open { path: pool.connect_options().get_filename().to_owned(), source: e.into() })?;
+    let migrated = migrator.run(pool).await.map_err(StoreError::from);
+    drop(lock);
+    migrated
 }
 
 /// Moves the write-ahead log into the database and empties it, so that what was deleted is on no page of it.
@@ -155,11 +164,22 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
         fsx::create_private_dir(dir)?;
     }
+    open_private(path).map(drop)
+}
+
+/// Waits for the lock beside `database`; it is held until the file is closed, by whatever end the process comes to.
+fn lock_beside(database: &Path) -> std::io::Result<std::fs::File> {
+    let file = open_private(&database.with_added_extension("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn open_private(path: &Path) -> std::io::Result<std::fs::File> {
     let mut options = std::fs::OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    options.open(path)
 }
 
 #[cfg(test)]
@@ -203,6 +223,28 @@ mod tests {
         for entry in std::fs::read_dir(dir.path()).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();
             assert!(!bytes.windows(8).any(|w| w == b"a token "));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn those_who_open_a_new_database_together_all_find_it_migrated() {
+        let dir = tempfile::tempdir().unwrap();
+        let migrations = dir.path().join("migrations");
+        std::fs::create_dir(&migrations).unwrap();
+        for number in 1..=4 {
+            let file = migrations.join(format!("{number}_t.sql"));
+            std::fs::write(file, format!("CREATE TABLE t{number} (v INTEGER); INSERT INTO t{number} VALUES (1);")).unwrap();
+        }
+        let migrator = Migrator::new(migrations).await.unwrap();
+        for round in 0..10 {
+            let path = dir.path().join(format!("{round}.db"));
+            let open = || async {
+                let pool = open_sqlite(&path).await?;
+                migrate(&pool, &migrator).await?;
+                Ok::<i64, StoreError>(sqlx::query_scalar("SELECT count(*) FROM t4").fetch_one(&pool).await?)
+            };
+            let counts = futures::future::join_all((0..6).map(|_| open())).await;
+            assert!(counts.iter().all(|c| matches!(c, Ok(1))), "{counts:?}");
         }
     }
 
