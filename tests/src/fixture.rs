@@ -235,6 +235,7 @@ impl World {
             limits: Limits::default(),
             oprf_key: self.secret(&RoleId::Custodian, "oprf"),
             pseudonym_key: self.secret(&RoleId::Custodian, "pseudonym"),
+            signing_key: self.secret(&RoleId::Custodian, "signing"),
         }
     }
 
@@ -253,6 +254,7 @@ impl World {
             page: None,
             sealing_key: self.secret(&role, "sealing"),
             pseudonym_key: self.secret(&role, "pseudonym"),
+            signing_key: self.secret(&role, "signing"),
         }
     }
 

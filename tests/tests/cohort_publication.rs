@@ -77,12 +77,13 @@ fn sections(agreement: &linkage_common::AgreementFiles, tls: &linkage_common::tl
 fn analyst_file(world: &World, config: &AnalystConfig) -> String {
     let key = |kind: &str| path_text(&world.secret(&analyst(ETUDE), kind).file.unwrap());
     let text = format!(
-        "analyst = \"{ETUDE}\"\nlisten = \"{}\"\ndata_dir = {:?}\ncustodian_url = \"{}\"\nsealing_key = {{ file = {:?} }}\npseudonym_key = {{ file = {:?} }}\n{}",
+        "analyst = \"{ETUDE}\"\nlisten = \"{}\"\ndata_dir = {:?}\ncustodian_url = \"{}\"\nsealing_key = {{ file = {:?} }}\npseudonym_key = {{ file = {:?} }}\nsigning_key = {{ file = {:?} }}\n{}",
         config.listen,
         config.data_dir,
         config.custodian_url,
         key("sealing"),
         key("pseudonym"),
+        key("signing"),
         sections(&config.agreement, &config.tls)
     );
     let path = world.path("analyst.toml");

@@ -43,13 +43,14 @@ async fn with_tables() -> (World, String) {
     let files = (&config.agreement, &config.tls);
     let text = format!(
         "analyst = \"{ETUDE}\"\nlisten = \"{}\"\ndata_dir = {:?}\ncustodian_url = \"{}\"\nsealing_key = {{ file = {:?} }}\n\
-         pseudonym_key = {{ file = {:?} }}\n[agreement]\nagreement = {:?}\nsignatures = {:?}\nterminations = {:?}\n[tls]\nca = {:?}\n\
+         pseudonym_key = {{ file = {:?} }}\nsigning_key = {{ file = {:?} }}\n[agreement]\nagreement = {:?}\nsignatures = {:?}\nterminations = {:?}\n[tls]\nca = {:?}\n\
          certificate = {:?}\nkey = {:?}\n",
         config.listen,
         config.data_dir,
         config.custodian_url,
         key("sealing"),
         key("pseudonym"),
+        key("signing"),
         files.0.agreement,
         files.0.signatures,
         files.0.terminations.as_ref().unwrap(),

@@ -158,6 +158,7 @@ fn config(folder: &Path) -> AnalystConfig {
         page: None,
         sealing_key: SecretSource::default(),
         pseudonym_key: SecretSource::default(),
+        signing_key: SecretSource::default(),
     }
 }
 

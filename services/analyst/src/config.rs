@@ -40,4 +40,6 @@ pub struct AnalystConfig {
     pub sealing_key: SecretSource,
     /// The analyst's half of the pseudonyms (32 bytes, base64).
     pub pseudonym_key: SecretSource,
+    /// Ed25519 key that signs deletion certificates, receipts and checkpoints (32 bytes, base64).
+    pub signing_key: SecretSource,
 }

@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use linkage_agreement::RoleId;
 use linkage_common::blob::BlobStore;
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_common::role::Listening;
-use linkage_crypto::signing::SigningKey;
+use linkage_common::signer::Signer;
 use linkage_proto::MAX_MESSAGE_BYTES;
 use linkage_proto::v1::dispositions_client::DispositionsClient;
 use linkage_proto::v1::keys_server::KeysServer;
@@ -29,12 +30,7 @@ use crate::worker::Worker;
 /// What is wrong with configuration, keys or agreement, before anything is served.
 pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
     let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
-    let signing = SigningKey::from_bytes(&*config.signing_key.read_key().map_err(ServiceError::configuration)?);
-    if signing.verifying_key().to_base64() != gate.agreement().broker.signing_key {
-        return Err(ServiceError::refused(
-            "la clé de signature n'est pas celle que la convention nomme pour le courtier ; vérifiez « signing_key »",
-        ));
-    }
+    let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), RoleId::Broker)?);
     let store = Store::open(&config.data_dir.join("broker.sqlite")).await?;
     let blobs = BlobStore::local(&config.data_dir.join("uploads"))?;
     let outputs = BlobStore::local(&config.data_dir.join("outputs"))?;
@@ -44,7 +40,7 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     let spill = config.data_dir.join("spill");
     // What a process that was killed may have left.
     drop(SpillFolder::new(&spill)?);
-    let broker = Broker { gate, store, blobs, work: Arc::new(Notify::new()) };
+    let broker = Broker { gate, store, blobs, signer, work: Arc::new(Notify::new()) };
     let owner = format!("{:016x}", linkage_common::rng().next_u64());
     let worker = Worker {
         broker: broker.clone(),
@@ -54,7 +50,6 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
         memory_bytes: config.memory_mib.saturating_mul(1 << 20),
         custodian: RegistryClient::new(channel.clone()),
         dispositions: DispositionsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES),
-        signing,
         owner,
     };
     let worker = tokio::spawn(worker.run());

@@ -15,6 +15,7 @@ use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_common::order::{RunOrder, RunTerms, base_run, named, reference_party};
+use linkage_common::signer::Signer;
 use linkage_crypto::group::ENVELOPE_LEN;
 use linkage_proto::v1::{self, keys_server, runs_server};
 use tokio::sync::Notify;
@@ -37,6 +38,8 @@ pub struct Broker {
     pub store: Store,
     /// Batches.
     pub blobs: BlobStore,
+    /// Signs certificates, receipts and checkpoints.
+    pub signer: Arc<Signer>,
     /// Wakes the worker.
     pub work: Arc<Notify>,
 }

@@ -11,7 +11,6 @@ use linkage_agreement::{PartyId, RunId};
 use linkage_common::batches::HeldBatch;
 use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::{ErrorKind, ServiceError};
-use linkage_crypto::signing::SigningKey;
 use linkage_linking::Snapshot;
 use linkage_linking::tokens::Partitions;
 use linkage_proto::MAX_BATCH_BYTES;
@@ -57,8 +56,6 @@ pub struct Worker {
     pub custodian: RegistryClient<Channel>,
     /// The custodian, for pairs that their owners have settled.
     pub dispositions: DispositionsClient<Channel>,
-    /// Signs deletion records.
-    pub signing: SigningKey,
     /// This worker's name in leases, drawn at start.
     pub owner: String,
 }
@@ -390,7 +387,7 @@ impl Worker {
             "deleted_at": now,
         })
         .to_string();
-        let signature = self.signing.sign(statement.as_bytes());
+        let signature = self.broker.signer.sign("deletion", statement.as_bytes());
         self.broker.store.record_deletion(&run.id, &statement, &signature, now).await?;
         linkage_common::store::scrub(&self.broker.store.pool).await;
         tracing::info!(run = %run.id, files, "encodings deleted");

@@ -1,8 +1,8 @@
 //! What every role shares: configuration, mutual TLS, authorisation, telemetry, errors, storage seams.
 //!
 //! Nothing here knows what a name, a filter or a cohort is. The modules are the edges of a process: its
-//! files ([`fsx`], [`config`], [`agreement_files`], [`store`], [`blob`]), its peers ([`tls`], [`authz`], [`gate`], [`batches`], [`error`]), its clock
-//! ([`clock`]) and its log ([`telemetry`]). [`authority`] makes certificates for demonstrations and tests.
+//! files ([`fsx`], [`config`], [`agreement_files`], [`store`], [`blob`]), its peers ([`tls`], [`authz`], [`gate`], [`batches`], [`error`]), its signature
+//! ([`signer`]), its clock ([`clock`]) and its log ([`telemetry`]). [`authority`] makes certificates for demonstrations and tests.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::disallowed_methods))]
 
 pub mod agreement_files;
@@ -18,6 +18,7 @@ pub mod fsx;
 pub mod gate;
 pub mod order;
 pub mod role;
+pub mod signer;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -30,4 +30,6 @@ pub struct CustodianConfig {
     pub oprf_key: SecretSource,
     /// The custodian's half of the pseudonyms (32 bytes, base64).
     pub pseudonym_key: SecretSource,
+    /// Ed25519 key that signs deletion certificates, receipts and checkpoints (32 bytes, base64).
+    pub signing_key: SecretSource,
 }

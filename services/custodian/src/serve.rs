@@ -4,11 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use linkage_agreement::PersonId;
+use linkage_agreement::{PersonId, RoleId};
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_common::role::Listening;
+use linkage_common::signer::Signer;
 use linkage_crypto::oprf::ServerKey;
 use linkage_crypto::pseudonym::CustodianScalar;
 use linkage_proto::MAX_MESSAGE_BYTES;
@@ -40,9 +41,10 @@ pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> +
     }
     let scalar = CustodianScalar::from_bytes(&*config.pseudonym_key.read_key().map_err(ServiceError::configuration)?)
         .map_err(ServiceError::configuration)?;
+    let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), RoleId::Custodian)?);
     let store = Store::open(&config.data_dir.join("custodian.sqlite")).await?;
     let work = Arc::new(Notify::new());
-    let custodian = Custodian { gate, store, oprf: Arc::new(oprf), scalar: Arc::new(scalar), work };
+    let custodian = Custodian { gate, store, oprf: Arc::new(oprf), scalar: Arc::new(scalar), signer, work };
     let worker = tokio::spawn(work_on(custodian.clone()));
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(OprfServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));

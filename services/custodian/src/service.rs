@@ -14,6 +14,7 @@ use linkage_common::batches::{
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_common::order::reference_party;
+use linkage_common::signer::Signer;
 use linkage_crypto::oprf::{ELEMENT_LEN, MAX_BATCH, ServerKey};
 use linkage_crypto::pseudonym::{CustodianScalar, Domain};
 use linkage_proto::MAX_BATCH_BYTES;
@@ -42,6 +43,8 @@ pub struct Custodian {
     pub oprf: Arc<ServerKey>,
     /// The custodian's half of every pseudonym.
     pub scalar: Arc<CustodianScalar>,
+    /// Signs certificates, receipts and checkpoints.
+    pub signer: Arc<Signer>,
     /// Wakes the worker.
     pub work: Arc<Notify>,
 }

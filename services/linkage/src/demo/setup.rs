@@ -143,6 +143,7 @@ impl Site {
                 key("pseudonym.key", &secrets.custodian_scalar().to_bytes())?;
                 secret("oprf_key", "oprf.key");
                 secret("pseudonym_key", "pseudonym.key");
+                secret("signing_key", "signing.key");
                 format!("listen = \"{}\"\ndata_dir = {}\n", self.addresses[1], path(self.custodian_data()))
             }
             RoleId::Analyst(id) => {
@@ -150,6 +151,7 @@ impl Site {
                 key("pseudonym.key", &secrets.analyst_scalar(&secret_name).to_bytes())?;
                 secret("sealing_key", "sealing.key");
                 secret("pseudonym_key", "pseudonym.key");
+                secret("signing_key", "signing.key");
                 text.push_str(&self.page_section(authority, &home)?);
                 format!(
                     "analyst = \"{id}\"\nlisten = \"{}\"\ndata_dir = {}\ncustodian_url = \"{}\"\n",

@@ -173,6 +173,7 @@ impl Site {
             page: Some(page),
             sealing_key: SecretSource::default(),
             pseudonym_key: SecretSource::from_file(path("pseudonym.key")),
+            signing_key: SecretSource::default(),
         };
         linkage_common::config::write_secret(&path("pseudonym.key"), &[7; 32]).unwrap();
         fsx::create_private_dir(&config.data_dir).unwrap();
