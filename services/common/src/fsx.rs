@@ -4,7 +4,9 @@
 //! writes a temporary file in the same directory, synchronises it, renames it over the old one and
 //! synchronises the directory: a reader sees the old bytes or the new ones, never a mixture. Every file
 //! made here has mode 0600; [`write_atomic_public`] is for certificates, which are meant to be read.
-//! [`read_private`] refuses a secret that other accounts of the machine could have read.
+//! [`read_private`] refuses a secret that other accounts of the machine could have read. A secret that root holds for an
+//! unprivileged service may be read by one group, the service's: so do secret volumes of Kubernetes come (root, `fsGroup`,
+//! 0440). The rule is PostgreSQL's for its own key (`ssl_key_file`, documentation of version 17, section 18.9.1).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -105,7 +107,8 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, FileError> {
     String::from_utf8(read_limited(path, limit)?).map_err(|_| FileError::NotUtf8 { path: path.to_owned() })
 }
 
-/// Reads a secret of at most `limit` bytes, which group and others must have no right on.
+/// Reads a secret of at most `limit` bytes, which group and others must have no right on; the group may read it where it is
+/// root's and this process is not root.
 ///
 /// The mode is asked of the open file, so that it cannot be exchanged between check and reading.
 ///
@@ -115,13 +118,21 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileE
     let file = open(path)?;
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = file.metadata().map_err(|e| unreadable(path, &e))?.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
+        use std::os::unix::fs::MetadataExt;
+        let held = file.metadata().map_err(|e| unreadable(path, &e))?;
+        let mode = held.mode() & 0o7777;
+        if !is_private(held.uid(), mode, rustix::process::geteuid().as_raw()) {
             return Err(FileError::Exposed { path: path.to_owned(), mode });
         }
     }
     read_open(file, path, limit).map(Zeroizing::new)
+}
+
+/// Whether a file of `owner` with `mode` is a secret of the process that runs as `account`.
+#[cfg(unix)]
+fn is_private(owner: u32, mode: u32, account: u32) -> bool {
+    let held_by_root_for_a_service = owner == 0 && account != 0;
+    mode & (if held_by_root_for_a_service { 0o037 } else { 0o077 }) == 0
 }
 
 /// Whether `error` says that no room is left: disk full or quota used up.
@@ -294,6 +305,19 @@ mod tests {
         let error = read_private(&path, 10).unwrap_err();
         assert_eq!(error, FileError::Exposed { path: path.clone(), mode: 0o640 });
         assert!(error.to_string().ends_with(&format!("chmod 600 '{}'", path.display())));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_what_root_holds_for_a_service_may_be_read_by_its_group() {
+        const SERVICE: u32 = 65_532;
+        for private in [(SERVICE, 0o600), (SERVICE, 0o400), (0, 0o400), (0, 0o440), (0, 0o640)] {
+            assert!(is_private(private.0, private.1, SERVICE), "{private:?}");
+        }
+        for exposed in [(SERVICE, 0o640), (SERVICE, 0o440), (1000, 0o440), (0, 0o660), (0, 0o444), (0, 0o450), (0, 0o604)] {
+            assert!(!is_private(exposed.0, exposed.1, SERVICE), "{exposed:?}");
+        }
+        assert!(is_private(0, 0o600, 0) && !is_private(0, 0o440, 0));
     }
 
     #[test]
