@@ -17,7 +17,7 @@ use crate::squash::squash;
 const MAX_NAMES: usize = 10;
 
 /// Columns that name or locate a person whatever the agreement's fields are; never an attribute.
-const IDENTIFYING: [&str; 13] = [
+const IDENTIFYING: [&str; 15] = [
     "local_id",
     "local_household_id",
     "nom_naissance",
@@ -31,7 +31,11 @@ const IDENTIFYING: [&str; 13] = [
     "address_2",
     "soc_sec_id",
     "phone_number",
+    "date_dernier_contact",
+    "date_deces",
 ];
+/// Dates that decide how long a record is kept, and nothing else.
+const TERM_DATES: [&str; 2] = ["date_dernier_contact", "date_deces"];
 /// Birth dates: to be made coarser, whatever the agreement's fields are.
 const BIRTH_DATES: [&str; 2] = ["date_naissance", "date_of_birth"];
 
@@ -161,6 +165,10 @@ fn identity(root: &Node, faults: &mut Faults<'_>) {
                 );
             }
             let Some(text) = node.text().filter(|t| !t.starts_with(PLACEHOLDER)) else { continue };
+            if TERM_DATES.contains(&text) {
+                let message = "cette date ne sert qu'à la durée de conservation : retirer ce champ";
+                faults.add(node.at, &join(&path, key), message);
+            }
             match columns.get(text) {
                 Some(first) => faults.add(node.at, &join(&path, key), format!("colonne déjà employée ligne {first}")),
                 None => drop(columns.insert(text, faults.line(node.at))),

@@ -106,6 +106,10 @@ impl Default for Retention {
             link_tables_months: 60,
             access_log_months: 6,
             system_log_days: 90,
+            open_runs_days: None,
+            last_contact_months: None,
+            deceased_months: None,
+            after_end_days: None,
         }
     }
 }

@@ -343,6 +343,31 @@ pub struct Retention {
     pub access_log_months: u32,
     /// System log, days.
     pub system_log_days: u32,
+    /// Days from a run's opening until one that has not ended is given up; see [`Retention::open_runs_days`] for what an
+    /// absent key means, likewise below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_runs_days: Option<u32>,
+    /// Archived records of a person, months from the last contact that the party delivers; no rule when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_contact_months: Option<u32>,
+    /// The same, months from the date of death.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deceased_months: Option<u32>,
+    /// Days between the agreement's end, or a notice's effect, and the deletion of everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_end_days: Option<u32>,
+}
+
+impl Retention {
+    /// Days from a run's opening until one that has not ended is given up and what it holds deleted: 31 unless the
+    /// agreement says otherwise.
+    pub fn open_runs_days(&self) -> u32 {
+        self.open_runs_days.unwrap_or(31)
+    }
+    /// Days between the agreement's end and the deletion of everything: none unless the agreement says otherwise.
+    pub fn after_end_days(&self) -> u32 {
+        self.after_end_days.unwrap_or(0)
+    }
 }
 
 /// Limits on what is published.

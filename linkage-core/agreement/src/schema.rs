@@ -235,6 +235,10 @@ const RETENTION: &[Key] = &[
     months("link_tables_months", "tables de correspondance, en mois"),
     months("access_log_months", "journal des accès, en mois"),
     days("system_log_days", "journal technique, en jours"),
+    optional("open_runs_days", "exécution non terminée, en jours depuis son ouverture", Shape::Integer { min: 1, max: 3_660 }),
+    optional("last_contact_months", "personne sans contact, en mois", Shape::Integer { min: 1, max: 240 }),
+    optional("deceased_months", "personne décédée, en mois", Shape::Integer { min: 0, max: 240 }),
+    optional("after_end_days", "délai après la fin de la convention, en jours", Shape::Integer { min: 0, max: 3_660 }),
 ];
 const DISCLOSURE: &[Key] = &[
     key("minimum_cell", "plus petit effectif publiable", Shape::Integer { min: 5, max: 1_000 }),

@@ -215,6 +215,15 @@ fn encoding_decision_retention_and_disclosure_ranges() {
         let name = key.split(' ').next().unwrap();
         finds(0, key, &format!("{name} = ⟦0"), &format!("retention.{name}"), "hors bornes");
     }
+    for (line, message) in [
+        ("open_runs_days = ⟦0", "de 1 à 3660"),
+        ("last_contact_months = ⟦0", "de 1 à 240"),
+        ("deceased_months = ⟦241", "de 0 à 240"),
+        ("after_end_days = ⟦-1", "de 0 à 3660"),
+    ] {
+        let name = line.split(' ').next().unwrap();
+        finds(0, "system_log_days = 90", &format!("system_log_days = 90\n{line}"), &format!("retention.{name}"), message);
+    }
     finds(0, "minimum_cell = 11", "minimum_cell = ⟦4", "disclosure.minimum_cell", "de 5 à 1000");
     for (line, message) in [
         ("method = ⟦\"cell-keys\"", "écrire \"cell-key\""),

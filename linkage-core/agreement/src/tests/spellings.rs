@@ -222,6 +222,34 @@ fn keys_of_publication_leave_no_trace_until_they_are_written() {
     assert_eq!(parsed.canonical_bytes(), canonical_bytes(&serde_json::to_value(&full).unwrap()).unwrap());
 }
 
+/// As above, for the keys of retention that came later.
+#[test]
+fn keys_of_retention_leave_no_trace_until_they_are_written() {
+    let text = agreement().to_toml();
+    assert!(text.contains("system_log_days = 90\n") && !text.contains("open_runs_days"));
+    let bare = agreement().retention;
+    assert_eq!(
+        (bare.open_runs_days(), bare.after_end_days(), bare.last_contact_months, bare.deceased_months),
+        (31, 0, None, None)
+    );
+    let mut full = agreement();
+    full.retention.open_runs_days = Some(60);
+    full.retention.last_contact_months = Some(24);
+    full.retention.deceased_months = Some(0);
+    full.retention.after_end_days = Some(30);
+    let parsed = ParsedAgreement::parse(&full.to_toml(), "x").unwrap();
+    assert_eq!(parsed.agreement(), &full);
+    assert_ne!(parsed.hash(), self::parsed().hash());
+    // A date that only decides how long a record is kept neither identifies nor travels.
+    for column in ["date_deces", "date_dernier_contact"] {
+        let mut wrong = agreement();
+        wrong.identity.field.push(crate::model::IdentityField::new(crate::FieldKind::Text, column));
+        wrong.attribute.push(crate::model::Attribute { name: column.to_owned(), rule: Rule::Month });
+        let faults = ParsedAgreement::parse(&wrong.to_toml(), "x").unwrap_err();
+        assert_eq!(faults.len(), 2, "{faults:?}");
+    }
+}
+
 #[test]
 fn any_value_of_a_map_survives_the_writer() {
     let mut mapped = agreement();
