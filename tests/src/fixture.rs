@@ -93,12 +93,17 @@ impl World {
 
     /// The same with terms changed by `alter` before everyone signs.
     pub fn altered(alter: impl FnOnce(&mut Agreement)) -> Self {
+        Self::of(&["ccas", "siao", "caf"], alter)
+    }
+
+    /// The same among other parties; the first is the coordinator.
+    pub fn of(parties: &[&str], alter: impl FnOnce(&mut Agreement)) -> Self {
         linkage_common::tls::install_crypto();
         let dir = tempfile::tempdir().unwrap();
         let authority = DevAuthority::create("Autorité d'essai", Timestamp::now()).unwrap();
         let keys = dir.path().join("keys");
         std::fs::create_dir(&keys).unwrap();
-        let mut agreement = agreement(&keys);
+        let mut agreement = agreement(&keys, parties);
         alter(&mut agreement);
         let text = agreement.to_toml();
         let parsed = ParsedAgreement::parse(&text, "convention.toml").unwrap();
@@ -424,7 +429,7 @@ fn draw_key(keys: &Path, role: &RoleId, kind: &str, bytes: &[u8; 32]) {
 }
 
 /// Draws all keys into `keys` and writes the agreement that names them.
-fn agreement(keys: &Path) -> Agreement {
+fn agreement(keys: &Path, parties: &[&str]) -> Agreement {
     let mut rng = linkage_common::rng();
     let name = id("essai");
     let signing = |role: &RoleId| {
@@ -438,7 +443,7 @@ fn agreement(keys: &Path) -> Agreement {
         key.public_key().to_base64()
     };
     let dpo = |who: &RoleId| format!("dpo@{}.example", secret_name(who));
-    let parties = ["ccas", "siao", "caf"].map(|text| {
+    let with_keys = |text: &&str| {
         let role = party(text);
         draw_key(keys, &role, "storage", &SealingKey::generate(&mut linkage_common::rng()).to_bytes());
         Party {
@@ -452,7 +457,8 @@ fn agreement(keys: &Path) -> Agreement {
             max_records: 100,
             profile: None,
         }
-    });
+    };
+    let parties: Vec<Party> = parties.iter().map(with_keys).collect();
     let broker = Role {
         name: "Courtier".to_owned(),
         dpo_contact: dpo(&RoleId::Broker),
@@ -487,7 +493,7 @@ fn agreement(keys: &Path) -> Agreement {
         Attribute { name: ATTRIBUTES[0].to_owned(), rule: Rule::Code { values: vec!["personne seule".to_owned()] } },
         Attribute { name: ATTRIBUTES[1].to_owned(), rule: Rule::Count { max: 6 } },
     ];
-    let members = Members { party: parties.to_vec(), broker, custodian, analyst: analysts.to_vec() };
+    let members = Members { party: parties, broker, custodian, analyst: analysts.to_vec() };
     let term = Term { start: date(2024, 1, 1), end: date(2099, 12, 31), first_period: period() };
     let mut agreement = Agreement::for_trial(name, members, Identity::french(), attributes, term).unwrap();
     agreement.agreement.history_months = 1;
