@@ -9,17 +9,26 @@ use std::path::Path;
 use jiff::civil::Date;
 use linkage_agreement::{Agreement, PartyId, Period};
 use linkage_common::error::ServiceError;
-use linkage_common::store::{db, id};
+use linkage_common::database::Place;
+use linkage_common::store::{Connection, Pool, Row as StoreRow, Schema, db, id};
 use sha2::{Digest, Sha256};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, SqlitePool};
+use sqlx::Row;
 
 use crate::publish::{Document, Fingerprint, PublicationId, Verdict};
 
 #[cfg(test)]
 mod tests;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+/// The journal's schema.
+pub static SCHEMA: Schema = Schema {
+    role: "analyst",
+    sqlite: sqlx::migrate!("./migrations"),
+    postgres: sqlx::migrate!("./migrations/postgres"),
+    sqlite_session: "",
+};
+
+/// The journal's file under an analyst's data folder.
+pub const FILE: &str = "journal.sqlite";
 
 /// What a publication has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -143,7 +152,7 @@ pub struct Checked {
 /// The journal.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    pool: SqlitePool,
+    pub(crate) pool: Pool,
 }
 
 /// One entry, without its number and seal.
@@ -163,9 +172,15 @@ impl Journal {
     /// # Errors
     /// The database cannot be opened.
     pub async fn open(data_dir: &Path) -> Result<Self, ServiceError> {
-        let pool = linkage_common::store::open_sqlite(&data_dir.join("journal.sqlite")).await?;
-        linkage_common::store::migrate(&pool, &MIGRATIONS).await?;
-        Ok(Self { pool })
+        Self::open_at(&Place::File(data_dir.join(FILE))).await
+    }
+
+    /// Opens the journal at `place`, migrating it as needed.
+    ///
+    /// # Errors
+    /// The database cannot be opened.
+    pub async fn open_at(place: &Place) -> Result<Self, ServiceError> {
+        Ok(Self { pool: Pool::open(place, &SCHEMA).await? })
     }
 
     /// Puts a table forward. The same identifier again changes nothing and costs nothing.
@@ -174,7 +189,7 @@ impl Journal {
     /// `Exhausted` when `per_month` tables of the month are in the journal; says when the budget is renewed.
     pub async fn propose(&self, proposal: &Proposal, now: Moment, per_month: u32) -> Result<Publication, ServiceError> {
         let month = Period::of(now.today);
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("propose").await.map_err(db)?;
         if let Some(held) = find(&mut tx, &proposal.id).await? {
             return Ok(held);
         }
@@ -189,13 +204,13 @@ impl Journal {
         let producers = serde_json::to_string(&proposal.producers).map_err(ServiceError::internal)?;
         sqlx::query(
             "INSERT INTO publications (id, analyst, month, title, tables, producers, document, fingerprint, kept)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(proposal.id.as_str())
         .bind(proposal.analyst.as_str())
         .bind(month.to_string())
         .bind(&proposal.title)
-        .bind(proposal.tables)
+        .bind(i64::from(proposal.tables))
         .bind(producers)
         .bind(&proposal.document)
         .bind(&Fingerprint::of(&proposal.document).0[..])
@@ -235,7 +250,7 @@ impl Journal {
         signature: &[u8],
         now: Moment,
     ) -> Result<Publication, ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("decide").await.map_err(db)?;
         let held = find(&mut tx, id).await?.ok_or_else(unknown)?;
         if !held.producers.contains(party) {
             return Err(ServiceError::refused(
@@ -288,7 +303,7 @@ impl Journal {
     /// # Errors
     /// The journal cannot be read.
     pub async fn list(&self) -> Result<Vec<Publication>, ServiceError> {
-        let mut tx = self.pool.begin().await.map_err(db)?;
+        let mut tx = self.pool.snapshot().await.map_err(db)?;
         let ids: Vec<String> = sqlx::query_scalar("SELECT publication FROM entries WHERE kind = 'proposed' ORDER BY number DESC")
             .fetch_all(&mut *tx)
             .await
@@ -329,7 +344,7 @@ impl Journal {
     /// # Errors
     /// The journal cannot be read.
     pub async fn check(&self, agreement: &Agreement, agreement_hash: &[u8; 32]) -> Result<Checked, ServiceError> {
-        let mut tx = self.pool.begin().await.map_err(db)?;
+        let mut tx = self.pool.snapshot().await.map_err(db)?;
         let rows = sqlx::query(
             "SELECT e.number, e.publication, e.kind, e.who, e.party, e.at, e.reason, e.signature, e.seal, p.document, p.fingerprint
              FROM entries e JOIN publications p ON p.id = e.publication ORDER BY e.number",
@@ -393,20 +408,20 @@ fn seal(before: &[u8], number: i64, entry: &Entry<'_>, fingerprint: &Fingerprint
     digest.finalize().to_vec()
 }
 
-async fn add(connection: &mut SqliteConnection, entry: &Entry<'_>) -> Result<(), ServiceError> {
+async fn add(connection: &mut Connection, entry: &Entry<'_>) -> Result<(), ServiceError> {
     let last: Option<(i64, Vec<u8>)> = sqlx::query_as("SELECT number, seal FROM entries ORDER BY number DESC LIMIT 1")
         .fetch_optional(&mut *connection)
         .await
         .map_err(db)?;
     let (number, before) = last.map_or((1, Vec::new()), |(number, seal)| (number + 1, seal));
-    let fingerprint: Vec<u8> = sqlx::query_scalar("SELECT fingerprint FROM publications WHERE id = ?")
+    let fingerprint: Vec<u8> = sqlx::query_scalar("SELECT fingerprint FROM publications WHERE id = $1")
         .bind(entry.publication.as_str())
         .fetch_one(&mut *connection)
         .await
         .map_err(db)?;
     let fingerprint = fingerprint_of(&fingerprint)?;
     sqlx::query(
-        "INSERT INTO entries (number, publication, kind, who, party, at, reason, signature, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO entries (number, publication, kind, who, party, at, reason, signature, seal) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(number)
     .bind(entry.publication.as_str())
@@ -427,9 +442,9 @@ fn fingerprint_of(bytes: &[u8]) -> Result<Fingerprint, ServiceError> {
     Fingerprint::from_slice(bytes).ok_or_else(|| ServiceError::internal("malformed fingerprint in the journal"))
 }
 
-async fn spent_in(connection: &mut SqliteConnection, analyst: &PartyId, month: Period) -> Result<u64, ServiceError> {
+async fn spent_in(connection: &mut Connection, analyst: &PartyId, month: Period) -> Result<u64, ServiceError> {
     let spent: i64 = sqlx::query_scalar(
-        "SELECT coalesce(sum(p.tables), 0) FROM publications p WHERE p.analyst = ? AND p.month = ?
+        "SELECT CAST(coalesce(sum(p.tables), 0) AS BIGINT) FROM publications p WHERE p.analyst = $1 AND p.month = $2
          AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.publication = p.id AND e.kind = 'rejected')",
     )
     .bind(analyst.as_str())
@@ -440,8 +455,8 @@ async fn spent_in(connection: &mut SqliteConnection, analyst: &PartyId, month: P
     Ok(spent.unsigned_abs())
 }
 
-async fn find(connection: &mut SqliteConnection, wanted: &PublicationId) -> Result<Option<Publication>, ServiceError> {
-    let Some(row) = sqlx::query("SELECT title, producers, document, fingerprint FROM publications WHERE id = ?")
+async fn find(connection: &mut Connection, wanted: &PublicationId) -> Result<Option<Publication>, ServiceError> {
+    let Some(row) = sqlx::query("SELECT title, producers, document, fingerprint FROM publications WHERE id = $1")
         .bind(wanted.as_str())
         .fetch_optional(&mut *connection)
         .await
@@ -450,7 +465,7 @@ async fn find(connection: &mut SqliteConnection, wanted: &PublicationId) -> Resu
         return Ok(None);
     };
     let entries =
-        sqlx::query("SELECT kind, who, party, at, reason, signature FROM entries WHERE publication = ? ORDER BY number")
+        sqlx::query("SELECT kind, who, party, at, reason, signature FROM entries WHERE publication = $1 ORDER BY number")
             .bind(wanted.as_str())
             .fetch_all(connection)
             .await
@@ -463,7 +478,7 @@ async fn find(connection: &mut SqliteConnection, wanted: &PublicationId) -> Resu
         (None, Some(_)) => State::Rejected,
         (None, None) => State::Proposed,
     };
-    let decision = |row: &SqliteRow| -> Option<Result<Decision, ServiceError>> {
+    let decision = |row: &StoreRow| -> Option<Result<Decision, ServiceError>> {
         let party: &str = row.get::<Option<&str>, _>(2)?;
         Some(id(party).map(|party| Decision {
             party,

@@ -48,10 +48,10 @@ impl Step {
 impl Store {
     /// Leases a job that nobody works on to `owner` until `now + lease_s`.
     pub async fn lease(&self, owner: &str, now: i64, lease_s: i64) -> Result<Option<(Run, Step)>, ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("lease").await.map_err(db)?;
         let row = sqlx::query(
             "SELECT r.* FROM jobs j JOIN runs r USING (run_id)
-             WHERE (j.lease_until <= ? OR j.owner = ?) AND j.not_before <= ? ORDER BY r.opened_at, r.rowid LIMIT 1",
+             WHERE (j.lease_until <= $1 OR j.owner = $2) AND j.not_before <= $3 ORDER BY r.opened_at, r.rowid LIMIT 1",
         )
         .bind(now)
         .bind(owner)
@@ -62,7 +62,7 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let run = Self::run_of(&row)?;
         let step = Step::parse(&run.step)?;
-        sqlx::query("UPDATE jobs SET owner = ?, lease_until = ? WHERE run_id = ?")
+        sqlx::query("UPDATE jobs SET owner = $1, lease_until = $2 WHERE run_id = $3")
             .bind(owner)
             .bind(now + lease_s)
             .bind(run.id.as_str())
@@ -75,7 +75,7 @@ impl Store {
 
     /// Prolongs a lease; `false` when it was lost to another worker.
     pub async fn renew(&self, run: &RunId, owner: &str, until: i64) -> Result<bool, ServiceError> {
-        let done = sqlx::query("UPDATE jobs SET lease_until = ? WHERE run_id = ? AND owner = ?")
+        let done = sqlx::query("UPDATE jobs SET lease_until = $1 WHERE run_id = $2 AND owner = $3")
             .bind(until)
             .bind(run.as_str())
             .bind(owner)
@@ -94,10 +94,10 @@ impl Store {
         } else {
             State::Linking
         };
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("advance").await.map_err(db)?;
         let moved = sqlx::query(
-            "UPDATE runs SET step = ?, state = ?, reason = '' WHERE run_id = ? AND step = ?
-             AND EXISTS (SELECT 1 FROM jobs WHERE jobs.run_id = runs.run_id AND jobs.owner = ?)",
+            "UPDATE runs SET step = $1, state = $2, reason = '' WHERE run_id = $3 AND step = $4
+             AND EXISTS (SELECT 1 FROM jobs WHERE jobs.run_id = runs.run_id AND jobs.owner = $5)",
         )
         .bind(to.as_str())
         .bind(state.as_str())
@@ -109,7 +109,7 @@ impl Store {
         .map_err(db)?;
         if moved.rows_affected() > 0 {
             // The next step has not been tried yet.
-            sqlx::query("UPDATE jobs SET attempts = 0 WHERE run_id = ?")
+            sqlx::query("UPDATE jobs SET attempts = 0 WHERE run_id = $1")
                 .bind(run.as_str())
                 .execute(&mut *tx)
                 .await
@@ -120,7 +120,7 @@ impl Store {
 
     /// How often a run's step has been tried in vain.
     pub async fn attempts(&self, run: &RunId) -> Result<u32, ServiceError> {
-        let row = sqlx::query("SELECT attempts FROM jobs WHERE run_id = ?")
+        let row = sqlx::query("SELECT attempts FROM jobs WHERE run_id = $1")
             .bind(run.as_str())
             .fetch_optional(&self.pool)
             .await
@@ -130,9 +130,9 @@ impl Store {
 
     /// Gives a lease back after a fault that may pass; `reason` is shown while the run waits, and not once it has ended.
     pub async fn postpone(&self, run: &RunId, owner: &str, not_before: i64, reason: &str) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("postpone").await.map_err(db)?;
         let mine = sqlx::query(
-            "UPDATE jobs SET owner = '', lease_until = 0, attempts = attempts + 1, not_before = ? WHERE run_id = ? AND owner = ?",
+            "UPDATE jobs SET owner = '', lease_until = 0, attempts = attempts + 1, not_before = $1 WHERE run_id = $2 AND owner = $3",
         )
         .bind(not_before)
         .bind(run.as_str())
@@ -141,7 +141,7 @@ impl Store {
         .await
         .map_err(db)?;
         if mine.rows_affected() > 0 {
-            sqlx::query("UPDATE runs SET reason = ? WHERE run_id = ? AND state IN ('linking', 'delivering')")
+            sqlx::query("UPDATE runs SET reason = $1 WHERE run_id = $2 AND state IN ('linking', 'delivering')")
                 .bind(reason)
                 .bind(run.as_str())
                 .execute(&mut *tx)
@@ -153,7 +153,7 @@ impl Store {
 
     /// Frees the lease of a run that has just been ended, for its deletion to begin at once.
     pub async fn release(&self, run: &RunId, owner: &str) -> Result<(), ServiceError> {
-        sqlx::query("UPDATE jobs SET owner = '', lease_until = 0, attempts = 0, not_before = 0 WHERE run_id = ? AND owner = ?")
+        sqlx::query("UPDATE jobs SET owner = '', lease_until = 0, attempts = 0, not_before = 0 WHERE run_id = $1 AND owner = $2")
             .bind(run.as_str())
             .bind(owner)
             .execute(&self.pool)
@@ -164,8 +164,8 @@ impl Store {
 
     /// Ends the job of a run whose deletion is recorded: nothing remains to do.
     pub async fn finish(&self, run: &RunId) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        for end in ["DELETE FROM jobs WHERE run_id = ?", "UPDATE runs SET step = '' WHERE run_id = ?"] {
+        let mut tx = self.pool.begin("finish").await.map_err(db)?;
+        for end in ["DELETE FROM jobs WHERE run_id = $1", "UPDATE runs SET step = '' WHERE run_id = $1"] {
             sqlx::query(end).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)

@@ -31,8 +31,12 @@ impl Store {
     /// Keeps the snapshot of `run`, in place of an earlier one of the same run, and lets the oldest go.
     pub async fn keep_snapshot(&self, agreement: &[u8], run: &Run, snapshot: &Snapshot, now: i64) -> Result<(), ServiceError> {
         let text = serde_json::to_string(snapshot).map_err(ServiceError::internal)?;
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        sqlx::query("INSERT OR REPLACE INTO snapshots (run_id, agreement, period, snapshot, made_at) VALUES (?, ?, ?, ?, ?)")
+        let mut tx = self.pool.begin("keep_snapshot").await.map_err(db)?;
+        sqlx::query(
+            "INSERT INTO snapshots (run_id, agreement, period, snapshot, made_at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (run_id) DO UPDATE SET agreement = excluded.agreement, period = excluded.period,
+             snapshot = excluded.snapshot, made_at = excluded.made_at",
+        )
             .bind(run.id.as_str())
             .bind(agreement)
             .bind(run.period.to_string())
@@ -42,8 +46,8 @@ impl Store {
             .await
             .map_err(db)?;
         sqlx::query(
-            "DELETE FROM snapshots WHERE agreement = ?1 AND run_id NOT IN
-             (SELECT run_id FROM snapshots WHERE agreement = ?1 ORDER BY period DESC, made_at DESC, run_id DESC LIMIT ?2)",
+            "DELETE FROM snapshots WHERE agreement = $1 AND run_id NOT IN
+             (SELECT run_id FROM snapshots WHERE agreement = $1 ORDER BY period DESC, made_at DESC, run_id DESC LIMIT $2)",
         )
         .bind(agreement)
         .bind(KEPT)
@@ -57,7 +61,7 @@ impl Store {
     /// when it was written by a version that kept other figures.
     pub async fn drift_of(&self, agreement: &[u8], run: &Run, current: &Snapshot) -> Result<Option<RunDrift>, ServiceError> {
         let found = sqlx::query(
-            "SELECT run_id, period, snapshot FROM snapshots WHERE agreement = ? AND period < ?
+            "SELECT run_id, period, snapshot FROM snapshots WHERE agreement = $1 AND period < $2
              ORDER BY period DESC, made_at DESC, run_id DESC LIMIT 1",
         )
         .bind(agreement)

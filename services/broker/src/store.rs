@@ -6,8 +6,9 @@
 use linkage_agreement::{PartyId, Period, RunId};
 use linkage_common::batches::HeldBatch;
 use linkage_common::error::ServiceError;
-use linkage_common::store::{db, held_batches, id};
-use sqlx::{Row, SqliteConnection, SqlitePool};
+use linkage_common::database::Place;
+use linkage_common::store::{Connection, Pool, Schema, db, held_batches, id};
+use sqlx::Row;
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,25 +122,34 @@ pub(crate) fn closed_to_uploads() -> ServiceError {
 /// The broker's database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(crate) pool: SqlitePool,
+    pub(crate) pool: Pool,
 }
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+/// The broker's schema.
+pub static SCHEMA: Schema = Schema {
+    role: "broker",
+    sqlite: sqlx::migrate!("./migrations"),
+    postgres: sqlx::migrate!("./migrations/postgres"),
+    sqlite_session: "",
+};
 
 impl Store {
-    /// Opens the database at `path`, creating and migrating it as needed.
+    /// Opens the SQLite database at `path`, creating and migrating it as needed.
     pub async fn open(path: &std::path::Path) -> Result<Self, ServiceError> {
-        let pool = linkage_common::store::open_sqlite(path).await?;
-        linkage_common::store::migrate(&pool, &MIGRATIONS).await?;
-        Ok(Self { pool })
+        Self::open_at(&Place::File(path.to_owned())).await
+    }
+
+    /// Opens the database at `place`, migrating it as needed.
+    pub async fn open_at(place: &Place) -> Result<Self, ServiceError> {
+        Ok(Self { pool: Pool::open(place, &SCHEMA).await? })
     }
 
     /// Inserts a run. `Ok(false)` when the same run is there already; `Conflict` when the id was used for another.
     pub async fn insert_run(&self, run: &Run, agreement: &[u8], now: i64) -> Result<bool, ServiceError> {
         let parties: Vec<&str> = run.parties.iter().map(PartyId::as_str).collect();
         let parties = serde_json::to_string(&parties).map_err(|_| ServiceError::internal("parties as JSON"))?;
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        let known = sqlx::query("SELECT * FROM runs WHERE run_id = ?")
+        let mut tx = self.pool.begin("insert_run").await.map_err(db)?;
+        let known = sqlx::query("SELECT * FROM runs WHERE run_id = $1")
             .bind(run.id.as_str())
             .fetch_optional(&mut *tx)
             .await
@@ -157,7 +167,7 @@ impl Store {
         }
         sqlx::query(
             "INSERT INTO runs (run_id, agreement, period, parties, reference_party, base_run, kept, order_signature, state, step, opened_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10)",
         )
         .bind(run.id.as_str())
         .bind(agreement)
@@ -165,7 +175,7 @@ impl Store {
         .bind(parties)
         .bind(run.reference_party.as_ref().map(PartyId::as_str))
         .bind(run.base_run.as_ref().map(RunId::as_str))
-        .bind(run.kept)
+        .bind(i64::from(run.kept))
         .bind(&run.order_signature)
         .bind(State::Collecting.as_str())
         .bind(now)
@@ -176,7 +186,7 @@ impl Store {
         Ok(true)
     }
 
-    pub(crate) fn run_of(row: &sqlx::sqlite::SqliteRow) -> Result<Run, ServiceError> {
+    pub(crate) fn run_of(row: &linkage_common::store::Row) -> Result<Run, ServiceError> {
         let parties: Vec<PartyId> = serde_json::from_str(&row.get::<String, _>("parties"))
             .map_err(|_| ServiceError::internal("malformed parties in the store"))?;
         Ok(Run {
@@ -185,7 +195,7 @@ impl Store {
             parties,
             reference_party: row.get::<Option<String>, _>("reference_party").as_deref().map(id).transpose()?,
             base_run: row.get::<Option<String>, _>("base_run").as_deref().map(id).transpose()?,
-            kept: row.get("kept"),
+            kept: row.get::<i64, _>("kept") != 0,
             held: row.get::<Option<i64>, _>("held_until").is_some(),
             state: State::parse(&row.get::<String, _>("state"))?,
             step: row.get("step"),
@@ -196,7 +206,7 @@ impl Store {
 
     /// One run; `NotFound` when there is none of that name.
     pub async fn run(&self, run: &RunId) -> Result<Run, ServiceError> {
-        let row = sqlx::query("SELECT * FROM runs WHERE run_id = ?")
+        let row = sqlx::query("SELECT * FROM runs WHERE run_id = $1")
             .bind(run.as_str())
             .fetch_optional(&self.pool)
             .await
@@ -215,7 +225,7 @@ impl Store {
 
     /// Parties whose upload to `run` is committed.
     pub async fn committed(&self, run: &RunId) -> Result<Vec<Upload>, ServiceError> {
-        let rows = sqlx::query("SELECT * FROM uploads WHERE run_id = ? ORDER BY party")
+        let rows = sqlx::query("SELECT * FROM uploads WHERE run_id = $1 ORDER BY party")
             .bind(run.as_str())
             .fetch_all(&self.pool)
             .await
@@ -236,7 +246,7 @@ impl Store {
 
     /// The batches of one party that are held, by rising sequence.
     pub async fn batches(&self, run: &RunId, party: &PartyId) -> Result<Vec<HeldBatch>, ServiceError> {
-        let rows = sqlx::query("SELECT sequence, records, digest FROM batches WHERE run_id = ? AND party = ? ORDER BY sequence")
+        let rows = sqlx::query("SELECT sequence, records, digest FROM batches WHERE run_id = $1 AND party = $2 ORDER BY sequence")
             .bind(run.as_str())
             .bind(party.as_str())
             .fetch_all(&self.pool)
@@ -260,11 +270,11 @@ impl Store {
 
     /// Notes a batch whose blob is stored, if it is admitted still. Repeating the same one changes nothing.
     pub async fn insert_batch(&self, run: &Run, party: &PartyId, batch: &HeldBatch, limit: u64) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("insert_batch").await.map_err(db)?;
         if admit(&mut tx, run, party, batch, limit).await? == Admission::Held {
             return Ok(());
         }
-        sqlx::query("INSERT INTO batches (run_id, party, sequence, records, digest) VALUES (?, ?, ?, ?, ?)")
+        sqlx::query("INSERT INTO batches (run_id, party, sequence, records, digest) VALUES ($1, $2, $3, $4, $5)")
             .bind(run.id.as_str())
             .bind(party.as_str())
             .bind(i64::from(batch.sequence))
@@ -279,9 +289,9 @@ impl Store {
     /// Commits an upload; when it is the last one awaited, the run passes to linking and a job is created. `Conflict` when
     /// the run has ended or the party has committed meanwhile.
     pub async fn commit_upload(&self, run: &Run, upload: &Upload) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("commit_upload").await.map_err(db)?;
         collects(&mut tx, &run.id, &upload.party).await?;
-        sqlx::query("INSERT INTO uploads (run_id, party, batches, records, digest, level_frequencies, removed) VALUES (?, ?, ?, ?, ?, ?, ?)")
+        sqlx::query("INSERT INTO uploads (run_id, party, batches, records, digest, level_frequencies, removed) VALUES ($1, $2, $3, $4, $5, $6, $7)")
             .bind(run.id.as_str())
             .bind(upload.party.as_str())
             .bind(i64::from(upload.batches))
@@ -292,19 +302,19 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(db)?;
-        let committed: i64 = sqlx::query("SELECT count(*) FROM uploads WHERE run_id = ?")
+        let committed: i64 = sqlx::query("SELECT count(*) FROM uploads WHERE run_id = $1")
             .bind(run.id.as_str())
             .fetch_one(&mut *tx)
             .await
             .map_err(db)?
             .get(0);
         if committed as usize == run.parties.len() {
-            sqlx::query("UPDATE runs SET state = 'linking', step = 'compare' WHERE run_id = ? AND state = 'collecting'")
+            sqlx::query("UPDATE runs SET state = 'linking', step = 'compare' WHERE run_id = $1 AND state = 'collecting'")
                 .bind(run.id.as_str())
                 .execute(&mut *tx)
                 .await
                 .map_err(db)?;
-            sqlx::query("INSERT INTO jobs (run_id) VALUES (?) ON CONFLICT DO NOTHING")
+            sqlx::query("INSERT INTO jobs (run_id) VALUES ($1) ON CONFLICT DO NOTHING")
                 .bind(run.id.as_str())
                 .execute(&mut *tx)
                 .await
@@ -315,9 +325,9 @@ impl Store {
 
     /// Ends a run that is not final yet: it only remains to delete what it holds. `Ok(false)` when it was final already.
     pub async fn end_run(&self, run: &RunId, state: State, reason: &str) -> Result<bool, ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("end_run").await.map_err(db)?;
         let done = sqlx::query(
-            "UPDATE runs SET state = ?, step = 'delete', reason = ? WHERE run_id = ? AND state IN ('collecting', 'linking', 'delivering')",
+            "UPDATE runs SET state = $1, step = 'delete', reason = $2 WHERE run_id = $3 AND state IN ('collecting', 'linking', 'delivering')",
         )
         .bind(state.as_str())
         .bind(reason)
@@ -328,7 +338,7 @@ impl Store {
         .rows_affected()
             > 0;
         if done {
-            sqlx::query("INSERT INTO jobs (run_id) VALUES (?) ON CONFLICT (run_id) DO UPDATE SET not_before = 0")
+            sqlx::query("INSERT INTO jobs (run_id) VALUES ($1) ON CONFLICT (run_id) DO UPDATE SET not_before = 0")
                 .bind(run.as_str())
                 .execute(&mut *tx)
                 .await
@@ -341,9 +351,9 @@ impl Store {
     /// Records the signed deletion of a run's encodings and forgets batches and level frequencies. A repetition keeps the
     /// first record. The job stays until [`Self::finish`].
     pub async fn record_deletion(&self, run: &RunId, statement: &str, signature: &[u8], now: i64) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("record_deletion").await.map_err(db)?;
         sqlx::query(
-            "INSERT INTO deletions (run_id, statement, signature, deleted_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO deletions (run_id, statement, signature, deleted_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         )
         .bind(run.as_str())
         .bind(statement)
@@ -352,17 +362,19 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(db)?;
-        for forget in
-            ["DELETE FROM batches WHERE run_id = ?", "UPDATE uploads SET level_frequencies = x'', removed = x'' WHERE run_id = ?"]
-        {
-            sqlx::query(forget).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
-        }
+        sqlx::query("DELETE FROM batches WHERE run_id = $1").bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
+        sqlx::query("UPDATE uploads SET level_frequencies = $2, removed = $2 WHERE run_id = $1")
+            .bind(run.as_str())
+            .bind(&[][..])
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
         tx.commit().await.map_err(db)
     }
 
     /// The signed deletion of a run: statement and signature.
     pub async fn deletion(&self, run: &RunId) -> Result<Option<(String, Vec<u8>)>, ServiceError> {
-        let row = sqlx::query("SELECT statement, signature FROM deletions WHERE run_id = ?")
+        let row = sqlx::query("SELECT statement, signature FROM deletions WHERE run_id = $1")
             .bind(run.as_str())
             .fetch_optional(&self.pool)
             .await
@@ -372,10 +384,10 @@ impl Store {
 
     /// Stores one party's contribution. A repeated identical one changes nothing; a different one is a conflict.
     pub async fn put_contributions(&self, agreement: &[u8], envelopes: &[Contribution]) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("put_contributions").await.map_err(db)?;
         for envelope in envelopes {
             sqlx::query(
-                "INSERT INTO contributions (sender, recipient, agreement, envelope) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO contributions (sender, recipient, agreement, envelope) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
             )
             .bind(envelope.from.as_str())
             .bind(envelope.to.as_str())
@@ -385,7 +397,7 @@ impl Store {
             .await
             .map_err(db)?;
             let held: Vec<u8> =
-                sqlx::query("SELECT envelope FROM contributions WHERE agreement = ? AND sender = ? AND recipient = ?")
+                sqlx::query("SELECT envelope FROM contributions WHERE agreement = $1 AND sender = $2 AND recipient = $3")
                     .bind(agreement)
                     .bind(envelope.from.as_str())
                     .bind(envelope.to.as_str())
@@ -404,7 +416,7 @@ impl Store {
 
     /// Envelopes addressed to `party`, by sender.
     pub async fn contributions_for(&self, agreement: &[u8], party: &PartyId) -> Result<Vec<Contribution>, ServiceError> {
-        let rows = sqlx::query("SELECT * FROM contributions WHERE agreement = ? AND recipient = ? ORDER BY sender")
+        let rows = sqlx::query("SELECT * FROM contributions WHERE agreement = $1 AND recipient = $2 ORDER BY sender")
             .bind(agreement)
             .bind(party.as_str())
             .fetch_all(&self.pool)
@@ -423,7 +435,7 @@ impl Store {
 
     /// Parties that have contributed.
     pub async fn contributed(&self, agreement: &[u8]) -> Result<Vec<String>, ServiceError> {
-        let rows = sqlx::query("SELECT DISTINCT sender FROM contributions WHERE agreement = ? ORDER BY sender")
+        let rows = sqlx::query("SELECT DISTINCT sender FROM contributions WHERE agreement = $1 ORDER BY sender")
             .bind(agreement)
             .fetch_all(&self.pool)
             .await
@@ -433,10 +445,10 @@ impl Store {
 }
 
 /// Refuses when `run` does not collect any more, or `party` has committed.
-async fn collects(connection: &mut SqliteConnection, run: &RunId, party: &PartyId) -> Result<(), ServiceError> {
+async fn collects(connection: &mut Connection, run: &RunId, party: &PartyId) -> Result<(), ServiceError> {
     let open = sqlx::query(
-        "SELECT 1 FROM runs WHERE run_id = ? AND state = 'collecting'
-         AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.run_id = runs.run_id AND u.party = ?)",
+        "SELECT 1 FROM runs WHERE run_id = $1 AND state = 'collecting'
+         AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.run_id = runs.run_id AND u.party = $2)",
     )
     .bind(run.as_str())
     .bind(party.as_str())
@@ -448,13 +460,13 @@ async fn collects(connection: &mut SqliteConnection, run: &RunId, party: &PartyI
 
 /// As [`Store::admit_batch`]. A batch that is held is so whatever has happened since: its answer may have been lost.
 async fn admit(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     run: &Run,
     party: &PartyId,
     batch: &HeldBatch,
     limit: u64,
 ) -> Result<Admission, ServiceError> {
-    let held: Option<Vec<u8>> = sqlx::query("SELECT digest FROM batches WHERE run_id = ? AND party = ? AND sequence = ?")
+    let held: Option<Vec<u8>> = sqlx::query("SELECT digest FROM batches WHERE run_id = $1 AND party = $2 AND sequence = $3")
         .bind(run.id.as_str())
         .bind(party.as_str())
         .bind(i64::from(batch.sequence))
@@ -466,7 +478,7 @@ async fn admit(
         return Ok(Admission::Held);
     }
     collects(connection, &run.id, party).await?;
-    let so_far: i64 = sqlx::query("SELECT coalesce(sum(records), 0) FROM batches WHERE run_id = ? AND party = ?")
+    let so_far: i64 = sqlx::query("SELECT CAST(coalesce(sum(records), 0) AS BIGINT) FROM batches WHERE run_id = $1 AND party = $2")
         .bind(run.id.as_str())
         .bind(party.as_str())
         .fetch_one(connection)

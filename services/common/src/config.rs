@@ -89,6 +89,12 @@ pub enum SecretError {
         /// Its name.
         name: String,
     },
+    /// What was read is empty, or no text.
+    #[error("{place} : un texte UTF-8 est attendu ; le fichier ou la variable est vide ou contient autre chose")]
+    NotAText {
+        /// The file or variable.
+        place: String,
+    },
     /// What was read is no key.
     #[error(
         "{place} : une ligne de base64 de {SECRET_LEN} octets est attendue ; créez-la par : head -c 32 /dev/urandom | base64"
@@ -118,23 +124,40 @@ impl SecretSource {
         self.read_key().map(|key| Zeroizing::new(key.to_vec()))
     }
 
+    /// The secret as text, when it is no key: an address with a password, an access key. White space around it is left out.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub fn read_text(&self) -> Result<Zeroizing<String>, SecretError> {
+        let (bytes, place) = self.bytes()?;
+        match std::str::from_utf8(bytes.trim_ascii()) {
+            Ok(text) if !text.is_empty() => Ok(Zeroizing::new(text.to_owned())),
+            _ => Err(SecretError::NotAText { place }),
+        }
+    }
+
     /// The secret as an array.
     ///
     /// # Errors
     /// [`SecretError`].
     pub fn read_key(&self) -> Result<Zeroizing<[u8; SECRET_LEN]>, SecretError> {
-        let (text, place) = match (&self.file, &self.env) {
-            (Some(file), None) => (fsx::read_private(file, SECRET_LIMIT)?, file.display().to_string()),
-            (None, Some(name)) => {
-                let value = std::env::var_os(name).ok_or_else(|| SecretError::NoVariable { name: name.clone() })?;
-                (Zeroizing::new(value.into_encoded_bytes()), name.clone())
-            }
-            _ => return Err(SecretError::Ambiguous),
-        };
+        let (text, place) = self.bytes()?;
         let mut key = Zeroizing::new([0; SECRET_LEN]);
         match STANDARD.decode_slice(text.trim_ascii(), key.as_mut_slice()) {
             Ok(SECRET_LEN) => Ok(key),
             _ => Err(SecretError::NotAKey { place }),
+        }
+    }
+
+    /// What the file or the variable holds, and which of them it is.
+    fn bytes(&self) -> Result<(Zeroizing<Vec<u8>>, String), SecretError> {
+        match (&self.file, &self.env) {
+            (Some(file), None) => Ok((fsx::read_private(file, SECRET_LIMIT)?, file.display().to_string())),
+            (None, Some(name)) => {
+                let value = std::env::var_os(name).ok_or_else(|| SecretError::NoVariable { name: name.clone() })?;
+                Ok((Zeroizing::new(value.into_encoded_bytes()), name.clone()))
+            }
+            _ => Err(SecretError::Ambiguous),
         }
     }
 }

@@ -174,6 +174,10 @@ impl From<StoreError> for ServiceError {
         match error {
             StoreError::DiskFull => disk_full(),
             StoreError::Busy => Self::unavailable("base de données occupée ; réessayez dans quelques secondes"),
+            StoreError::Unreachable(cause) => {
+                tracing::warn!(%cause, "the database's server does not answer");
+                Self::unavailable("base de données injoignable ; réessayez dans quelques secondes")
+            }
             other => Self::internal(Chain(&other)),
         }
     }

@@ -1,7 +1,7 @@
 //! What every role shares: configuration, mutual TLS, authorisation, telemetry, errors, storage seams.
 //!
 //! Nothing here knows what a name, a filter or a cohort is. The modules are the edges of a process: its
-//! files ([`fsx`], [`config`], [`agreement_files`], [`store`], [`blob`]), its peers ([`tls`], [`authz`], [`gate`], [`batches`], [`error`]), its signature
+//! files ([`fsx`], [`config`], [`agreement_files`], [`database`], [`store`], [`blob`]), its peers ([`tls`], [`authz`], [`gate`], [`batches`], [`error`]), its signature
 //! ([`signer`]), its clock ([`clock`]) and its log ([`telemetry`]). [`authority`] makes certificates for demonstrations and tests.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::disallowed_methods))]
 
@@ -13,6 +13,7 @@ pub mod batches;
 pub mod blob;
 pub mod clock;
 pub mod config;
+pub mod database;
 pub mod error;
 pub mod fsx;
 pub mod gate;

@@ -1,131 +1,379 @@
-//! SQLite opened the one way that every role needs.
+//! A role's database: SQLite in a file of its own, or PostgreSQL, under one pool and one text of SQL.
 //!
-//! * Write-ahead log with `synchronous = FULL`: a commit that was acknowledged survives a loss of power. A
-//!   node forgets a batch once the broker has acknowledged it, so `NORMAL`, which may lose the last commits,
-//!   would lose records (<https://sqlite.org/pragma.html#pragma_synchronous>).
-//! * `secure_delete`: deleted rows are overwritten with zeros, since agreements promise deletion;
-//!   [`checkpoint`] does the same for the write-ahead log.
-//! * The file has mode 0600; SQLite gives its journal and log the same.
+//! Statements are written once, with `$1` placeholders and types that both have; where the two differ, [`Pool::kind`] says
+//! which it is. Numbers are read as `i64`, truth values kept as 0 and 1.
+//!
+//! Writers are in line in both: [`Pool::begin`] takes the database's write lock (`BEGIN IMMEDIATE`; an advisory lock of the
+//! transaction in PostgreSQL) before anything is read, so that what a transaction reads holds until it commits, and none
+//! ever fails for another's sake. What may fail is the beginning, for a lock held too long or a server that restarts: it is
+//! repeated, and named in the log. A transaction whose connection is lost in its middle has not happened, and its caller is
+//! told to repeat it.
+//!
+//! * SQLite: write-ahead log with `synchronous = FULL`: a commit that was acknowledged survives a loss of power. A node
+//!   forgets a batch once the broker has acknowledged it, so `NORMAL`, which may lose the last commits, would lose records
+//!   (<https://sqlite.org/pragma.html#pragma_synchronous>). `secure_delete`: deleted rows are overwritten with zeros, since
+//!   agreements promise deletion; [`checkpoint`] does the same for the write-ahead log. The file has mode 0600; SQLite gives
+//!   its journal and log the same.
+//! * PostgreSQL: commits are synchronous by its defaults. Deleted rows leave its pages when they are vacuumed.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::Row;
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyQueryResult, AnyStatement, AnyTypeInfo};
+use sqlx::migrate::Migrator;
+use sqlx::{Any, AnyPool, Either, Execute, Executor, Row as _, SqlStr};
 
 use crate::batches::HeldBatch;
+use crate::database::{Place, Server};
 use crate::error::ServiceError;
 use crate::fsx;
 
-/// How long a writer waits for another one.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// SQLite lets one connection write at a time; the others read.
+mod error;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use error::StoreError;
+pub use rows::{InsertRows, Values};
+
+/// A connection, or the one of a transaction.
+pub type Connection = sqlx::AnyConnection;
+/// A row that was read.
+pub type Row = sqlx::any::AnyRow;
+/// A transaction under way: rolled back unless committed.
+pub type Transaction<'c> = sqlx::Transaction<'c, Any>;
+
+/// Connections to a SQLite file: it lets one write at a time; the others read.
 const CONNECTIONS: u32 = 8;
+/// How long a connection is waited for.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a transaction is begun before its caller is told to repeat it.
+const ATTEMPTS: u32 = 4;
+/// First pause before it is begun again; it doubles each time, and as much again at random is added.
+const PAUSE: Duration = Duration::from_millis(100);
 
-/// Why the database did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// No room is left.
-    #[error("disque plein ; faites de la place, rien n'a été écrit à moitié")]
-    DiskFull,
-    /// Another writer held the database for too long.
-    #[error("base de données occupée ; réessayez")]
-    Busy,
-    /// The file cannot be opened as a database.
-    #[error("{} : base de données impossible à ouvrir ; vérifiez le chemin et les droits, ou restaurez une sauvegarde", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite or the system answered.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The schema cannot be brought to this program's version.
-    #[error(
-        "le schéma de la base n'est pas celui de cette version du programme ; installez la version qui l'a écrite, ou une plus récente"
-    )]
-    Migration(#[source] MigrateError),
-    /// Anything else.
-    #[error("la base de données a refusé une opération")]
-    Other(#[source] sqlx::Error),
+/// Of every connection to SQLite, before anything else: a writer waits for another one ten seconds.
+const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+    PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;";
+/// Of every connection to PostgreSQL. A replica that vanished with its machine gives its lock back when the server notices.
+const POSTGRES_SESSION: &str = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s';
+    SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
+    SET client_min_messages = warning;";
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A SQLite file.
+    Sqlite,
+    /// A PostgreSQL server.
+    Postgres,
 }
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        if fsx::is_disk_full_in(&error) {
-            return Self::DiskFull;
-        }
-        // The low byte of the (extended) result code is the primary one: https://sqlite.org/rescode.html
-        let primary = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code)
-            .and_then(|code| code.parse::<u32>().ok())
-            .map(|code| code & 0xff);
-        match primary {
-            Some(13) => Self::DiskFull,
-            Some(5 | 6) => Self::Busy,
-            _ => Self::Other(error),
-        }
+/// The schema of a role, in both databases' words, made by `sqlx::migrate!()` in the role's crate.
+#[derive(Debug)]
+pub struct Schema {
+    /// The role, for messages.
+    pub role: &'static str,
+    /// For SQLite.
+    pub sqlite: Migrator,
+    /// For PostgreSQL; versions are those of SQLite's.
+    pub postgres: Migrator,
+    /// What else a connection to SQLite is told, as `PRAGMA cache_size`; may be empty.
+    pub sqlite_session: &'static str,
+}
+
+/// The pool of connections to a role's database.
+#[derive(Clone)]
+pub struct Pool {
+    inner: AnyPool,
+    place: Arc<Place>,
+    retries: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("place", &self.place).field("size", &self.inner.size()).finish_non_exhaustive()
     }
 }
 
-impl From<MigrateError> for StoreError {
-    fn from(error: MigrateError) -> Self {
-        match error {
-            MigrateError::Execute(error) => match Self::from(error) {
-                Self::Other(error) => Self::Migration(MigrateError::Execute(error)),
-                known => known,
-            },
-            other => Self::Migration(other),
+impl Pool {
+    /// Opens the database at `place` and brings it to `schema`; a SQLite file is made when absent, as are its directories.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`], [`StoreError::Refused`], [`StoreError::Migration`] for a schema newer than this program, which
+    /// is then left as it is.
+    pub async fn open(place: &Place, schema: &Schema) -> Result<Self, StoreError> {
+        let pool = Self::connect(place, schema.sqlite_session).await?;
+        pool.migrate(schema).await?;
+        Ok(pool)
+    }
+
+    /// Opens the database at `place` with the schema that it has.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn connect(place: &Place, sqlite_session: &'static str) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let inner = match place {
+            Place::File(path) => open_file(path, sqlite_session).await?,
+            Place::Server(server) => open_server(server).await?,
+        };
+        Ok(Self { inner, place: Arc::new(place.clone()), retries: Arc::default() })
+    }
+
+    /// Which database it is.
+    pub fn kind(&self) -> Kind {
+        match *self.place {
+            Place::File(_) => Kind::Sqlite,
+            Place::Server(_) => Kind::Postgres,
         }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// How many transactions had to be begun again so far.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+
+    /// A connection, for what is read over several statements.
+    ///
+    /// # Errors
+    /// None could be had in time.
+    pub async fn acquire(&self) -> Result<sqlx::pool::PoolConnection<Any>, sqlx::Error> {
+        self.inner.acquire().await
+    }
+
+    /// Begins a transaction that writes: no other one is under way until it ends. `name` says in the log what is done.
+    ///
+    /// # Errors
+    /// The lock could not be had, or the server not be reached, over several attempts.
+    pub async fn begin(&self, name: &'static str) -> Result<Transaction<'static>, sqlx::Error> {
+        let mut attempt = 1;
+        loop {
+            match self.begin_once().await {
+                Ok(transaction) => return Ok(transaction),
+                Err(error) => self.pause(name, attempt, error).await?,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// As [`Self::begin`], on a connection that is held already, and in one attempt.
+    ///
+    /// # Errors
+    /// The lock could not be had.
+    pub async fn begin_on<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c>, sqlx::Error> {
+        let mut transaction = sqlx::Connection::begin_with(connection, self.begin_words()).await?;
+        self.lock(&mut transaction).await?;
+        Ok(transaction)
+    }
+
+    /// Begins a transaction that reads one state of the database, whatever is written meanwhile.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn snapshot(&self) -> Result<Transaction<'static>, sqlx::Error> {
+        let words = match self.kind() {
+            Kind::Sqlite => "BEGIN",
+            Kind::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        self.inner.begin_with(words).await
+    }
+
+    async fn begin_once(&self) -> Result<Transaction<'static>, sqlx::Error> {
+        let mut transaction = self.inner.begin_with(self.begin_words()).await?;
+        self.lock(&mut transaction).await?;
+        Ok(transaction)
+    }
+
+    fn begin_words(&self) -> &'static str {
+        match self.kind() {
+            Kind::Sqlite => "BEGIN IMMEDIATE",
+            Kind::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        }
+    }
+
+    /// PostgreSQL's write lock: of the schema, until the transaction ends.
+    async fn lock(&self, connection: &mut Connection) -> Result<(), sqlx::Error> {
+        if self.kind() == Kind::Postgres {
+            // The first number is this program's: other programs' advisory locks have others.
+            sqlx::query("SELECT pg_advisory_xact_lock(1818848875, hashtext(current_schema()))").execute(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits before attempt `attempt + 1`, or gives the error back that ended the last one.
+    async fn pause(&self, name: &'static str, attempt: u32, error: sqlx::Error) -> Result<(), sqlx::Error> {
+        let passing = match StoreError::from(error) {
+            StoreError::Unreachable(error) => StoreError::Unreachable(error),
+            StoreError::Busy => StoreError::Busy,
+            StoreError::Other(error) => return Err(error),
+            StoreError::DiskFull => return Err(sqlx::Error::Io(std::io::ErrorKind::StorageFull.into())),
+            other => return Err(sqlx::Error::Configuration(other.into())),
+        };
+        if attempt >= ATTEMPTS {
+            return Err(match passing {
+                StoreError::Unreachable(error) => error,
+                _ => sqlx::Error::PoolTimedOut,
+            });
+        }
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(transaction = name, attempt, cause = %passing, "the transaction is begun again");
+        let pause = PAUSE * 2_u32.pow(attempt - 1);
+        // Without randomness two replicas would meet again.
+        let jitter = getrandom::u64().unwrap_or_default() % (pause.as_millis() as u64 + 1);
+        tokio::time::sleep(pause + Duration::from_millis(jitter)).await;
+        Ok(())
+    }
+
+    /// Brings the schema to this program's version. One process migrates at a time.
+    ///
+    /// A service and a command may open a new database at the same moment. SQLite gives a migrator no lock that lasts over
+    /// several transactions, so one beside the file is held: not on it, for the system forgets SQLite's own locks on a file as
+    /// soon as the process closes any other descriptor of it (<https://sqlite.org/howtocorrupt.html>, section 2.2).
+    /// PostgreSQL has a lock of the session, which the migrator takes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn migrate(&self, schema: &Schema) -> Result<(), StoreError> {
+        let lock = match &*self.place {
+            Place::File(path) => Some(lock_of(path).await?),
+            Place::Server(_) => None,
+        };
+        let mut connection = self.acquire().await?;
+        let migrated = match self.kind() {
+            Kind::Sqlite => schema.sqlite.run(&mut *connection).await,
+            Kind::Postgres => {
+                // Another replica may migrate for longer than a transaction waits for its lock.
+                sqlx::query("SET lock_timeout = '30min'").execute(&mut *connection).await?;
+                schema.postgres.run(&mut *connection).await
+            }
+        };
+        // With it goes the session's lock, which a migrator that failed keeps, and its long patience.
+        let closed = connection.close().await;
+        drop(lock);
+        migrated?;
+        Ok(closed?)
     }
 }
 
-/// Opens the database at `path`, made when absent (as are its directories).
+impl<'p> Executor<'p> for &'_ Pool {
+    type Database = Any;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<AnyQueryResult, Row>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Any>,
+    {
+        self.inner.fetch_many(query)
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<Row>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Any>,
+    {
+        self.inner.fetch_optional(query)
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [AnyTypeInfo],
+    ) -> BoxFuture<'e, Result<AnyStatement, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        self.inner.prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<Any>, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        self.inner.describe(sql)
+    }
+}
+
+/// A SQLite file with the schema that it has.
 ///
 /// # Errors
 /// [`StoreError::Open`], or [`StoreError::DiskFull`].
-pub async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
-    create_private(path).map_err(|e| {
-        if fsx::is_disk_full(&e) { StoreError::DiskFull } else { StoreError::Open { path: path.to_owned(), source: e.into() } }
-    })?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        .pragma("secure_delete", "ON");
-    SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await.map_err(|e| match StoreError::from(e) {
-        StoreError::Other(e) => StoreError::Open { path: path.to_owned(), source: e.into() },
+pub async fn open_sqlite(path: &Path) -> Result<Pool, StoreError> {
+    Pool::connect(&Place::File(path.to_owned()), "").await
+}
+
+async fn open_file(path: &Path, session: &'static str) -> Result<AnyPool, StoreError> {
+    let unusable = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open { path: path.to_owned(), source };
+    create_private(path).map_err(|e| if fsx::is_disk_full(&e) { StoreError::DiskFull } else { unusable(e.into()) })?;
+    let options: AnyConnectOptions = sqlite_url(path).parse().map_err(|e: sqlx::Error| unusable(e.into()))?;
+    let pool = AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
+        move |connection, _| {
+            Box::pin(async move {
+                for words in [SQLITE_SESSION, session] {
+                    (&mut *connection).execute(words).await?;
+                }
+                Ok(())
+            })
+        },
+    );
+    pool.connect_with(options).await.map_err(|e| match StoreError::from(e) {
+        StoreError::Other(e) => unusable(e.into()),
         known => known,
     })
 }
 
-/// Brings the schema to the version of `migrator`, made by `sqlx::migrate!()` in the role's crate.
-///
-/// A service and a command may open a new database at the same moment. SQLite gives a migrator no lock that lasts over
-/// several transactions, so one beside the file is held: not on it, for the system forgets SQLite's own locks on a file as
-/// soon as the process closes any other descriptor of it (<https://sqlite.org/howtocorrupt.html>, section 2.2).
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn migrate(pool: &SqlitePool, migrator: &Migrator) -> Result<(), StoreError> {
-    let database = pool.connect_options().get_filename().to_owned();
-    let lock = tokio::task::spawn_blocking(move || lock_beside(&database)).await.map_err(std::io::Error::other).flatten();
-    let lock = lock.map_err(|e| StoreError::Open { path: pool.connect_options().get_filename().to_owned(), source: e.into() })?;
-    let migrated = migrator.run(pool).await.map_err(StoreError::from);
-    drop(lock);
-    migrated
+async fn open_server(server: &Server) -> Result<AnyPool, StoreError> {
+    let refused = |e: sqlx::Error| match StoreError::from(e) {
+        StoreError::Other(e) => StoreError::Refused { server: server.to_string(), source: e.into() },
+        known => known,
+    };
+    let options: AnyConnectOptions = server.url().parse().map_err(refused)?;
+    let pool =
+        AnyPoolOptions::new().max_connections(server.connections).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(|connection, _| {
+            Box::pin(async move { (&mut *connection).execute(POSTGRES_SESSION).await.map(drop) })
+        });
+    pool.connect_with(options).await.map_err(refused)
 }
 
-/// Moves the write-ahead log into the database and empties it, so that what was deleted is on no page of it.
+/// The address of a file: every byte but letters, digits and a few signs is escaped, so that `?`, `#` and `%` stay part of
+/// the name.
+fn sqlite_url(path: &Path) -> String {
+    let mut url = "sqlite://".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => url.push(char::from(*byte)),
+            other => url.push_str(&format!("%{other:02X}")),
+        }
+    }
+    url
+}
+
+async fn lock_of(path: &Path) -> Result<std::fs::File, StoreError> {
+    let database: PathBuf = path.to_owned();
+    let lock = tokio::task::spawn_blocking(move || lock_beside(&database)).await.map_err(std::io::Error::other).flatten();
+    lock.map_err(|e| StoreError::Open { path: path.to_owned(), source: e.into() })
+}
+
+/// Moves SQLite's write-ahead log into the database and empties it, so that what was deleted is on no page of it.
+/// PostgreSQL cleans its pages by itself.
 ///
 /// # Errors
 /// [`StoreError::Busy`] when a reader keeps the log in use.
-pub async fn checkpoint(pool: &SqlitePool) -> Result<(), StoreError> {
+pub async fn checkpoint(pool: &Pool) -> Result<(), StoreError> {
+    if pool.kind() == Kind::Postgres {
+        return Ok(());
+    }
     let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(pool).await?;
     if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
 }
@@ -144,8 +392,8 @@ pub fn id<T: FromStr>(text: &str) -> Result<T, ServiceError> {
 }
 
 /// Batches from rows of sequence, records, digest.
-pub fn held_batches(rows: &[SqliteRow]) -> Vec<HeldBatch> {
-    let held = |row: &SqliteRow| HeldBatch {
+pub fn held_batches(rows: &[Row]) -> Vec<HeldBatch> {
+    let held = |row: &Row| HeldBatch {
         sequence: row.get::<i64, _>(0) as u32,
         records: row.get::<i64, _>(1) as u64,
         digest: row.get(2),
@@ -154,7 +402,7 @@ pub fn held_batches(rows: &[SqliteRow]) -> Vec<HeldBatch> {
 }
 
 /// As [`checkpoint`], after a deletion that has taken place already: a log in use is emptied at the next occasion.
-pub async fn scrub(pool: &SqlitePool) {
+pub async fn scrub(pool: &Pool) {
     if let Err(error) = checkpoint(pool).await {
         tracing::warn!(%error, "the write-ahead log could not be emptied now; deleted rows stay on its pages until it is");
     }
@@ -180,86 +428,4 @@ fn open_private(path: &Path) -> std::io::Result<std::fs::File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_settings_hold_on_every_connection() {
-        let dir = tempfile::tempdir().unwrap();
-        let pool = open_sqlite(&dir.path().join("new/dir/role.db")).await.unwrap();
-        let first = pool.acquire().await.unwrap();
-        for mut connection in [first, pool.acquire().await.unwrap()] {
-            for (pragma, expected) in [
-                ("PRAGMA synchronous", 2),
-                ("PRAGMA foreign_keys", 1),
-                ("PRAGMA secure_delete", 1),
-                ("PRAGMA busy_timeout", 10_000),
-            ] {
-                let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut *connection).await.unwrap();
-                assert_eq!(value, expected, "{pragma}");
-            }
-            let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.unwrap();
-            assert_eq!(mode, "wal");
-        }
-    }
-
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn no_file_of_the_database_can_be_read_by_others_and_deleted_rows_are_gone_from_all() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let pool = open_sqlite(&dir.path().join("role.db")).await.unwrap();
-        sqlx::query("CREATE TABLE t (v TEXT)").execute(&pool).await.unwrap();
-        sqlx::query("INSERT INTO t VALUES ('a token to forget')").execute(&pool).await.unwrap();
-        for entry in std::fs::read_dir(dir.path()).unwrap() {
-            let entry = entry.unwrap();
-            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.file_name());
-        }
-        sqlx::query("DELETE FROM t").execute(&pool).await.unwrap();
-        checkpoint(&pool).await.unwrap();
-        for entry in std::fs::read_dir(dir.path()).unwrap() {
-            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-            assert!(!bytes.windows(8).any(|w| w == b"a token "));
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn those_who_open_a_new_database_together_all_find_it_migrated() {
-        let dir = tempfile::tempdir().unwrap();
-        let migrations = dir.path().join("migrations");
-        std::fs::create_dir(&migrations).unwrap();
-        for number in 1..=4 {
-            let file = migrations.join(format!("{number}_t.sql"));
-            std::fs::write(file, format!("CREATE TABLE t{number} (v INTEGER); INSERT INTO t{number} VALUES (1);")).unwrap();
-        }
-        let migrator = Migrator::new(migrations).await.unwrap();
-        for round in 0..10 {
-            let path = dir.path().join(format!("{round}.db"));
-            let open = || async {
-                let pool = open_sqlite(&path).await?;
-                migrate(&pool, &migrator).await?;
-                Ok::<i64, StoreError>(sqlx::query_scalar("SELECT count(*) FROM t4").fetch_one(&pool).await?)
-            };
-            let counts = futures::future::join_all((0..6).map(|_| open())).await;
-            assert!(counts.iter().all(|c| matches!(c, Ok(1))), "{counts:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_full_database_is_a_full_disk_and_a_foreign_file_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let pool = open_sqlite(&dir.path().join("small.db")).await.unwrap();
-        let mut connection = pool.acquire().await.unwrap();
-        sqlx::query("CREATE TABLE t (v BLOB)").execute(&mut *connection).await.unwrap();
-        sqlx::query("PRAGMA max_page_count = 4").execute(&mut *connection).await.unwrap();
-        let error = sqlx::query("INSERT INTO t VALUES (zeroblob(1000000))").execute(&mut *connection).await.unwrap_err();
-        assert!(matches!(StoreError::from(error), StoreError::DiskFull));
-
-        let foreign = dir.path().join("foreign.db");
-        std::fs::write(&foreign, [b'x'; 4096]).unwrap();
-        assert!(matches!(open_sqlite(&foreign).await, Err(StoreError::Open { path, .. }) if path == foreign));
-    }
 }

@@ -11,8 +11,10 @@ impl Store {
     /// Raises a party's declared records for a period (never lowers them); returns records declared and evaluations used.
     pub async fn declare(&self, party: &PartyId, period: Period, records: u64) -> Result<(u64, u64), ServiceError> {
         let row = sqlx::query(
-            "INSERT INTO budgets (party, period, declared) VALUES (?, ?, ?)
-             ON CONFLICT (party, period) DO UPDATE SET declared = max(declared, excluded.declared) RETURNING declared, used",
+            "INSERT INTO budgets (party, period, declared) VALUES ($1, $2, $3)
+             ON CONFLICT (party, period) DO UPDATE SET declared =
+             CASE WHEN excluded.declared > budgets.declared THEN excluded.declared ELSE budgets.declared END
+             RETURNING declared, used",
         )
         .bind(party.as_str())
         .bind(period.to_string())
@@ -57,8 +59,8 @@ impl Store {
         budget_of: impl Fn(u64) -> u64,
         keep: bool,
     ) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        let row = sqlx::query("SELECT declared, used FROM budgets WHERE party = ? AND period = ?")
+        let mut tx = self.pool.begin("charge_or_not").await.map_err(db)?;
+        let row = sqlx::query("SELECT declared, used FROM budgets WHERE party = $1 AND period = $2")
             .bind(party.as_str())
             .bind(period.to_string())
             .fetch_optional(&mut *tx)
@@ -71,7 +73,7 @@ impl Store {
             })?;
         let (declared, used) = (row.get::<i64, _>(0) as u64, row.get::<i64, _>(1) as u64);
         let fresh =
-            sqlx::query("INSERT INTO evaluations (party, period, digest, elements) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+            sqlx::query("INSERT INTO evaluations (party, period, digest, elements) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
                 .bind(party.as_str())
                 .bind(period.to_string())
                 .bind(digest)
@@ -88,7 +90,7 @@ impl Store {
                     "le budget de {budget} évaluations du mois ne suffit pas à ce lot ({used} déjà faites) : le nombre de fiches déclaré est trop petit, ou les mêmes fiches sont encodées de nouveau sans leur cache"
                 )));
             }
-            sqlx::query("UPDATE budgets SET used = used + ? WHERE party = ? AND period = ?")
+            sqlx::query("UPDATE budgets SET used = used + $1 WHERE party = $2 AND period = $3")
                 .bind(elements as i64)
                 .bind(party.as_str())
                 .bind(period.to_string())

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use linkage_agreement::{Handle, PartyId, RecordRef, RunId};
 use linkage_common::error::ServiceError;
-use linkage_common::store::db;
-use sqlx::{Row, SqliteConnection};
+use linkage_common::store::{Connection, db};
+use sqlx::Row;
 
 use crate::store::{Store, bytes16};
 
@@ -72,30 +72,29 @@ pub struct SettledPairs {
     pub expired: u64,
 }
 
-/// State of a half: 0 waiting, 1 in force, 2 contradicted. `?1` is today.
+/// State of a half: 0 waiting, 1 in force, 2 contradicted. `$1` is today, `$2` the party.
 const STATE: &str = "
     SELECT a.dossier,
            CASE WHEN a.partner = a.party OR b.verdict = a.verdict THEN 1 WHEN b.verdict IS NULL THEN 0 ELSE 2 END
     FROM dispositions a
     LEFT JOIN dispositions b
-           ON a.partner <> a.party AND b.dossier = a.dossier AND b.party = a.partner AND b.partner = a.party AND b.expiry >= ?1
-    WHERE a.expiry >= ?1 AND a.party = ?2";
+           ON a.partner <> a.party AND b.dossier = a.dossier AND b.party = a.partner AND b.partner = a.party AND b.expiry >= $1
+    WHERE a.expiry >= $1 AND a.party = $2";
 
-/// The settled pairs among a run's handles. `?1` is the run, `?2` today, `?3` its parties (JSON).
+/// The settled pairs among a run's handles, with their owners. `$1` is the run, `$2` today.
 const PAIRS: &str = "
     WITH settled (party, ref, other_party, other_ref, verdict) AS (
         SELECT a.party, a.ref, b.party, b.ref, a.verdict
         FROM dispositions a
         JOIN dispositions b ON b.dossier = a.dossier AND b.party = a.partner AND b.partner = a.party
-        WHERE a.party < b.party AND a.verdict = b.verdict AND a.expiry >= ?2 AND b.expiry >= ?2
+        WHERE a.party < b.party AND a.verdict = b.verdict AND a.expiry >= $2 AND b.expiry >= $2
         UNION ALL
-        SELECT party, ref, party, second_ref, verdict FROM dispositions WHERE second_ref IS NOT NULL AND expiry >= ?2
+        SELECT party, ref, party, second_ref, verdict FROM dispositions WHERE second_ref IS NOT NULL AND expiry >= $2
     )
-    SELECT x.handle, y.handle, s.verdict
+    SELECT x.handle, y.handle, s.verdict, s.party, s.other_party
     FROM settled s
-    JOIN handles x ON x.run_id = ?1 AND x.party = s.party AND x.ref = s.ref
-    JOIN handles y ON y.run_id = ?1 AND y.party = s.other_party AND y.ref = s.other_ref
-    WHERE s.party IN (SELECT value FROM json_each(?3)) AND s.other_party IN (SELECT value FROM json_each(?3))";
+    JOIN handles x ON x.run_id = $1 AND x.party = s.party AND x.ref = s.ref
+    JOIN handles y ON y.run_id = $1 AND y.party = s.other_party AND y.ref = s.other_ref";
 
 impl Store {
     /// Takes over the halves of one party, all or none, each in place of the one held under its dossier.
@@ -103,11 +102,11 @@ impl Store {
     /// # Errors
     /// `Exhausted` when the party would hold more than [`MAX_HELD`].
     pub async fn put_dispositions(&self, party: &PartyId, halves: &[Half], today: Date) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("put_dispositions").await.map_err(db)?;
         delete_expired(&mut tx, today).await?;
         for half in halves {
             sqlx::query(
-                "INSERT INTO dispositions (party, dossier, partner, ref, second_ref, verdict, expiry) VALUES (?, ?, ?, ?, ?, ?, ?)
+                "INSERT INTO dispositions (party, dossier, partner, ref, second_ref, verdict, expiry) VALUES ($1, $2, $3, $4, $5, $6, $7)
                  ON CONFLICT (party, dossier) DO UPDATE SET partner = excluded.partner, ref = excluded.ref,
                  second_ref = excluded.second_ref, verdict = excluded.verdict, expiry = excluded.expiry",
             )
@@ -122,7 +121,7 @@ impl Store {
             .await
             .map_err(db)?;
         }
-        let held: i64 = sqlx::query("SELECT count(*) FROM dispositions WHERE party = ?")
+        let held: i64 = sqlx::query("SELECT count(*) FROM dispositions WHERE party = $1")
             .bind(party.as_str())
             .fetch_one(&mut *tx)
             .await
@@ -138,10 +137,10 @@ impl Store {
 
     /// Forgets halves of one party; returns how many there were.
     pub async fn withdraw_dispositions(&self, party: &PartyId, dossiers: &[[u8; DOSSIER_LEN]]) -> Result<u64, ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("withdraw_dispositions").await.map_err(db)?;
         let mut withdrawn = 0;
         for dossier in dossiers {
-            withdrawn += sqlx::query("DELETE FROM dispositions WHERE party = ? AND dossier = ?")
+            withdrawn += sqlx::query("DELETE FROM dispositions WHERE party = $1 AND dossier = $2")
                 .bind(party.as_str())
                 .bind(&dossier[..])
                 .execute(&mut *tx)
@@ -176,15 +175,16 @@ impl Store {
 
     /// The settled pairs among the handles that `parties` brought to a run; deletes what has expired.
     pub async fn settled_pairs(&self, run: &RunId, parties: &[PartyId], today: Date) -> Result<SettledPairs, ServiceError> {
-        let parties: Vec<&str> = parties.iter().map(PartyId::as_str).collect();
-        let parties = serde_json::to_string(&parties).map_err(ServiceError::internal)?;
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("settled_pairs").await.map_err(db)?;
         let expired = delete_expired(&mut tx, today).await?;
-        let rows =
-            sqlx::query(PAIRS).bind(run.as_str()).bind(today.to_string()).bind(parties).fetch_all(&mut *tx).await.map_err(db)?;
+        let rows = sqlx::query(PAIRS).bind(run.as_str()).bind(today.to_string()).fetch_all(&mut *tx).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         let mut verdicts: BTreeMap<(Handle, Handle), Option<Verdict>> = BTreeMap::new();
-        for row in &rows {
+        let takes_part = |row: &linkage_common::store::Row, column| {
+            let party: &str = row.get(column);
+            parties.iter().any(|known| known.as_str() == party)
+        };
+        for row in rows.iter().filter(|row| takes_part(row, 3) && takes_part(row, 4)) {
             let (a, b) = (Handle(bytes16(row, 0)?), Handle(bytes16(row, 1)?));
             let verdict = if row.get::<i64, _>(2) == 1 { Verdict::Confirmed } else { Verdict::Refuted };
             let held = verdicts.entry((a.min(b), a.max(b))).or_insert(Some(verdict));
@@ -198,8 +198,8 @@ impl Store {
     }
 }
 
-async fn delete_expired(connection: &mut SqliteConnection, today: Date) -> Result<u64, ServiceError> {
+async fn delete_expired(connection: &mut Connection, today: Date) -> Result<u64, ServiceError> {
     let done =
-        sqlx::query("DELETE FROM dispositions WHERE expiry < ?").bind(today.to_string()).execute(connection).await.map_err(db)?;
+        sqlx::query("DELETE FROM dispositions WHERE expiry < $1").bind(today.to_string()).execute(connection).await.map_err(db)?;
     Ok(done.rows_affected())
 }

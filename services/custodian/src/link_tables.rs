@@ -2,9 +2,8 @@
 
 use linkage_agreement::{PartyId, Period, PersonId, RecordRef, RunId};
 use linkage_common::error::ServiceError;
-use linkage_common::store::{db, id};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
+use linkage_common::store::{InsertRows, Row as StoreRow, db, id};
+use sqlx::Row;
 
 use crate::registry::Person;
 use crate::store::{ROWS_PER_INSERT, Store, bytes16, optional_party, party_of};
@@ -76,7 +75,7 @@ impl Store {
     /// Runs whose link table is ready, in the order in which they became so.
     pub async fn ready(&self) -> Result<Vec<ReadyRun>, ServiceError> {
         let rows = sqlx::query(
-            "SELECT run_id, period, parties, reference_party, row_count, position,
+            "SELECT run_id, period, parties, reference_party, row_count - withdrawn, position,
              (SELECT count(*) FROM supersessions s WHERE s.run_id = runs.run_id)
              FROM runs WHERE state = 'ready' ORDER BY position",
         )
@@ -99,10 +98,21 @@ impl Store {
             .collect()
     }
 
-    /// A page of a link table's rows, in an order that says nothing of the records: by random reference.
+    /// A page of a link table's rows, in an order that says nothing of the records: by random reference. Offset and limit
+    /// count ids ([`Self::row_span`]): a page has fewer rows where records were withdrawn.
     pub async fn link_rows(&self, run: &RunId, offset: u64, limit: u64) -> Result<Vec<LinkRow>, ServiceError> {
         // No domain has this number.
         Ok(self.handed_rows(run, offset, limit, 0).await?.into_iter().map(|handed| handed.row).collect())
+    }
+
+    /// How many ids a run's link table takes: its rows, and gaps where records were withdrawn.
+    pub async fn row_span(&self, run: &RunId) -> Result<u64, ServiceError> {
+        let row = sqlx::query("SELECT row_count FROM runs WHERE run_id = $1 AND state = 'ready'")
+            .bind(run.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(db)?;
+        Ok(row.map_or(0, |row| row.get::<i64, _>(0).unsigned_abs()))
     }
 
     /// As [`Self::link_rows`], with the points of a domain that are known.
@@ -110,11 +120,12 @@ impl Store {
         let rows = sqlx::query(
             "SELECT l.party, l.ref, p.person, l.match_class, l.probability, l.sealed, l.person, pp.point, rp.point
              FROM runs
-             JOIN link_rows l ON l.id >= runs.first_row + ?2 AND l.id < runs.first_row + min(?2 + ?3, runs.row_count)
+             JOIN link_rows l ON l.id >= runs.first_row + $2 AND l.id < runs.first_row + runs.row_count
+                  AND l.id < runs.first_row + $2 + $3
              JOIN persons p ON p.number = l.person
-             LEFT JOIN person_points pp ON pp.domain = ?4 AND pp.person = l.person
-             LEFT JOIN ref_points rp ON rp.domain = ?4 AND rp.ref = l.ref
-             WHERE runs.run_id = ?1 AND runs.state = 'ready' ORDER BY l.id",
+             LEFT JOIN person_points pp ON pp.domain = $4 AND pp.person = l.person
+             LEFT JOIN ref_points rp ON rp.domain = $4 AND rp.ref = l.ref
+             WHERE runs.run_id = $1 AND runs.state = 'ready' ORDER BY l.id",
         )
         .bind(run.as_str())
         .bind(offset as i64)
@@ -123,7 +134,7 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .map_err(db)?;
-        let point = |row: &SqliteRow, column: usize| row.get::<Option<&[u8]>, _>(column).and_then(|point| point.try_into().ok());
+        let point = |row: &StoreRow, column: usize| row.get::<Option<&[u8]>, _>(column).and_then(|point| point.try_into().ok());
         rows.iter()
             .map(|row| {
                 Ok(HandedRow {
@@ -146,12 +157,12 @@ impl Store {
     /// The number of the domain whose fixed id has the point `probe`: points that are kept under it are of this scalar,
     /// agreement and purpose.
     pub async fn point_domain(&self, probe: &Point) -> Result<i64, ServiceError> {
-        let select = "SELECT number FROM point_domains WHERE probe = ?";
+        let select = "SELECT number FROM point_domains WHERE probe = $1";
         let known = sqlx::query(select).bind(&probe[..]).fetch_optional(&self.pool).await.map_err(db)?;
         if let Some(row) = known {
             return Ok(row.get(0));
         }
-        sqlx::query("INSERT INTO point_domains (probe) VALUES (?) ON CONFLICT DO NOTHING")
+        sqlx::query("INSERT INTO point_domains (probe) VALUES ($1) ON CONFLICT DO NOTHING")
             .bind(&probe[..])
             .execute(&self.pool)
             .await
@@ -169,20 +180,20 @@ impl Store {
         if persons.is_empty() && records.is_empty() {
             return Ok(());
         }
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("keep_points").await.map_err(db)?;
         for persons in persons.chunks(ROWS_PER_INSERT) {
-            let mut insert = QueryBuilder::new("INSERT INTO person_points (domain, person, point) ");
-            insert.push_values(persons, |mut row, (person, point)| {
-                row.push_bind(domain).push_bind(*person).push_bind(&point[..]);
+            let insert = "INSERT INTO person_points (domain, person, point)";
+            let insert = InsertRows::new(insert, persons, |row, (person, point)| {
+                row.bind(domain).bind(*person).bind(&point[..]);
             });
-            insert.push(" ON CONFLICT DO NOTHING").build().execute(&mut *tx).await.map_err(db)?;
+            insert.or_nothing().execute(&mut tx).await.map_err(db)?;
         }
         for records in records.chunks(ROWS_PER_INSERT) {
-            let mut insert = QueryBuilder::new("INSERT INTO ref_points (domain, ref, point) ");
-            insert.push_values(records, |mut row, (reference, point)| {
-                row.push_bind(domain).push_bind(&reference.0[..]).push_bind(&point[..]);
+            let insert = "INSERT INTO ref_points (domain, ref, point)";
+            let insert = InsertRows::new(insert, records, |row, (reference, point)| {
+                row.bind(domain).bind(&reference.0[..]).bind(&point[..]);
             });
-            insert.push(" ON CONFLICT DO NOTHING").build().execute(&mut *tx).await.map_err(db)?;
+            insert.or_nothing().execute(&mut tx).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)
     }
@@ -191,7 +202,7 @@ impl Store {
     pub async fn supersessions(&self, run: &RunId) -> Result<Vec<Supersession>, ServiceError> {
         let rows = sqlx::query(
             "SELECT o.person, n.person, s.ref FROM supersessions s JOIN persons o ON o.number = s.old_person
-             JOIN persons n ON n.number = s.new_person WHERE s.run_id = ? ORDER BY s.id",
+             JOIN persons n ON n.number = s.new_person WHERE s.run_id = $1 ORDER BY s.id",
         )
         .bind(run.as_str())
         .fetch_all(&self.pool)
@@ -209,24 +220,25 @@ impl Store {
 
     /// The report of a run, and each party's attribute keys (JSON object from analyst to hexadecimal).
     pub async fn run_papers(&self, run: &RunId) -> Result<(Vec<u8>, Vec<(PartyId, String)>), ServiceError> {
-        let report = sqlx::query("SELECT report FROM runs WHERE run_id = ?")
+        let row = sqlx::query("SELECT report, parties FROM runs WHERE run_id = $1")
             .bind(run.as_str())
             .fetch_optional(&self.pool)
             .await
             .map_err(db)?
             .ok_or_else(|| {
                 ServiceError::not_found("aucun traitement de cet identifiant ; « linkage run list » montre ceux qui existent")
-            })?
-            .get(0);
-        let rows = sqlx::query(
-            "SELECT party, sealed_keys FROM record_uploads
-             WHERE run_id = ?1 AND party IN (SELECT value FROM json_each((SELECT parties FROM runs WHERE run_id = ?1)))",
-        )
-        .bind(run.as_str())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(db)?;
-        let keys = rows.iter().map(|row| Ok((party_of(row, 0)?, row.get(1)))).collect::<Result<_, ServiceError>>()?;
-        Ok((report, keys))
+            })?;
+        let parties: Vec<PartyId> = match row.get::<Option<&str>, _>(1) {
+            Some(parties) => serde_json::from_str(parties).map_err(|_| ServiceError::internal("malformed parties in the store"))?,
+            None => Vec::new(),
+        };
+        let rows = sqlx::query("SELECT party, sealed_keys FROM record_uploads WHERE run_id = $1 ORDER BY party")
+            .bind(run.as_str())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(db)?;
+        let mut keys = rows.iter().map(|row| Ok((party_of(row, 0)?, row.get(1)))).collect::<Result<Vec<_>, ServiceError>>()?;
+        keys.retain(|(party, _)| parties.contains(party));
+        Ok((row.get(0), keys))
     }
 }

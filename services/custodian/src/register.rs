@@ -7,15 +7,15 @@
 
 use linkage_agreement::{Handle, PartyId, PersonId, RunId};
 use linkage_common::error::ServiceError;
-use linkage_common::store::db;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
+use linkage_common::store::{Connection, InsertRows, Kind, Pool, db};
+use sqlx::Row;
 use tokio_stream::StreamExt;
 
 use crate::registry::{self, Assignment, Change, Clusters, Person};
-use crate::store::{CACHE_KIB, ROWS_PER_INSERT, Store, optional_party};
+use crate::store::{ROWS_PER_INSERT, SMALL_CACHE, Store, optional_party};
 
-/// Page cache while a run is registered, in KiB: trees of millions of references are gone through at random.
-const REGISTER_CACHE_KIB: u32 = 262_144;
+/// Page cache while a run is registered, 256 MiB: trees of millions of references are gone through at random.
+const LARGE_CACHE: &str = "PRAGMA cache_size = -262144";
 /// A record linked to no other.
 const UNLINKED: u32 = u32::MAX;
 
@@ -41,6 +41,8 @@ struct Read {
     links: Vec<(u8, u16)>,
     clusters: Clusters,
     newest: Person,
+    /// The last request of a person that was carried out.
+    withdrawals: i64,
 }
 
 impl Store {
@@ -50,28 +52,33 @@ impl Store {
     /// departed. Killed anywhere, it has happened wholly or not at all. Returns how many persons the run's records are.
     pub async fn register(&self, run: &RunId, mut mint: impl FnMut() -> PersonId) -> Result<u64, ServiceError> {
         let mut connection = self.pool.acquire().await.map_err(db)?;
-        set_cache(&mut connection, REGISTER_CACHE_KIB).await?;
+        set_cache(&self.pool, &mut connection, LARGE_CACHE).await?;
         let read = read(&mut connection, run).await?;
         let known: Vec<Option<Person>> = read.records.iter().map(|record| record.known).collect();
         let assignment = registry::assign(&read.clusters, &known, read.newest);
-        let mut tx = sqlx::Connection::begin_with(&mut *connection, "BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin_on(&mut connection).await.map_err(db)?;
         write(&mut tx, run, &read, &assignment, &mut mint).await?;
         tx.commit().await.map_err(db)?;
-        set_cache(&mut connection, CACHE_KIB).await?;
+        set_cache(&self.pool, &mut connection, SMALL_CACHE).await?;
         Ok(assignment.persons.len() as u64)
     }
 }
 
-async fn set_cache(connection: &mut SqliteConnection, kib: u32) -> Result<(), ServiceError> {
-    for pragma in [format!("PRAGMA cache_size = -{kib}"), "PRAGMA shrink_memory".to_owned()] {
-        sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&mut *connection).await.map_err(db)?;
+async fn set_cache(pool: &Pool, connection: &mut Connection, size: &'static str) -> Result<(), ServiceError> {
+    if pool.kind() == Kind::Sqlite {
+        for pragma in [size, "PRAGMA shrink_memory"] {
+            sqlx::query(pragma).execute(&mut *connection).await.map_err(db)?;
+        }
     }
     Ok(())
 }
 
-async fn read(connection: &mut SqliteConnection, run: &RunId) -> Result<Read, ServiceError> {
+async fn read(connection: &mut Connection, run: &RunId) -> Result<Read, ServiceError> {
     let row =
-        sqlx::query("SELECT parties, reference_party, (SELECT coalesce(max(number), 0) FROM persons) FROM runs WHERE run_id = ?")
+        sqlx::query(
+            "SELECT parties, reference_party, (SELECT coalesce(max(number), 0) FROM persons),
+             (SELECT coalesce(max(number), 0) FROM withdrawals) FROM runs WHERE run_id = $1",
+        )
             .bind(run.as_str())
             .fetch_one(&mut *connection)
             .await
@@ -84,12 +91,12 @@ async fn read(connection: &mut SqliteConnection, run: &RunId) -> Result<Read, Se
     let reference_party = optional_party(&row, 1)?
         .map(|party| place(party.as_str()).ok_or_else(|| ServiceError::internal("the reference party takes no part in the run")));
     let reference_party = reference_party.transpose()?;
-    let newest = row.get(2);
+    let (newest, withdrawals) = (row.get(2), row.get(3));
 
     let mut records = Vec::new();
     let mut rows = sqlx::query(
         "SELECT h.rowid, h.party, h.handle, h.ref, h.present, r.person
-         FROM handles h LEFT JOIN refs r ON r.ref = h.ref AND r.party = h.party WHERE h.run_id = ?",
+         FROM handles h LEFT JOIN refs r ON r.ref = h.ref AND r.party = h.party WHERE h.run_id = $1",
     )
     .bind(run.as_str())
     .fetch(&mut *connection);
@@ -102,7 +109,7 @@ async fn read(connection: &mut SqliteConnection, run: &RunId) -> Result<Read, Se
             reference: sixteen(row.get(3))?,
             row: row.get(0),
             known: row.get(5),
-            present: row.get(4),
+            present: row.get::<i64, _>(4) != 0,
         });
     }
     drop(rows);
@@ -117,7 +124,7 @@ async fn read(connection: &mut SqliteConnection, run: &RunId) -> Result<Read, Se
     let mut links = vec![(0, 0); records.len()];
     let mut groups: Vec<Vec<u32>> = Vec::new();
     let mut group_of = vec![UNLINKED; records.len()];
-    let mut batches = sqlx::query("SELECT clusters FROM cluster_batches WHERE run_id = ? ORDER BY sequence")
+    let mut batches = sqlx::query("SELECT clusters FROM cluster_batches WHERE run_id = $1 ORDER BY sequence")
         .bind(run.as_str())
         .fetch(connection);
     while let Some(batch) = batches.next().await {
@@ -152,17 +159,17 @@ async fn read(connection: &mut SqliteConnection, run: &RunId) -> Result<Read, Se
             Some(_) => {}
         }
     }
-    Ok(Read { parties, reference_party, records, links, clusters, newest })
+    Ok(Read { parties, reference_party, records, links, clusters, newest, withdrawals })
 }
 
 async fn write(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     run: &RunId,
     read: &Read,
     assignment: &Assignment,
     mint: &mut impl FnMut() -> PersonId,
 ) -> Result<(), ServiceError> {
-    let state: String = sqlx::query("SELECT state FROM runs WHERE run_id = ?")
+    let state: String = sqlx::query("SELECT state FROM runs WHERE run_id = $1")
         .bind(run.as_str())
         .fetch_one(&mut *connection)
         .await
@@ -170,17 +177,24 @@ async fn write(
         .get(0);
     let newest: Person =
         sqlx::query("SELECT coalesce(max(number), 0) FROM persons").fetch_one(&mut *connection).await.map_err(db)?.get(0);
+    let withdrawals: i64 = sqlx::query("SELECT coalesce(max(number), 0) FROM withdrawals")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(db)?
+        .get(0);
+    if withdrawals != read.withdrawals {
+        return Err(ServiceError::unavailable("une fiche a été retirée entre-temps ; le traitement est repris"));
+    }
     if state != "clustered" || newest != read.newest {
         return Err(ServiceError::internal("another process registered meanwhile"));
     }
     let persons: Vec<(Person, PersonId)> =
         assignment.persons.iter().filter(|person| **person > newest).map(|person| (*person, mint())).collect();
     for persons in persons.chunks(ROWS_PER_INSERT) {
-        let mut insert = QueryBuilder::new("INSERT INTO persons (number, person) ");
-        insert.push_values(persons, |mut row, (number, person)| {
-            row.push_bind(*number).push_bind(&person.0[..]);
+        let insert = InsertRows::new("INSERT INTO persons (number, person)", persons, |row, (number, person)| {
+            row.bind(*number).bind(&person.0[..]);
         });
-        insert.build().execute(&mut *connection).await.map_err(db)?;
+        insert.execute(connection).await.map_err(db)?;
     }
 
     let mut person_of = vec![0; read.records.len()];
@@ -203,16 +217,16 @@ async fn write(
         .filter(|(record, _)| record.known.is_none())
         .collect();
     for new in new.chunks(ROWS_PER_INSERT) {
-        let mut insert = QueryBuilder::new("INSERT INTO refs (ref, party, person) ");
-        insert.push_values(new, |mut row, (record, person)| {
-            row.push_bind(&record.reference[..]).push_bind(party(record)).push_bind(*person);
+        let insert = InsertRows::new("INSERT INTO refs (ref, party, person)", new, |row, (record, person)| {
+            row.bind(&record.reference[..]).bind(party(record)).bind(*person);
         });
-        insert.build().execute(&mut *connection).await.map_err(db)?;
+        insert.execute(connection).await.map_err(db)?;
     }
     drop(new);
     supersede(connection, run, read, assignment).await?;
+    crate::retention::seen(connection, run).await?;
 
-    sqlx::query("CREATE TEMP TABLE taken (id INTEGER PRIMARY KEY, handle INTEGER, person INTEGER, match_class INTEGER, probability INTEGER)")
+    sqlx::query("CREATE TEMP TABLE taken (id BIGINT, handle BIGINT, person BIGINT, match_class BIGINT, probability BIGINT)")
         .execute(&mut *connection)
         .await
         .map_err(db)?;
@@ -223,28 +237,28 @@ async fn write(
         .filter(|at| read.records.get(*at).is_some_and(|record| record.present) && shown.get(*at) == Some(&true))
         .collect();
     for (chunk, base) in present.chunks(ROWS_PER_INSERT).zip((first..).step_by(ROWS_PER_INSERT)) {
-        let mut insert = QueryBuilder::new("INSERT INTO temp.taken (id, handle, person, match_class, probability) ");
-        insert.push_values(chunk.iter().zip(base..), |mut row, (at, id)| {
+        let insert = "INSERT INTO taken (id, handle, person, match_class, probability)";
+        let insert = InsertRows::new(insert, chunk.iter().zip(base..), |row, (at, id)| {
             let (class, probability) = read.links.get(*at).copied().unwrap_or((0, 0));
-            row.push_bind(id)
-                .push_bind(read.records.get(*at).map(|record| record.row))
-                .push_bind(person_of.get(*at).copied())
-                .push_bind(i64::from(class))
-                .push_bind(i64::from(probability));
+            row.bind(id)
+                .bind(read.records.get(*at).map(|record| record.row))
+                .bind(person_of.get(*at).copied())
+                .bind(i64::from(class))
+                .bind(i64::from(probability));
         });
-        insert.build().execute(&mut *connection).await.map_err(db)?;
+        insert.execute(connection).await.map_err(db)?;
     }
     for statement in [
         "INSERT INTO link_rows (id, party, ref, person, match_class, probability, sealed)
          SELECT t.id, h.party, h.ref, t.person, t.match_class, t.probability, h.sealed
-         FROM temp.taken t CROSS JOIN handles h ON h.rowid = t.handle ORDER BY t.id",
-        "DROP TABLE temp.taken",
+         FROM taken t JOIN handles h ON h.rowid = t.handle ORDER BY t.id",
+        "DROP TABLE taken",
     ] {
         sqlx::query(statement).execute(&mut *connection).await.map_err(db)?;
     }
     sqlx::query(
-        "UPDATE runs SET state = 'ready', position = (SELECT coalesce(max(position), 0) + 1 FROM runs), first_row = ?,
-         row_count = ? WHERE run_id = ?",
+        "UPDATE runs SET state = 'ready', position = (SELECT coalesce(max(position), 0) + 1 FROM runs), first_row = $1,
+         row_count = $2 WHERE run_id = $3",
     )
     .bind(first)
     .bind(present.len() as i64)
@@ -253,9 +267,9 @@ async fn write(
     .await
     .map_err(db)?;
     for forget in [
-        "DELETE FROM handles WHERE run_id = ?",
-        "DELETE FROM cluster_batches WHERE run_id = ?",
-        "DELETE FROM record_batches WHERE run_id = ?",
+        "DELETE FROM handles WHERE run_id = $1",
+        "DELETE FROM cluster_batches WHERE run_id = $1",
+        "DELETE FROM record_batches WHERE run_id = $1",
     ] {
         sqlx::query(forget).bind(run.as_str()).execute(&mut *connection).await.map_err(db)?;
     }
@@ -265,7 +279,7 @@ async fn write(
 /// Writes the supersession list, and moves known references to the persons that they are now: first those that left their
 /// person, then all of a merged one's, also of parties that took no part in the run.
 async fn supersede(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     run: &RunId,
     read: &Read,
     assignment: &Assignment,
@@ -278,7 +292,7 @@ async fn supersede(
                 for number in moved {
                     let Some(record) = read.records.get(*number as usize) else { continue };
                     let party = read.parties.get(usize::from(record.party)).map_or("", PartyId::as_str);
-                    sqlx::query("UPDATE refs SET person = ? WHERE ref = ? AND party = ?")
+                    sqlx::query("UPDATE refs SET person = $1 WHERE ref = $2 AND party = $3")
                         .bind(change.new)
                         .bind(&record.reference[..])
                         .bind(party)
@@ -291,7 +305,7 @@ async fn supersede(
         }
     }
     for change in assignment.supersessions.iter().filter(|change| change.change == Change::Merge) {
-        sqlx::query("UPDATE refs SET person = ? WHERE person = ?")
+        sqlx::query("UPDATE refs SET person = $1 WHERE person = $2")
             .bind(change.new)
             .bind(change.old)
             .execute(&mut *connection)
@@ -300,11 +314,11 @@ async fn supersede(
     }
     lines.sort_unstable();
     for lines in lines.chunks(ROWS_PER_INSERT) {
-        let mut insert = QueryBuilder::new("INSERT INTO supersessions (run_id, old_person, new_person, ref) ");
-        insert.push_values(lines, |mut row, (old, new, reference)| {
-            row.push_bind(run.as_str()).push_bind(*old).push_bind(*new).push_bind(reference.as_ref().map(|r| &r[..]));
+        let insert = "INSERT INTO supersessions (run_id, old_person, new_person, ref)";
+        let insert = InsertRows::new(insert, lines, |row, (old, new, reference)| {
+            row.bind(run.as_str()).bind(*old).bind(*new).bind(reference.as_ref().map(|r| &r[..]));
         });
-        insert.build().execute(&mut *connection).await.map_err(db)?;
+        insert.execute(connection).await.map_err(db)?;
     }
     Ok(())
 }

@@ -6,14 +6,21 @@
 use linkage_agreement::{Handle, PartyId, Period, RecordRef, RunId};
 use linkage_common::batches::{HeldBatch, manifest_digest};
 use linkage_common::error::ServiceError;
-use linkage_common::store::{db, held_batches, id};
-use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
+use linkage_common::database::Place;
+use linkage_common::store::{Connection, InsertRows, Pool, Row as StoreRow, Schema, db, held_batches, id};
+use sqlx::Row;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
-
-/// Page cache of a connection, in KiB. A batch of records goes to random places of two trees: with less than its pages,
+/// The custodian's schema. A batch of records goes to random places of two trees: with a page cache smaller than its pages,
 /// each of them would be written and read several times before the batch is committed.
-pub(crate) const CACHE_KIB: u32 = 32_768;
+pub static SCHEMA: Schema = Schema {
+    role: "custodian",
+    sqlite: sqlx::migrate!("./migrations"),
+    postgres: sqlx::migrate!("./migrations/postgres"),
+    sqlite_session: SMALL_CACHE,
+};
+
+/// Page cache of a connection, 32 MiB.
+pub(crate) const SMALL_CACHE: &str = "PRAGMA cache_size = -32768";
 
 /// Rows that one statement inserts: what a statement costs by itself is then a small part. SQLite binds at most 32,766
 /// values to one, six a row.
@@ -59,24 +66,23 @@ pub struct Member {
 /// The custodian's database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(crate) pool: SqlitePool,
+    pub(crate) pool: Pool,
 }
 
 impl Store {
-    /// Opens the database at `path`, creating and migrating it as needed.
+    /// Opens the SQLite database at `path`, creating and migrating it as needed.
     pub async fn open(path: &std::path::Path) -> Result<Self, ServiceError> {
-        let pool = linkage_common::store::open_sqlite(path).await?;
-        // For the connections to come, and for the one that is open.
-        let cache = format!("-{CACHE_KIB}");
-        pool.set_connect_options((*pool.connect_options()).clone().pragma("cache_size", cache.clone()));
-        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA cache_size = {cache}"))).execute(&pool).await.map_err(db)?;
-        linkage_common::store::migrate(&pool, &MIGRATIONS).await?;
-        Ok(Self { pool })
+        Self::open_at(&Place::File(path.to_owned())).await
+    }
+
+    /// Opens the database at `place`, migrating it as needed.
+    pub async fn open_at(place: &Place) -> Result<Self, ServiceError> {
+        Ok(Self { pool: Pool::open(place, &SCHEMA).await? })
     }
 
     /// State of a run here: `None`, `collecting`, `clustered`, `ready` or `closed`.
     pub async fn run_state(&self, run: &RunId) -> Result<Option<String>, ServiceError> {
-        let row = sqlx::query("SELECT state FROM runs WHERE run_id = ?")
+        let row = sqlx::query("SELECT state FROM runs WHERE run_id = $1")
             .bind(run.as_str())
             .fetch_optional(&self.pool)
             .await
@@ -87,7 +93,7 @@ impl Store {
     /// The record batches of one party that are held.
     pub async fn record_batches(&self, run: &RunId, party: &PartyId) -> Result<Vec<HeldBatch>, ServiceError> {
         let rows =
-            sqlx::query("SELECT sequence, records, digest FROM record_batches WHERE run_id = ? AND party = ? ORDER BY sequence")
+            sqlx::query("SELECT sequence, records, digest FROM record_batches WHERE run_id = $1 AND party = $2 ORDER BY sequence")
                 .bind(run.as_str())
                 .bind(party.as_str())
                 .fetch_all(&self.pool)
@@ -99,7 +105,7 @@ impl Store {
     /// Records that a party has sent for a run, but for those of batch `but`.
     pub async fn records_held(&self, run: &RunId, party: &PartyId, but: u32) -> Result<u64, ServiceError> {
         let held: i64 =
-            sqlx::query("SELECT coalesce(sum(records), 0) FROM record_batches WHERE run_id = ? AND party = ? AND sequence <> ?")
+            sqlx::query("SELECT CAST(coalesce(sum(records), 0) AS BIGINT) FROM record_batches WHERE run_id = $1 AND party = $2 AND sequence <> $3")
                 .bind(run.as_str())
                 .bind(party.as_str())
                 .bind(i64::from(but))
@@ -119,14 +125,14 @@ impl Store {
         batch: &HeldBatch,
         records: &[RunRecord],
     ) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        sqlx::query("INSERT INTO runs (run_id, state) VALUES (?, 'collecting') ON CONFLICT DO NOTHING")
+        let mut tx = self.pool.begin("put_records").await.map_err(db)?;
+        sqlx::query("INSERT INTO runs (run_id, state) VALUES ($1, 'collecting') ON CONFLICT DO NOTHING")
             .bind(run.as_str())
             .execute(&mut *tx)
             .await
             .map_err(db)?;
         let held: Option<Vec<u8>> =
-            sqlx::query("SELECT digest FROM record_batches WHERE run_id = ? AND party = ? AND sequence = ?")
+            sqlx::query("SELECT digest FROM record_batches WHERE run_id = $1 AND party = $2 AND sequence = $3")
                 .bind(run.as_str())
                 .bind(party.as_str())
                 .bind(i64::from(batch.sequence))
@@ -137,7 +143,7 @@ impl Store {
         if batch.is_repeated(held.as_deref())? {
             return Ok(());
         }
-        let committed = sqlx::query("SELECT 1 FROM record_uploads WHERE run_id = ? AND party = ?")
+        let committed = sqlx::query("SELECT 1 FROM record_uploads WHERE run_id = $1 AND party = $2")
             .bind(run.as_str())
             .bind(party.as_str())
             .fetch_optional(&mut *tx)
@@ -149,7 +155,7 @@ impl Store {
             ));
         }
         refuse_unless_collecting(&mut tx, run).await?;
-        sqlx::query("INSERT INTO record_batches (run_id, party, sequence, digest, records) VALUES (?, ?, ?, ?, ?)")
+        sqlx::query("INSERT INTO record_batches (run_id, party, sequence, digest, records) VALUES ($1, $2, $3, $4, $5)")
             .bind(run.as_str())
             .bind(party.as_str())
             .bind(i64::from(batch.sequence))
@@ -159,18 +165,16 @@ impl Store {
             .await
             .map_err(db)?;
         for records in records.chunks(ROWS_PER_INSERT) {
-            let mut insert = QueryBuilder::new("INSERT INTO handles (run_id, party, handle, ref, present, sealed) ");
-            insert.push_values(records, |mut row, record| {
-                row.push_bind(run.as_str())
-                    .push_bind(party.as_str())
-                    .push_bind(&record.handle.0[..])
-                    .push_bind(&record.reference.0[..])
-                    .push_bind(record.present)
-                    .push_bind(&record.sealed);
+            let insert = "INSERT INTO handles (run_id, party, handle, ref, present, sealed)";
+            let insert = InsertRows::new(insert, records, |row, record| {
+                row.bind(run.as_str())
+                    .bind(party.as_str())
+                    .bind(&record.handle.0[..])
+                    .bind(&record.reference.0[..])
+                    .bind(i64::from(record.present))
+                    .bind(&record.sealed[..]);
             });
-            insert.push(" ON CONFLICT DO NOTHING");
-            let done = insert.build().execute(&mut *tx).await.map_err(db)?;
-            if done.rows_affected() != records.len() as u64 {
+            if insert.or_nothing().execute(&mut tx).await.map_err(db)? != records.len() as u64 {
                 return Err(ServiceError::conflict(
                     "une fiche figure deux fois dans ce traitement ; ouvrez un nouveau traitement et renvoyez chaque fiche une fois",
                 ));
@@ -182,7 +186,7 @@ impl Store {
     /// A party's committed upload, if there is one.
     pub async fn record_upload(&self, run: &RunId, party: &PartyId) -> Result<Option<RecordUpload>, ServiceError> {
         let row =
-            sqlx::query("SELECT digest, records, period, reference_party FROM record_uploads WHERE run_id = ? AND party = ?")
+            sqlx::query("SELECT digest, records, period, reference_party FROM record_uploads WHERE run_id = $1 AND party = $2")
                 .bind(run.as_str())
                 .bind(party.as_str())
                 .fetch_optional(&self.pool)
@@ -207,11 +211,11 @@ impl Store {
         upload: &RecordUpload,
         sealed_keys: &str,
     ) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        let mut tx = self.pool.begin("commit_records").await.map_err(db)?;
         refuse_unless_collecting(&mut tx, run).await?;
         let done = sqlx::query(
             "INSERT INTO record_uploads (run_id, party, period, digest, records, sealed_keys, reference_party)
-             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
         )
         .bind(run.as_str())
         .bind(party.as_str())
@@ -233,7 +237,7 @@ impl Store {
 
     /// Parties of a run that have committed their records, with the period and the reference party that each declared.
     pub async fn committed(&self, run: &RunId) -> Result<Vec<(PartyId, String, Option<PartyId>)>, ServiceError> {
-        let rows = sqlx::query("SELECT party, period, reference_party FROM record_uploads WHERE run_id = ?")
+        let rows = sqlx::query("SELECT party, period, reference_party FROM record_uploads WHERE run_id = $1")
             .bind(run.as_str())
             .fetch_all(&self.pool)
             .await
@@ -250,17 +254,17 @@ impl Store {
         digest: &[u8],
         clusters: &[u8],
     ) -> Result<(), ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        sqlx::query("INSERT INTO cluster_batches (run_id, sequence, last, digest, clusters) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+        let mut tx = self.pool.begin("put_clusters").await.map_err(db)?;
+        sqlx::query("INSERT INTO cluster_batches (run_id, sequence, last, digest, clusters) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING")
             .bind(run.as_str())
             .bind(i64::from(sequence))
-            .bind(last)
+            .bind(i64::from(last))
             .bind(digest)
             .bind(clusters)
             .execute(&mut *tx)
             .await
             .map_err(db)?;
-        let held: Vec<u8> = sqlx::query("SELECT digest FROM cluster_batches WHERE run_id = ? AND sequence = ?")
+        let held: Vec<u8> = sqlx::query("SELECT digest FROM cluster_batches WHERE run_id = $1 AND sequence = $2")
             .bind(run.as_str())
             .bind(i64::from(sequence))
             .fetch_one(&mut *tx)
@@ -284,22 +288,22 @@ impl Store {
     ) -> Result<bool, ServiceError> {
         let parties: Vec<&str> = parties.iter().map(PartyId::as_str).collect();
         let parties = serde_json::to_string(&parties).map_err(|_| ServiceError::internal("parties as JSON"))?;
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        let rows = sqlx::query("SELECT sequence, last, digest FROM cluster_batches WHERE run_id = ? ORDER BY sequence")
+        let mut tx = self.pool.begin("clusters_complete").await.map_err(db)?;
+        let rows = sqlx::query("SELECT sequence, last, digest FROM cluster_batches WHERE run_id = $1 ORDER BY sequence")
             .bind(run.as_str())
             .fetch_all(&mut *tx)
             .await
             .map_err(db)?;
         let whole = rows.iter().zip(0_i64..).all(|(row, position)| {
-            row.get::<i64, _>(0) == position && row.get::<bool, _>(1) == (position + 1 == rows.len() as i64)
+            row.get::<i64, _>(0) == position && (row.get::<i64, _>(1) != 0) == (position + 1 == rows.len() as i64)
         });
         if rows.is_empty() || !whole {
             return Ok(false);
         }
         let digest = manifest_digest(rows.iter().map(|row| row.get::<Vec<u8>, _>(2)));
         sqlx::query(
-            "UPDATE runs SET state = 'clustered', period = ?, parties = ?, reference_party = ?, report = ?, clusters_digest = ?
-             WHERE run_id = ? AND state = 'collecting'",
+            "UPDATE runs SET state = 'clustered', period = $1, parties = $2, reference_party = $3, report = $4, clusters_digest = $5
+             WHERE run_id = $6 AND state = 'collecting'",
         )
         .bind(period.to_string())
         .bind(parties)
@@ -316,7 +320,7 @@ impl Store {
 
     /// The digest of a run's clusters, over its batches' digests; empty before they are complete.
     pub async fn clusters_digest(&self, run: &RunId) -> Result<Vec<u8>, ServiceError> {
-        let row = sqlx::query("SELECT clusters_digest FROM runs WHERE run_id = ?")
+        let row = sqlx::query("SELECT clusters_digest FROM runs WHERE run_id = $1")
             .bind(run.as_str())
             .fetch_optional(&self.pool)
             .await
@@ -327,13 +331,13 @@ impl Store {
     /// Forgets a run that ended without clusters and refuses its records from now on; returns how many were forgotten.
     /// A run whose clusters are here stays as it is.
     pub async fn close(&self, run: &RunId) -> Result<u64, ServiceError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
-        sqlx::query("INSERT INTO runs (run_id, state) VALUES (?, 'closed') ON CONFLICT (run_id) DO UPDATE SET state = 'closed' WHERE state = 'collecting'")
+        let mut tx = self.pool.begin("close").await.map_err(db)?;
+        sqlx::query("INSERT INTO runs (run_id, state) VALUES ($1, 'closed') ON CONFLICT (run_id) DO UPDATE SET state = 'closed' WHERE runs.state = 'collecting'")
             .bind(run.as_str())
             .execute(&mut *tx)
             .await
             .map_err(db)?;
-        let state: String = sqlx::query("SELECT state FROM runs WHERE run_id = ?")
+        let state: String = sqlx::query("SELECT state FROM runs WHERE run_id = $1")
             .bind(run.as_str())
             .fetch_one(&mut *tx)
             .await
@@ -342,16 +346,16 @@ impl Store {
         if state != "closed" {
             return Ok(0);
         }
-        let forgotten = sqlx::query("DELETE FROM handles WHERE run_id = ?")
+        let forgotten = sqlx::query("DELETE FROM handles WHERE run_id = $1")
             .bind(run.as_str())
             .execute(&mut *tx)
             .await
             .map_err(db)?
             .rows_affected();
         for forget in [
-            "DELETE FROM cluster_batches WHERE run_id = ?",
-            "DELETE FROM record_batches WHERE run_id = ?",
-            "DELETE FROM record_uploads WHERE run_id = ?",
+            "DELETE FROM cluster_batches WHERE run_id = $1",
+            "DELETE FROM record_batches WHERE run_id = $1",
+            "DELETE FROM record_uploads WHERE run_id = $1",
         ] {
             sqlx::query(forget).bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         }
@@ -369,9 +373,9 @@ impl Store {
     }
 }
 
-async fn refuse_unless_collecting(connection: &mut SqliteConnection, run: &RunId) -> Result<(), ServiceError> {
+async fn refuse_unless_collecting(connection: &mut Connection, run: &RunId) -> Result<(), ServiceError> {
     let row =
-        sqlx::query("SELECT state FROM runs WHERE run_id = ?").bind(run.as_str()).fetch_optional(connection).await.map_err(db)?;
+        sqlx::query("SELECT state FROM runs WHERE run_id = $1").bind(run.as_str()).fetch_optional(connection).await.map_err(db)?;
     match row.map(|row| row.get::<String, _>(0)).as_deref() {
         None | Some("collecting") => Ok(()),
         Some(_) => Err(ServiceError::conflict(
@@ -380,15 +384,15 @@ async fn refuse_unless_collecting(connection: &mut SqliteConnection, run: &RunId
     }
 }
 
-pub(crate) fn party_of(row: &sqlx::sqlite::SqliteRow, column: usize) -> Result<PartyId, ServiceError> {
+pub(crate) fn party_of(row: &StoreRow, column: usize) -> Result<PartyId, ServiceError> {
     id(&row.get::<String, _>(column))
 }
 
 /// The party in a column that may have none.
-pub(crate) fn optional_party(row: &sqlx::sqlite::SqliteRow, column: usize) -> Result<Option<PartyId>, ServiceError> {
+pub(crate) fn optional_party(row: &StoreRow, column: usize) -> Result<Option<PartyId>, ServiceError> {
     row.get::<Option<String>, _>(column).as_deref().map(id).transpose()
 }
 
-pub(crate) fn bytes16(row: &sqlx::sqlite::SqliteRow, column: usize) -> Result<[u8; 16], ServiceError> {
+pub(crate) fn bytes16(row: &StoreRow, column: usize) -> Result<[u8; 16], ServiceError> {
     row.get::<Vec<u8>, _>(column).try_into().map_err(|_| ServiceError::internal("malformed identifier in the store"))
 }

@@ -28,7 +28,7 @@ fn document(title: &str, producers: &[&str]) -> Document {
         agreement: hex::encode(HASH),
         analyst: party("etude"),
         question: Question::Query(query),
-        release: Release { runs: vec!["r1".parse().unwrap()] },
+        release: Release { runs: vec!["r1".parse().unwrap()], withdrawals: 0 },
         producers: producers.iter().map(|p| party(p)).collect(),
         tables: vec![crate::testing::table(title)],
     }
