@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use linkage_agreement::PartyId;
 use linkage_common::AgreementFiles;
 use linkage_common::config::SecretSource;
+use linkage_common::ops::OpsConfig;
 use linkage_common::tls::{Limits, TlsFiles};
 use serde::Deserialize;
 
@@ -33,6 +34,9 @@ pub struct AnalystConfig {
     /// Limits on connections and requests; each has a default.
     #[serde(default)]
     pub limits: Limits,
+    /// The listener of probes and metrics; none without this section.
+    #[serde(default)]
+    pub ops: Option<OpsConfig>,
     /// The page for browsers; none without this section.
     #[serde(default)]
     pub page: Option<PageConfig>,

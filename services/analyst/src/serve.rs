@@ -8,6 +8,7 @@ use linkage_agreement::RunId;
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
+use linkage_common::ops::{NotReady, Ops};
 use linkage_common::role::Listening;
 use linkage_crypto::pseudonym::AnalystScalar;
 use linkage_crypto::seal::SealingKey;
@@ -102,7 +103,11 @@ pub async fn serve_announcing(
     announce: impl FnOnce(&str) + Send,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServiceError> {
+    let ops = Ops::start(config.ops.as_ref(), "analyst", &config.data_dir).await?;
     let mut f = fetcher(&config)?;
+    let gate = f.gate.clone();
+    let data = config.data_dir.clone();
+    ops.check(NotReady::Storage, move || std::future::ready(data.is_dir()));
     let kept_months = f.gate.agreement().retention.access_log_months;
     let access = AccessLog::open(&config.data_dir, Arc::new(SystemClock), kept_months)?;
     let desk = Arc::new(Desk::open(&config, f.gate.clone(), access).await?);
@@ -141,8 +146,9 @@ pub async fn serve_announcing(
             None => Ok(()),
         }
     };
+    ops.ready(&gate);
     let stopping = async {
-        shutdown.await;
+        ops.until(shutdown).await;
         let _ = stop.send(true);
         Ok(())
     };

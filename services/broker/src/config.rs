@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use linkage_common::AgreementFiles;
 use linkage_common::config::SecretSource;
+use linkage_common::ops::OpsConfig;
 use linkage_common::tls::{Limits, TlsFiles};
 use serde::Deserialize;
 
@@ -28,6 +29,9 @@ pub struct BrokerConfig {
     /// Limits on connections and requests; each has a default.
     #[serde(default)]
     pub limits: Limits,
+    /// The listener of probes and metrics; none without this section.
+    #[serde(default)]
+    pub ops: Option<OpsConfig>,
     /// Memory that one linkage may take, in MiB; what exceeds it goes to files under `data_dir`.
     #[serde(default = "memory_mib")]
     pub memory_mib: u64,

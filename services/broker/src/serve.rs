@@ -8,6 +8,7 @@ use linkage_common::blob::BlobStore;
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
+use linkage_common::ops::{NotReady, Ops};
 use linkage_common::role::Listening;
 use linkage_common::signer::Signer;
 use linkage_proto::MAX_MESSAGE_BYTES;
@@ -29,9 +30,15 @@ use crate::worker::Worker;
 /// # Errors
 /// What is wrong with configuration, keys or agreement, before anything is served.
 pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
+    let ops = Ops::start(config.ops.as_ref(), "broker", &config.data_dir).await?;
     let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
     let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), RoleId::Broker)?);
     let store = Store::open(&config.data_dir.join("broker.sqlite")).await?;
+    let pool = store.pool.clone();
+    ops.check(NotReady::Database, move || {
+        let pool = pool.clone();
+        async move { pool.acquire().await.is_ok() }
+    });
     let blobs = BlobStore::local(&config.data_dir.join("uploads"))?;
     let outputs = BlobStore::local(&config.data_dir.join("outputs"))?;
     let channel =
@@ -40,7 +47,7 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     let spill = config.data_dir.join("spill");
     // What a process that was killed may have left.
     drop(SpillFolder::new(&spill)?);
-    let broker = Broker { gate, store, blobs, signer, work: Arc::new(Notify::new()) };
+    let broker = Broker { gate: gate.clone(), store, blobs, signer, work: Arc::new(Notify::new()) };
     let owner = format!("{:016x}", linkage_common::rng().next_u64());
     let worker = Worker {
         broker: broker.clone(),
@@ -57,7 +64,8 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     routes.add_service(RunsServer::new(broker.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(KeysServer::new(broker).max_decoding_message_size(MAX_MESSAGE_BYTES));
     let listening = Listening { address: config.listen, tls: &config.tls, crl: config.crl.as_deref(), limits: &config.limits };
-    let served = linkage_common::role::serve_on(listening, routes, shutdown).await;
+    ops.ready(&gate);
+    let served = linkage_common::role::serve_on(listening, routes, ops.until(shutdown)).await;
     worker.abort();
     served
 }

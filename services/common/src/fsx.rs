@@ -135,6 +135,14 @@ fn is_private(owner: u32, mode: u32, account: u32) -> bool {
     mode & (if held_by_root_for_a_service { 0o037 } else { 0o077 }) == 0
 }
 
+/// Bytes that this process may still write on the disk of `folder`; none where the system does not say.
+pub fn free_bytes(folder: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    return rustix::fs::statvfs(folder).ok().and_then(|disk| disk.f_bavail.checked_mul(disk.f_frsize));
+    #[cfg(not(unix))]
+    return None.filter(|_: &u64| folder.is_dir());
+}
+
 /// Whether `error` says that no room is left: disk full or quota used up.
 pub fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

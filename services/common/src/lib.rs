@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows what a name, a filter or a cohort is. The modules are the edges of a process: its
 //! files ([`fsx`], [`config`], [`agreement_files`], [`database`], [`store`], [`blob`]), its peers ([`tls`], [`authz`], [`gate`], [`batches`], [`error`]), its signature
-//! ([`signer`]), its clock ([`clock`]) and its log ([`telemetry`]). [`authority`] makes certificates for demonstrations and tests.
+//! ([`signer`]), its clock ([`clock`]), its log ([`telemetry`]), and what its operators watch ([`ops`], [`metrics`]). [`authority`] makes certificates for demonstrations and tests.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::disallowed_methods))]
 
 pub mod agreement_files;
@@ -17,6 +17,8 @@ pub mod database;
 pub mod error;
 pub mod fsx;
 pub mod gate;
+pub mod metrics;
+pub mod ops;
 pub mod order;
 pub mod role;
 pub mod signer;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use linkage_common::AgreementFiles;
 use linkage_common::config::SecretSource;
+use linkage_common::ops::OpsConfig;
 use linkage_common::tls::{Limits, TlsFiles};
 use serde::Deserialize;
 
@@ -26,6 +27,9 @@ pub struct CustodianConfig {
     /// Limits on connections and requests; each has a default.
     #[serde(default)]
     pub limits: Limits,
+    /// The listener of probes and metrics; none without this section.
+    #[serde(default)]
+    pub ops: Option<OpsConfig>,
     /// OPRF key (32 bytes, base64).
     pub oprf_key: SecretSource,
     /// The custodian's half of the pseudonyms (32 bytes, base64).

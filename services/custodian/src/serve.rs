@@ -8,6 +8,7 @@ use linkage_agreement::{PersonId, RoleId};
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
+use linkage_common::ops::{NotReady, Ops};
 use linkage_common::role::Listening;
 use linkage_common::signer::Signer;
 use linkage_crypto::oprf::ServerKey;
@@ -31,6 +32,7 @@ const IDLE: Duration = Duration::from_secs(5);
 /// # Errors
 /// What is wrong with configuration, keys or agreement, before anything is served.
 pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
+    let ops = Ops::start(config.ops.as_ref(), "custodian", &config.data_dir).await?;
     let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
     let oprf = ServerKey::from_bytes(&*config.oprf_key.read_key().map_err(ServiceError::configuration)?)
         .map_err(|_| ServiceError::invalid("« oprf_key » n'est pas une clé OPRF valable ; restaurez-la de sa sauvegarde"))?;
@@ -43,15 +45,21 @@ pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> +
         .map_err(ServiceError::configuration)?;
     let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), RoleId::Custodian)?);
     let store = Store::open(&config.data_dir.join("custodian.sqlite")).await?;
+    let pool = store.pool.clone();
+    ops.check(NotReady::Database, move || {
+        let pool = pool.clone();
+        async move { pool.acquire().await.is_ok() }
+    });
     let work = Arc::new(Notify::new());
-    let custodian = Custodian { gate, store, oprf: Arc::new(oprf), scalar: Arc::new(scalar), signer, work };
+    let custodian = Custodian { gate: gate.clone(), store, oprf: Arc::new(oprf), scalar: Arc::new(scalar), signer, work };
     let worker = tokio::spawn(work_on(custodian.clone()));
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(OprfServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(DispositionsServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(RegistryServer::new(custodian).max_decoding_message_size(2 * MAX_MESSAGE_BYTES));
     let listening = Listening { address: config.listen, tls: &config.tls, crl: config.crl.as_deref(), limits: &config.limits };
-    let served = linkage_common::role::serve_on(listening, routes, shutdown).await;
+    ops.ready(&gate);
+    let served = linkage_common::role::serve_on(listening, routes, ops.until(shutdown)).await;
     worker.abort();
     served
 }

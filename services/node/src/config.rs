@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use linkage_agreement::PartyId;
 use linkage_common::AgreementFiles;
 use linkage_common::config::SecretSource;
+use linkage_common::ops::OpsConfig;
 use linkage_common::tls::TlsFiles;
 use serde::Deserialize;
 
@@ -49,6 +50,9 @@ pub struct NodeConfig {
     pub agreement: AgreementFiles,
     /// Certificate, key, authority.
     pub tls: TlsFiles,
+    /// The listener of probes and metrics; none without this section.
+    #[serde(default)]
+    pub ops: Option<OpsConfig>,
     /// Key of the state at rest, AES-256 (32 bytes, base64).
     pub storage_key: SecretSource,
     /// Ed25519 key that signs contributions (32 bytes, base64).

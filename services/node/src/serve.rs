@@ -13,6 +13,7 @@ use std::time::Duration;
 use linkage_agreement::Period;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
+use linkage_common::ops::{NotReady, Ops};
 use linkage_proto::v1::{self, runs_client::RunsClient};
 use tonic::transport::Channel;
 
@@ -57,9 +58,13 @@ impl Node {
 /// # Errors
 /// What is wrong with configuration, keys or agreement, before any work is done.
 pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
+    let ops = Ops::start(config.ops.as_ref(), "node", &config.state_dir).await?;
     let node = Arc::new(Node::open(config)?);
     node.check_files()?;
     let peers = node.peers()?;
+    let state = node.config.state_dir.clone();
+    ops.check(NotReady::Storage, move || std::future::ready(state.is_dir()));
+    ops.ready(&node.gate);
     let status = StatusFile::new(node.vault.folder().join("status.json"));
     let progress = status.progress();
     let work = async {
@@ -78,7 +83,7 @@ pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Re
     };
     tokio::select! {
         () = work => {}
-        () = shutdown => {}
+        () = ops.until(shutdown) => {}
     }
     Ok(())
 }
