@@ -6,6 +6,11 @@ pub mod v1 {
     tonic::include_proto!("linkage.v1");
 }
 
+/// What a role tells a collector of traces.
+pub mod otlp {
+    tonic::include_proto!("opentelemetry.proto.collector.trace.v1");
+}
+
 /// Largest payload of one batch, in bytes.
 pub const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Largest gRPC message that a role accepts, in bytes: a batch and its envelope.

@@ -32,7 +32,7 @@ use linkage_proto::v1;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 use tonic::{Code, Status};
 
 /// Longest wait for what must come.

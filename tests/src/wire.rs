@@ -12,7 +12,7 @@ use linkage_proto::v1::{
 };
 use sha2::{Digest, Sha256};
 use tonic::Status;
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 
 use crate::fixture::{PERIOD, World, party};
 

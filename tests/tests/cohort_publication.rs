@@ -20,7 +20,7 @@ use linkage_tests::federation::{binary, linkage, linkage_ok};
 use linkage_tests::fixture::{World, analyst, id, party, proper, refused, run, until};
 use linkage_tests::wire::{AtCustodian, cluster, handle};
 use serde_json::{Value, json};
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 use tonic::{Code, Status};
 
 const ETUDE: &str = "etude";

@@ -16,7 +16,7 @@ use linkage_crypto::seal::{SealingKey, attributes_info};
 use linkage_crypto::storage::StorageKey;
 use linkage_proto::v1::{self, registry_client::RegistryClient};
 use rayon::prelude::*;
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 
 use crate::rows::{NewRow, Rows};
 use crate::study::{Added, StudyStore};

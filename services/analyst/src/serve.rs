@@ -16,7 +16,7 @@ use linkage_proto::MAX_MESSAGE_BYTES;
 use linkage_proto::v1::cohorts_server::CohortsServer;
 use linkage_proto::v1::registry_client::RegistryClient;
 use tokio::sync::watch;
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 
 use crate::access::AccessLog;
 use crate::config::AnalystConfig;

@@ -16,7 +16,7 @@ use linkage_linking::tokens::Partitions;
 use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, dispositions_client::DispositionsClient, registry_client::RegistryClient};
 use sha2::{Digest, Sha256};
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 
 use crate::held::{HeldTokens, OneByOne, Uploaded};
 use crate::increments::{self, HeldRun};

@@ -20,11 +20,13 @@ pub mod gate;
 pub mod metrics;
 pub mod ops;
 pub mod order;
+pub mod rate;
 pub mod role;
 pub mod signer;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 
 pub use agreement_files::{AgreementFileError, AgreementFiles};
 pub use clock::{Clock, MockClock, SystemClock};

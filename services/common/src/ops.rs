@@ -152,6 +152,7 @@ impl Ops {
     /// # Errors
     /// An address that cannot be listened on.
     pub async fn start(config: Option<&OpsConfig>, role: &'static str, data: &Path) -> Result<Self, ServiceError> {
+        crate::telemetry::set_role(role);
         metrics().role(role);
         metrics().watch_disk(data);
         let shared = Arc::new(Shared::default());

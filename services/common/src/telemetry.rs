@@ -2,12 +2,27 @@
 //!
 //! `LINKAGE_LOG` holds the filter of `tracing-subscriber` (`info` when absent), `LINKAGE_LOG_FORMAT=json`
 //! selects JSON lines. The log goes to standard error: standard output belongs to the facts that a command
-//! prints. The panic hook reports where a panic happened and drops its message, which may quote data.
+//! prints; with `LINKAGE_OTLP_ENDPOINT`, spans go to a collector as well ([`crate::trace`]). The panic hook reports where a panic happened and drops its message, which may quote data.
 
 use std::io::{IsTerminal, Write as _};
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
+
+use crate::trace::export::{self, EndpointError};
+
+static ROLE: OnceLock<&str> = OnceLock::new();
+
+/// The role that this process plays, for log and traces; a command has none.
+pub fn role() -> &'static str {
+    ROLE.get().copied().unwrap_or("command")
+}
+
+/// Says which role this process plays. Once: tests that play several in one process keep the first.
+pub(crate) fn set_role(role: &'static str) {
+    let _ = ROLE.set(role);
+}
 
 /// Why the log could not be started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,12 +33,16 @@ pub enum TelemetryError {
     /// `LINKAGE_LOG_FORMAT` names no format.
     #[error("LINKAGE_LOG_FORMAT : valeurs possibles : text, json")]
     Format,
+    /// `LINKAGE_OTLP_ENDPOINT` is no address of a collector.
+    #[error(transparent)]
+    Collector(#[from] EndpointError),
     /// A log was started before in this process.
     #[error("le journal est déjà démarré dans ce processus")]
     AlreadyStarted,
 }
 
-/// Starts the log of this process and installs the panic hook. Called once, first thing in `main`.
+/// Starts the log of this process, and the sending of traces where it is asked for, and installs the panic hook. Called once,
+/// first thing in `main`, within its runtime.
 ///
 /// # Errors
 /// [`TelemetryError`].
@@ -48,6 +67,11 @@ pub fn init() -> Result<(), TelemetryError> {
     };
     started.map_err(|_| TelemetryError::AlreadyStarted)?;
     install_panic_hook();
+    match std::env::var(export::VARIABLE) {
+        Ok(endpoint) if !endpoint.is_empty() => export::start(&endpoint)?,
+        Ok(_) | Err(std::env::VarError::NotPresent) => {}
+        Err(std::env::VarError::NotUnicode(_)) => return Err(EndpointError.into()),
+    }
     Ok(())
 }
 

@@ -139,3 +139,4 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     cli::note(&format!("linkage : {error:#}"));
     ExitCode::FAILURE
 }
+    linkage_common::trace::flush().await;

@@ -6,7 +6,7 @@ use linkage_crypto::group::{Contribution, Fingerprint, GroupKey, Route};
 use linkage_crypto::seal::{SealingKey, SealingPublicKey};
 use linkage_crypto::signing::{SigningKey, VerifyingKey};
 use linkage_proto::v1::{self, keys_client::KeysClient};
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 
 use crate::error::NodeError;
 use crate::node::Node;

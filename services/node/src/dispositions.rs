@@ -17,7 +17,7 @@ use linkage_common::fsx;
 use linkage_crypto::group::GroupKey;
 use linkage_proto::v1::{self, DispositionState, DispositionVerdict, dispositions_client::DispositionsClient};
 use serde::{Deserialize, Serialize};
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 
 pub use file::Fault;
 

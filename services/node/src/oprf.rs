@@ -9,7 +9,7 @@ use linkage_proto::v1::{self, oprf_client::OprfClient};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use rayon::prelude::*;
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 use zeroize::Zeroizing;
 
 use crate::error::NodeError;

@@ -15,7 +15,7 @@ use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use linkage_common::ops::{NotReady, Ops};
 use linkage_proto::v1::{self, runs_client::RunsClient};
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 
 use crate::config::NodeConfig;
 use crate::encoded;

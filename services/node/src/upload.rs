@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 use zeroize::Zeroizing;
 
 use crate::annex::Annexes;

@@ -25,13 +25,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Endpoint, Uri};
 use tower::service_fn;
 
 use super::files::{TlsFileError, TlsFiles};
 use super::identity::{IdentityError, uri_of};
 use super::provider;
 use super::retry::Backoff;
+use crate::trace::Channel;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server's first bytes are waited for; a server that says nothing has not refused.
@@ -167,7 +168,7 @@ pub async fn connect(url: &str, files: &TlsFiles, expected_peer_uri: &str, deadl
         let left = give_up.saturating_duration_since(Instant::now());
         let attempt = target.endpoint.connect_with_connector(service_fn(target.connector()));
         let error = match tokio::time::timeout(left, attempt).await {
-            Ok(Ok(channel)) => return Ok(channel),
+            Ok(Ok(channel)) => return Ok(Channel::new(channel, expected_peer_uri)),
             Ok(Err(error)) => find(&error).cloned().unwrap_or_else(|| ConnectError::Closed { url: url.to_owned() }),
             Err(_) => return Err(ConnectError::TimedOut { url: url.to_owned() }),
         };
@@ -189,7 +190,8 @@ pub async fn connect(url: &str, files: &TlsFiles, expected_peer_uri: &str, deadl
 pub fn connect_lazy(url: &str, files: &TlsFiles, expected_peer_uri: &str) -> Result<Channel, ConnectError> {
     let target = Target::new(url, files, expected_peer_uri)?;
     target.config()?;
-    Ok(target.endpoint.connect_with_connector_lazy(service_fn(target.connector())))
+    let channel = target.endpoint.connect_with_connector_lazy(service_fn(target.connector()));
+    Ok(Channel::new(channel, expected_peer_uri))
 }
 
 /// Where to connect, and as whom.

@@ -21,6 +21,8 @@ pub use retry::retry;
 pub use server::ServerTls;
 pub use serving::{CalledMethod, Limits, ServeError, keep_current, serve, serve_with_limits};
 
+pub use crate::trace::Channel;
+
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;

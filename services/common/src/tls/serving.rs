@@ -29,6 +29,9 @@ use tower::util::MapRequestLayer;
 
 use super::identity::{PeerIdentity, uri_of};
 use super::server::ServerTls;
+use crate::metrics::{OpenConnection, metrics};
+use crate::rate::Rates;
+use crate::trace::CallLayer;
 
 /// What a server allows. Every key may be left out of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -50,6 +53,10 @@ pub struct Limits {
     pub connection_age_s: u64,
     /// Seconds that requests under way are given when the server stops.
     pub shutdown_grace_s: u64,
+    /// Calls that carry data (`Put…`, `Evaluate`) that one certificate may make in a minute.
+    pub bulk_calls_per_minute: u32,
+    /// Other calls that one certificate may make in a minute.
+    pub calls_per_minute: u32,
     /// Milliseconds between two looks at the certificate files.
     pub reload_poll_ms: u64,
 }
@@ -65,6 +72,8 @@ impl Default for Limits {
             keepalive_timeout_s: 20,
             connection_age_s: 3600,
             shutdown_grace_s: 10,
+            bulk_calls_per_minute: 60_000,
+            calls_per_minute: 6000,
             reload_poll_ms: 30_000,
         }
     }
@@ -135,6 +144,7 @@ where
             request.extensions_mut().insert(method);
             request
         }))
+        .layer(CallLayer::new(Rates::new(limits.bulk_calls_per_minute, limits.calls_per_minute)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
             shutdown.await;
@@ -165,6 +175,7 @@ struct PeerStream {
     /// ever or, with its grace period, skips the orderly end; so it ends in order there and is cut here.
     end: Pin<Box<Sleep>>,
     _slot: OwnedSemaphorePermit,
+    _open: OpenConnection,
 }
 
 async fn accept(
@@ -195,6 +206,7 @@ async fn accept(
             }
         };
         let Ok(slot) = slots.clone().try_acquire_owned() else {
+            metrics().connection_refused("full");
             if full_said.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
                 tracing::warn!(limit = limits.max_connections, "connection limit reached, new connections are dropped");
                 full_said = Some(Instant::now());
@@ -208,10 +220,16 @@ async fn accept(
                 Ok(Ok((io, identity))) => {
                     // Nobody receives once the server has stopped: the connection is dropped then.
                     let end = Box::pin(tokio::time::sleep(lifetime));
-                    let _ = accepted.send(Ok(PeerStream { io, identity, end, _slot: slot })).await;
+                    let _ = accepted.send(Ok(PeerStream { io, identity, end, _slot: slot, _open: metrics().connection() })).await;
                 }
-                Ok(Err(error)) => tracing::warn!(peer = %address, %error, "handshake refused"),
-                Err(_) => tracing::warn!(peer = %address, "handshake too slow, connection dropped"),
+                Ok(Err(error)) => {
+                    metrics().connection_refused("handshake");
+                    tracing::warn!(peer = %address, %error, "handshake refused");
+                }
+                Err(_) => {
+                    metrics().connection_refused("slow");
+                    tracing::warn!(peer = %address, "handshake too slow, connection dropped");
+                }
             }
         });
     }

@@ -8,7 +8,7 @@ use linkage_common::order::RunTerms;
 use linkage_node::{Node, NodeError};
 use linkage_proto::v1::{self, runs_client::RunsClient};
 use serde_json::{Value, json};
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 
 use super::config;
 use crate::cli::{print_json, say};

@@ -18,7 +18,7 @@ use linkage_crypto::signing::SigningKey;
 use linkage_node::config::NodeConfig;
 use linkage_proto::v1::{self, cohorts_client::CohortsClient};
 use serde_json::json;
-use tonic::transport::Channel;
+use linkage_common::tls::Channel;
 
 use super::config;
 use super::query::show_table;
