@@ -152,19 +152,20 @@ fn linked(
         }
         of_record.values_mut().for_each(|id| *id = merged.get(id).copied().unwrap_or(*id));
         of_record.extend(assigned);
-        rates.push((*period, run_rates(folder, delivered[period].len() as u64)));
+        let persons = clusters.values().filter(|records| records.iter().any(|r| is_present(&r))).count();
+        rates.push((*period, run_rates(folder, delivered[period].len() as f64 / persons.max(1) as f64)));
     }
     let month = |records: Vec<Record>| records.into_iter().map(|r| (r.clone(), of_record[&r])).collect();
     (present.into_iter().map(|(period, records)| (period, month(records))).collect(), ErrorRates::new(rates))
 }
 
-fn run_rates(folder: &str, records: u64) -> RunRates {
+fn run_rates(folder: &str, per_person: f64) -> RunRates {
     let report: serde_json::Value = serde_json::from_str(&read_to_string(format!("{folder}/report.json")).unwrap()).unwrap();
     let linkage = &report["linkage"];
     let ends =
         |name: &str| Estimate { low: linkage[name]["low"].as_f64().unwrap(), high: linkage[name]["high"].as_f64().unwrap() };
     let sum = |name: &str| linkage["parties"].as_array().unwrap().iter().map(|p| p[name].as_f64().unwrap()).sum::<f64>();
-    RunRates { precision: ends("precision"), recall: ends("recall"), linked_share: sum("linked") / sum("records"), records }
+    RunRates { precision: ends("precision"), recall: ends("recall"), linked_share: sum("linked") / sum("records"), per_person }
 }
 
 fn study(

@@ -211,7 +211,7 @@ fn show(
         method: policy.method,
         minimum: policy.minimum,
     };
-    crate::interval::attach(table, &mut made, errors, policy.round_to);
+    crate::interval::attach(table.whom, &mut made, errors, policy.round_to);
     made
 }
 

@@ -1,7 +1,7 @@
 //! Tables of figures: what a query gives, before disclosure control.
 //!
 //! A table is a cube: one dimension for the periods, then one for each breakdown. Its cells hold what disclosure control
-//! and intervals need beside the figure itself, so that nothing has to be counted twice. A [`FigureTable`] is raw and
+//! needs beside the figure itself, so that nothing has to be counted twice. A [`FigureTable`] is raw and
 //! must not be shown: [`crate::disclosure`] turns it into one that may be.
 
 use linkage_agreement::{PartyId, Period};
@@ -43,20 +43,26 @@ pub struct Dimension {
     pub partition: bool,
 }
 
-/// How surely a figure's records are linked: over the records of the units counted that have a say in the count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LinkTerms {
-    /// Records.
-    pub records: u64,
-    /// Records linked beyond reasonable doubt.
-    pub certain: u64,
-    /// Records linked with less certainty.
-    pub probable: u64,
-    /// Sum over linked records of 10,000 less their probability, in ten-thousandths of a record.
-    pub doubt: u64,
-    /// One party's records alone say who is counted, and these are they: links with other parties change nothing.
-    #[serde(default)]
-    pub own: bool,
+/// Whom a table counts, as the query says it and nothing of the data does: what linkage-error intervals go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "whom")]
+pub enum Whom {
+    /// Everybody, or everybody at each party.
+    Everybody,
+    /// A population that one party's records of the month counted decide: links with other parties change nothing.
+    OneParty,
+    /// Some other population.
+    Population {
+        /// Parties that each of its units must have met.
+        parties: u32,
+    },
+}
+
+impl Default for Whom {
+    /// What is the most that can be said of an unknown one.
+    fn default() -> Self {
+        Self::Population { parties: 1 }
+    }
 }
 
 /// One cell, raw.
@@ -70,8 +76,6 @@ pub struct Figure {
     pub key: u64,
     /// The two largest single contributions to a sum; 0 for counts.
     pub largest: [u64; 2],
-    /// How surely linked.
-    pub links: LinkTerms,
     /// Nothing can be said: a period or a party that the figure needs was not delivered, or fewer stays have ended than a
     /// quantile needs.
     pub missing: bool,
@@ -111,6 +115,9 @@ pub struct FigureTable {
     pub unit: Unit,
     /// The measure's name, as in query documents.
     pub measure: String,
+    /// Whom it counts.
+    #[serde(default)]
+    pub whom: Whom,
     /// Dimensions, the periods first.
     pub dimensions: Vec<Dimension>,
     /// Cells, the last dimension running fastest.

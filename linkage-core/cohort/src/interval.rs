@@ -3,10 +3,11 @@
 //! The broker estimates, without labels, which share of linked pairs is right (precision P) and which share of right pairs
 //! is linked (recall Q), each with an interval. What that does to a figure depends on what is counted:
 //!
-//! * **Distinct persons** (`stock`, `count`): n persons of R records are `L = R - n` mergings. Of these at most `L (1 - P)`
+//! * **Distinct persons** (`stock`, `count`): n persons of R records are `L = R - n` mergings, R being n times the records for
+//!   each person of the month as a whole. Of these at most `L (1 - P)`
 //!   are false, and `L (1/Q - 1)` are lacking: a missed link counts a person twice.
 //! * **Distinct persons of one party**: what is linked elsewhere changes nothing; only second records in the party's own list
-//!   can be missed or wrongly found.
+//!   (one in twenty) can be missed or wrongly found.
 //! * **Distinct persons of a population**: a record of it may have come off its person, or another off it (below, 2ε a
 //!   record), so that a unit is in the population that should not be, or is not in it.
 //! * **Overlaps** (cells of the dimension `parties`): a person of k parties is k(k-1)/2 pairs, and a record that comes off
@@ -16,6 +17,9 @@
 //! * **Entries, returns, exits**: a record that is not linked to the person that it belongs to begins a person that does
 //!   not exist, or ends one that goes on. Where a share s of all records is linked, each unit found so stands for
 //!   s/(1-s) that were linked, of which 1/Q - 1 were missed.
+//!
+//! An interval is a function of the figures shown, of the query's words and of the month's rates: it says nothing that they do
+//! not say (docs/disclosure.md).
 //!
 //! Errors fall where they fall: to the number expected comes its own chance (Poisson, 1.96 standard deviations), and what
 //! is broken down may have none of its share of errors or twice it. Whether the intervals hold the truth is measured in
@@ -27,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use linkage_agreement::Period;
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Category, Figure, FigureTable, Unit};
+use crate::figures::{Category, Dimension, Unit, Whom};
 use crate::public::{PublicTable, Shown};
 
 /// An estimate of the run's report: the ends of its interval.
@@ -48,9 +52,8 @@ pub struct RunRates {
     pub recall: Estimate,
     /// Share of records that are linked to another one.
     pub linked_share: f64,
-    /// Records that the study holds of the month: a figure that rests on all of them is known to be of everybody. 0 where
-    /// that is not known.
-    pub records: u64,
+    /// Records of the month for each of its persons.
+    pub per_person: f64,
 }
 
 /// Estimates by month. Without any, figures bear no interval.
@@ -61,11 +64,16 @@ pub struct ErrorRates {
 
 /// Below this an estimate says nothing: an interval would be without end.
 const LEAST: f64 = 0.05;
+/// Records for each person are taken to a twentieth.
+const PER_PERSON_STEPS: f64 = 20.0;
 
 impl ErrorRates {
     /// The estimates of the runs of these months.
     pub fn new(runs: impl IntoIterator<Item = (Period, RunRates)>) -> Self {
-        Self { runs: runs.into_iter().collect() }
+        // So coarse that no single record shows in it.
+        let coarse = |per_person: f64| (per_person * PER_PERSON_STEPS).round().max(PER_PERSON_STEPS) / PER_PERSON_STEPS;
+        let runs = runs.into_iter().map(|(month, run)| (month, RunRates { per_person: coarse(run.per_person), ..run }));
+        Self { runs: runs.collect() }
     }
     /// Those of a month; of a longer period, the widest of all.
     fn of(&self, period: Option<&Category>) -> Option<RunRates> {
@@ -79,17 +87,16 @@ impl ErrorRates {
             precision: wider(a.precision, b.precision),
             recall: wider(a.recall, b.recall),
             linked_share: a.linked_share.max(b.linked_share),
-            // Months are not of one size: a figure of the smallest one's everybody is of everybody.
-            records: a.records.min(b.records),
+            per_person: a.per_person.max(b.per_person),
         })
     }
 }
 
 /// Gives every figure shown its interval, and flags those whose interval changes the reading.
-pub(crate) fn attach(raw: &FigureTable, shown: &mut PublicTable, errors: &ErrorRates, round_to: u64) {
+pub(crate) fn attach(whom: Whom, shown: &mut PublicTable, errors: &ErrorRates, round_to: u64) {
     let hidden = shown.minimum as f64;
     let public: Vec<f64> = shown.cells.iter().map(|cell| value_of(cell).unwrap_or(hidden)).collect();
-    let offsets: Vec<Option<[f64; 2]>> = (0..raw.cells.len()).map(|at| offsets(raw, &public, at, errors)).collect();
+    let offsets: Vec<Option<[f64; 2]>> = (0..shown.cells.len()).map(|at| offsets(shown, whom, &public, at, errors)).collect();
     let base = round_to.max(1) as f64;
     for (cell, offset) in shown.cells.iter_mut().zip(&offsets) {
         if let Shown::Value { value, interval, .. } = cell {
@@ -97,7 +104,7 @@ pub(crate) fn attach(raw: &FigureTable, shown: &mut PublicTable, errors: &ErrorR
                 .map(|[low, high]| [(((*value + low) / base).floor() * base).max(0.0), ((*value + high) / base).ceil() * base]);
         }
     }
-    let stride: usize = raw.dimensions.iter().skip(1).map(|d| d.categories.len()).product();
+    let stride: usize = shown.dimensions.iter().skip(1).map(|d| d.categories.len()).product();
     let values: Vec<Option<f64>> = shown.cells.iter().map(value_of).collect();
     for (at, cell) in shown.cells.iter_mut().enumerate() {
         let before = at.checked_sub(stride).and_then(|at| values.get(at)).copied().flatten();
@@ -126,31 +133,28 @@ fn changes_reading(value: f64, [low, high]: [f64; 2], before: Option<f64>, base:
     width > 2.0 * base && (width > WIDE * value || change.is_some_and(|c| c >= REMARKABLE * value && c <= width))
 }
 
-/// How far below and above its value a figure may truly lie. What is worked out from other cells takes these as they are
-/// shown (`public`, hidden ones as the minimum), so that no interval tells of a hidden cell.
-fn offsets(table: &FigureTable, public: &[f64], at: usize, errors: &ErrorRates) -> Option<[f64; 2]> {
-    let figure = table.cells.get(at).filter(|figure| figure.units > 0 && !figure.missing)?;
-    if table.unit != Unit::Persons {
+/// How far below and above its value a figure may truly lie: worked out from what is shown (`public`, hidden cells as the
+/// minimum), from what the query says and from rates of the month as a whole. Nothing raw has a part in it, or
+/// the ends of an interval would give back what noise and the ledger took away.
+fn offsets(shown: &PublicTable, whom: Whom, public: &[f64], at: usize, errors: &ErrorRates) -> Option<[f64; 2]> {
+    let value = shown.cells.get(at).and_then(value_of).filter(|value| *value > 0.0)?;
+    if shown.unit != Unit::Persons {
         return None;
     }
-    let place = place(table, at);
+    let place = place(&shown.dimensions, at);
     let rates = errors.of(place.first().copied())?;
-    let (precision, recall) = (rates.precision, rates.recall);
-    if recall.low < LEAST || precision.low < LEAST {
+    if rates.recall.low < LEAST || rates.precision.low < LEAST {
         return None;
     }
     // Records that lack a value are often those that lack a link: what becomes of them is anybody's guess.
     if place.contains(&&Category::Unknown) {
         return None;
     }
-    let at_dimension = |name: &str| table.dimensions.iter().zip(&place).find(|(d, _)| d.name == name).map(|(_, c)| *c);
-    match (table.measure.as_str(), at_dimension("parties")) {
-        ("stock" | "count", Some(Category::Value(_))) => Some(overlap(table, public, at, rates)),
-        ("stock" | "count", _) => {
-            let at_party = matches!(at_dimension("party"), Some(Category::Value(_)));
-            Some(distinct(figure, rates, scope(table, at, figure, rates, at_party)))
-        }
-        ("entries" | "returns" | "exits", _) => Some(flow(public.get(at).copied().unwrap_or(0.0), rates)),
+    let at_dimension = |name: &str| shown.dimensions.iter().zip(&place).find(|(d, _)| d.name == name).map(|(_, c)| *c);
+    match (shown.measure.as_str(), at_dimension("parties")) {
+        ("stock" | "count", Some(Category::Value(_))) => Some(overlap(&shown.dimensions, public, at, rates)),
+        ("stock" | "count", _) => Some(distinct(value, rates, scope(&shown.dimensions, &place, whom))),
+        ("entries" | "returns" | "exits", _) => Some(flow(value, rates)),
         _ => None,
     }
 }
@@ -160,57 +164,35 @@ fn offsets(table: &FigureTable, public: &[f64], at: usize, errors: &ErrorRates) 
 enum Scope {
     /// Everybody.
     Whole,
-    /// One party's records alone say who is counted.
-    Own,
-    /// Everybody at one party, in a table by party.
+    /// Those whom one party's records alone say to count.
     Party,
     /// Everybody with some values.
     Part,
-    /// Some population: persons may be in it or not for want of a link.
-    Population,
+    /// Some population, of persons who met so many parties at least: they may be in it or not for want of a link.
+    Population(u32),
 }
 
-/// Share of the month's records from which a figure is of everybody.
-const EVERYBODY: f64 = 0.95;
-
-fn scope(table: &FigureTable, at: usize, figure: &Figure, rates: RunRates, at_party: bool) -> Scope {
-    let everybody = |figure: &Figure| rates.records > 0 && figure.links.records as f64 >= EVERYBODY * rates.records as f64;
-    if figure.links.own {
-        return Scope::Own;
-    }
-    if everybody(figure) {
-        return Scope::Whole;
-    }
-    let rest: usize = table.dimensions.iter().skip(1).map(|d| d.categories.len()).product();
-    let start = at - at % rest.max(1);
-    if at_party && table.dimensions.len() == 2 {
-        // Everybody's records are the persons of each party, added up.
-        let parties = table.dimensions.iter().skip(1).flat_map(|d| &d.categories).zip(table.cells.iter().skip(start));
-        let persons: u64 = parties.filter(|(c, _)| **c != Category::Total).map(|(_, f)| f.units).sum();
-        if rates.records > 0 && persons as f64 >= EVERYBODY * rates.records as f64 {
-            return Scope::Party;
-        }
-    }
-    // The cell of all totals of the period comes last of its cells, if there is one.
-    let totals = table.dimensions.iter().skip(1).all(|d| d.categories.last() == Some(&Category::Total));
-    let whole = (start + rest).checked_sub(1).and_then(|last| table.cells.get(last));
-    match whole {
-        Some(whole) if totals && everybody(whole) => {
-            if at_party {
-                Scope::Party
-            } else {
-                Scope::Part
-            }
-        }
-        _ => Scope::Population,
+fn scope(dimensions: &[Dimension], place: &[&Category], whom: Whom) -> Scope {
+    let broken_down = || dimensions.iter().zip(place).skip(1).filter(|(_, category)| ***category != Category::Total);
+    let at_party = broken_down().any(|(dimension, _)| dimension.name == "party");
+    // A party's own records give the values in a table by party, but households rest on everybody's.
+    let by_value = broken_down().any(|(d, _)| d.name != "party" && (!at_party || d.name == "composition-menage"));
+    match whom {
+        Whom::Everybody | Whom::OneParty if at_party && !by_value => Scope::Party,
+        Whom::Everybody if by_value => Scope::Part,
+        Whom::Everybody => Scope::Whole,
+        // Values are those of the first party that gives one: a link more or less may change them.
+        Whom::OneParty if by_value => Scope::Population(1),
+        Whom::OneParty => Scope::Party,
+        Whom::Population { parties } => Scope::Population(parties),
     }
 }
 
 /// Categories of a cell.
-fn place(table: &FigureTable, at: usize) -> Vec<&Category> {
+fn place(dimensions: &[Dimension], at: usize) -> Vec<&Category> {
     let mut rest = at;
-    let mut place: Vec<&Category> = Vec::with_capacity(table.dimensions.len());
-    for dimension in table.dimensions.iter().rev() {
+    let mut place: Vec<&Category> = Vec::with_capacity(dimensions.len());
+    for dimension in dimensions.iter().rev() {
         let length = dimension.categories.len().max(1);
         place.extend(dimension.categories.get(rest % length));
         rest /= length;
@@ -234,22 +216,23 @@ const UNEVEN: f64 = 2.0;
 /// Share of a party's persons whom its list may hold twice: a table by party does not count its own second records.
 const SECOND_RECORDS: f64 = 0.05;
 
-fn distinct(figure: &Figure, rates: RunRates, scope: Scope) -> [f64; 2] {
-    let records = figure.links.records as f64;
-    let merged = figure.links.records.saturating_sub(figure.units) as f64;
+fn distinct(value: f64, rates: RunRates, scope: Scope) -> [f64; 2] {
+    let merged = value * (rates.per_person - 1.0).max(0.0);
     let missed = [merged * (1.0 / rates.recall.high.max(LEAST) - 1.0), merged * (1.0 / rates.recall.low - 1.0)];
     let wrong = most(merged * (1.0 - rates.precision.low));
     match scope {
         Scope::Whole => [-most(missed[1]), (wrong - least(missed[0])).max(0.0)],
-        Scope::Own => [-most(missed[1]), wrong],
         Scope::Party => {
-            let second = figure.units as f64 * SECOND_RECORDS;
+            let second = value * SECOND_RECORDS;
             [-most(second * (1.0 / rates.recall.low - 1.0)), most(second * (1.0 - rates.precision.low))]
         }
         Scope::Part => [-most(UNEVEN * missed[1]), wrong],
-        Scope::Population => {
-            let broken = records * (1.0 - rates.recall.low);
-            [-most(UNEVEN * broken).min(figure.value), most(UNEVEN * broken) + wrong]
+        Scope::Population(parties) => {
+            // Who met several parties has a record at each of them beside what everybody has.
+            let further = value * f64::from(parties.saturating_sub(1));
+            let broken = (value * rates.per_person + further) * (1.0 - rates.recall.low);
+            let wrong = most((merged + further) * (1.0 - rates.precision.low));
+            [-most(UNEVEN * broken).min(value), most(UNEVEN * broken) + wrong]
         }
     }
 }
@@ -269,10 +252,10 @@ fn combination(category: &Category) -> Option<BTreeSet<&str>> {
     }
 }
 
-fn overlap(table: &FigureTable, public: &[f64], at: usize, rates: RunRates) -> [f64; 2] {
-    let Some(which) = table.dimensions.iter().position(|d| d.name == "parties") else { return [0.0; 2] };
-    let stride: usize = table.dimensions.iter().skip(which + 1).map(|d| d.categories.len()).product();
-    let categories = table.dimensions.get(which).map(|d| d.categories.as_slice()).unwrap_or_default();
+fn overlap(dimensions: &[Dimension], public: &[f64], at: usize, rates: RunRates) -> [f64; 2] {
+    let Some(which) = dimensions.iter().position(|d| d.name == "parties") else { return [0.0; 2] };
+    let stride: usize = dimensions.iter().skip(which + 1).map(|d| d.categories.len()).product();
+    let categories = dimensions.get(which).map(|d| d.categories.as_slice()).unwrap_or_default();
     let index = at / stride.max(1) % categories.len().max(1);
     let Some(own) = categories.get(index).and_then(combination) else { return [0.0; 2] };
     let come_off = (1.0 - rates.recall.low) / 2.0;

@@ -16,7 +16,7 @@ pub mod study;
 pub mod supersede;
 pub mod table;
 
-pub use figures::{Category, Dimension, Figure, FigureTable, LinkTerms, Note, Unit};
+pub use figures::{Category, Dimension, Figure, FigureTable, Note, Unit, Whom};
 pub use overlap::{Cell, Overlap, disclose, overlap};
 pub use public::{Method, PublicTable, Shown};
 pub use rates::{AgeBand, Rate, RateRow, RateTable, Sensitive, Sex, Subject, rates};

@@ -4,11 +4,13 @@
 
 mod population;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use linkage_cohort::disclosure::audit::{Ledger, remember};
 use linkage_cohort::disclosure::cell_key::Noise;
 use linkage_cohort::disclosure::{Policy, Published, protect, protect_beside};
-use linkage_cohort::interval::ErrorRates;
-use linkage_cohort::{Category, Dimension, Figure, FigureTable, Method, PublicTable, Shown, Unit};
+use linkage_cohort::interval::{ErrorRates, Estimate, RunRates};
+use linkage_cohort::{Category, Dimension, Figure, FigureTable, Method, PublicTable, Shown, Unit, Whom};
 use population::{Population, Random};
 
 const POLICY: Policy = Policy { method: Method::CellKey, minimum: 11, dominance_percent: 85, round_to: 1 };
@@ -26,7 +28,7 @@ fn counts(sets: &[&[u64]]) -> FigureTable {
     cells.push(figure(&large));
     let categories = (0..cells.len()).map(|n| Category::Value(n.to_string())).collect();
     let dimensions = vec![population::months(1), Dimension { name: "set".to_owned(), categories, partition: false }];
-    FigureTable { unit: Unit::Persons, measure: "stock".to_owned(), dimensions, cells, notes: Vec::new() }
+    FigureTable { unit: Unit::Persons, measure: "stock".to_owned(), whom: Whom::Everybody, dimensions, cells, notes: Vec::new() }
 }
 
 fn shown(table: &FigureTable, noise: &Noise<'_>) -> PublicTable {
@@ -75,6 +77,37 @@ fn two_queries_that_differ_by_one_person_look_the_same() {
     assert_eq!(differ_with_ledger, 0);
     // What the ledger is for: without it nearly every such pair gives the person away.
     assert!(differ_without * 10 > pairs * 7, "{differ_without} of {pairs}");
+}
+
+/// Rates of a run, so that figures bear intervals.
+fn rates() -> ErrorRates {
+    let ends = |low, high| Estimate { low, high };
+    let run = RunRates { precision: ends(0.995, 1.0), recall: ends(0.85, 0.97), linked_share: 0.4, per_person: 1.6 };
+    ErrorRates::new([("2024-01".parse().unwrap(), run)])
+}
+
+#[test]
+fn the_ends_of_an_interval_follow_from_what_is_shown() {
+    let mut random = Random(21);
+    let everybody = keys(&mut random, 400);
+    let mut ends: BTreeMap<(bool, u64), [f64; 2]> = BTreeMap::new();
+    let (mut cells, mut raw_counts) = (0, BTreeMap::<u64, BTreeSet<u64>>::new());
+    for round in 0..4000u64 {
+        let size = 8 + round % 60;
+        let start = random.below(330) as usize;
+        let population = round % 2 == 0;
+        let whom = if population { Whom::Population { parties: 1 } } else { Whom::Everybody };
+        let raw = FigureTable { whom, ..counts(&[&everybody[start..start + size as usize]]) };
+        let made = protect(&raw, "", &POLICY, &rates(), &Noise::new()).unwrap();
+        let Shown::Value { value, interval, .. } = made.cells[0] else { continue };
+        let interval = interval.unwrap();
+        // The same figure, the same interval, whatever the count behind it: nobody gets the count back out of it.
+        assert_eq!(*ends.entry((population, value as u64)).or_insert(interval), interval, "{value}");
+        raw_counts.entry(value as u64).or_default().insert(size);
+        cells += 1;
+    }
+    assert!(cells > 3000 && raw_counts.values().filter(|counts| counts.len() > 3).count() > 30);
+    assert!(ends.values().any(|[low, high]| high - low > 5.0));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use linkage_agreement::model::Rule;
 use linkage_cohort::query::{Query, QueryError, evaluate};
 use linkage_cohort::study::{Column, InMemory, Row, Source, SourceError, month_batch};
-use linkage_cohort::{Category, Figure, FigureTable, LinkTerms, Note};
+use linkage_cohort::{Category, Figure, FigureTable, Note, Whom};
 use naive::{MonthRows, Rows, attribute};
 
 const SEXE: usize = 0;
@@ -435,17 +435,40 @@ fn households_count_once_and_bear_their_members_keys() {
 }
 
 #[test]
-fn the_same_units_have_the_same_key_and_their_links_are_told() {
+fn the_same_units_have_the_same_key() {
     let rows = plain();
     let of = |body: &str| ask(&rows, &format!("{body}\nperiods = {{ from = \"2024-01\", to = \"2024-01\" }}")).cells[0];
     let (stock, count) = (of("measure = \"stock\""), of("measure = \"count\"\npopulation = { party = \"siao\" }"));
     assert_eq!(stock.key, count.key);
     let keys = rows.keys();
     assert_eq!(stock.key, keys[1].wrapping_add(keys[2]));
-    assert_eq!(stock.links, LinkTerms { records: 3, certain: 1, probable: 2, doubt: 300, own: false });
-    assert!(count.links.own && count.links.records == count.units, "SIAO alone says who is counted");
-    let both = of("measure = \"stock\"\npopulation = { any = [{ party = \"siao\" }, { party = \"caf\" }] }").links.own;
-    assert!(!both);
+}
+
+#[test]
+fn a_table_says_whom_it_counts() {
+    let rows = plain();
+    let whom = |body: &str| {
+        let body = format!("measure = \"stock\"\n{body}\nperiods = {{ from = \"2024-02\", to = \"2024-02\" }}");
+        ask(&rows, &body).whom
+    };
+    let of = |parties| Whom::Population { parties };
+    for (body, expected) in [
+        ("", Whom::Everybody),
+        ("breakdown = [\"party\"]", Whom::Everybody),
+        ("population = { party = \"siao\" }", Whom::OneParty),
+        (
+            "population = { all = [{ party = \"siao\" }, { not = { party = \"siao\", where = { sexe = [\"H\"] } } }] }",
+            Whom::OneParty,
+        ),
+        ("population = { party = \"siao\" }\nbreakdown = [\"party\"]", of(2)),
+        ("population = { party = \"siao\", when = \"ever\" }", of(1)),
+        ("population = { any = [{ party = \"siao\" }, { party = \"caf\" }] }", of(1)),
+        ("population = { all = [{ party = \"siao\" }, { party = \"caf\" }] }", of(2)),
+        ("population = { not = { party = \"caf\" } }", of(1)),
+        ("population = { where = { sexe = [\"H\"] } }", of(1)),
+    ] {
+        assert_eq!(whom(body), expected, "{body}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::bits::Bits;
 use super::check::within_cells;
 use super::error::QueryError;
 use super::facts::Facts;
-use crate::figures::{Category, Dimension, Figure, LinkTerms};
+use crate::figures::{Category, Dimension, Figure};
 
 /// What is added up in a cell, and can be added to another of the same partition.
 pub(crate) trait Sum: Clone + Default {
@@ -21,7 +21,6 @@ pub(crate) struct Tally {
     pub value: u64,
     pub key: u64,
     pub largest: [u64; 2],
-    pub links: LinkTerms,
 }
 
 impl Sum for Tally {
@@ -30,11 +29,6 @@ impl Sum for Tally {
         self.value = self.value.saturating_add(other.value);
         self.key = self.key.wrapping_add(other.key);
         other.largest.iter().for_each(|amount| self.contribute(*amount));
-        self.links.records += other.links.records;
-        self.links.certain += other.links.certain;
-        self.links.probable += other.links.probable;
-        self.links.doubt += other.links.doubt;
-        self.links.own |= other.links.own;
     }
 }
 
@@ -54,19 +48,11 @@ impl Tally {
         if facts.sums() {
             self.contribute(amount);
         }
-        facts.add_links(unit, &mut self.links);
     }
 
     /// The cell of a table.
     pub(crate) fn figure(&self) -> Figure {
-        Figure {
-            units: self.units,
-            value: self.value as f64,
-            key: self.key,
-            largest: self.largest,
-            links: self.links,
-            missing: false,
-        }
+        Figure { units: self.units, value: self.value as f64, key: self.key, largest: self.largest, missing: false }
     }
 }
 

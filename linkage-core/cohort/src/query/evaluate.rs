@@ -23,7 +23,7 @@ use super::sets::{Plan, Sets};
 use super::states::{States, states};
 use super::stays::{Begun, Curve, QUANTILES, stays};
 use super::table::{Beside, Shape, dimension, in_order, notes};
-use crate::figures::{Category, Dimension, Figure, FigureTable, Note};
+use crate::figures::{Category, Dimension, Figure, FigureTable, Note, Whom};
 use crate::study::{Column, Households, Study};
 
 /// What an evaluation takes beside the study.
@@ -59,8 +59,8 @@ pub fn evaluate(query: &Query, study: &Study, inputs: Inputs<'_>) -> Result<Figu
     } else {
         notes(query, &plan, &looked, &spans, &frame)
     };
-    let alone = plan.alone(study);
-    Evaluation { query, frame, axes, spans, sets, alone, notes }.table()
+    let whom = plan.whom(study);
+    Evaluation { query, frame, axes, spans, sets, whom, notes }.table()
 }
 
 /// Months, by index, whose population is needed.
@@ -83,8 +83,7 @@ struct Evaluation<'q, 'a> {
     axes: Vec<Axis>,
     spans: Vec<Span>,
     sets: Sets,
-    /// See [`Plan::alone`].
-    alone: Option<usize>,
+    whom: Whom,
     notes: Vec<Note>,
 }
 
@@ -123,7 +122,8 @@ impl<'a> Evaluation<'_, 'a> {
     }
 
     fn shape(&self, missing: Vec<Vec<bool>>, beside: Vec<Beside>, figures: Option<Dimension>) -> Shape<'_> {
-        Shape { query: self.query, axes: &self.axes, spans: &self.spans, missing, beside, figures, notes: self.notes.clone() }
+        let (axes, spans, notes) = (&self.axes, &self.spans, self.notes.clone());
+        Shape { query: self.query, whom: self.whom, axes, spans, missing, beside, figures, notes }
     }
 
     /// Counts, flows and sums.
@@ -171,7 +171,7 @@ impl<'a> Evaluation<'_, 'a> {
         }
         type Found = ([u32; 2], Local<Tally>);
         let of_month = |((month, own), counted): ((usize, Option<usize>), Vec<&Counted>)| -> Result<Vec<Found>, QueryError> {
-            let facts = Facts::read(month, &reading, counted.first().and_then(|c| union(c)), [own, self.alone], &self.frame)?;
+            let facts = Facts::read(month, &reading, counted.first().and_then(|c| union(c)), own, &self.frame)?;
             let local = |counted: &Counted| {
                 let count = |cell: &mut Tally, unit| cell.count(unit, &facts);
                 Ok((before(counted), tally(&counted.set, &facts, extra(counted), count)?))
@@ -205,7 +205,7 @@ impl<'a> Evaluation<'_, 'a> {
         }
         type Found = Vec<([u32; 2], Local<Curve>)>;
         let of_month = |((month, own), begun): ((usize, Option<usize>), Vec<Begun>)| -> Result<Found, QueryError> {
-            let facts = Facts::read(month, &reading, None, [own, self.alone], &self.frame)?;
+            let facts = Facts::read(month, &reading, None, own, &self.frame)?;
             let local = |begun: Begun| {
                 // Units of the set come in order, as the stays stand.
                 let mut stays = begun.stays.iter();

@@ -1,4 +1,4 @@
-//! What a month says of each unit: its place in the breakdowns, its key, its links.
+//! What a month says of each unit: its place in the breakdowns, its key, its amount.
 //!
 //! One value a unit and month: that of the first party in the agreement's order that gives one; of several at that
 //! party (several records, several persons of a household), the one that stands first in the table's order. Where the
@@ -10,19 +10,9 @@ use super::axes::{Axis, BANDS, SEXES, Values};
 use super::check::within_cells;
 use super::error::QueryError;
 use super::frame::{Frame, Rows};
-use crate::figures::{LinkTerms, Unit};
+use crate::figures::Unit;
 use crate::rates::{AgeBand, Sex};
 use crate::study::{Column, NO_CLASS, Study};
-use crate::table::MatchClass;
-
-/// Links of one unit's records in a month, small.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct UnitLinks {
-    records: u16,
-    certain: u16,
-    probable: u16,
-    doubt: u32,
-}
 
 /// A breakdown, ready to be read from months.
 pub(crate) struct Reader {
@@ -181,9 +171,6 @@ pub(crate) struct Facts<'a> {
     /// Combinations by their number, where a breakdown is of these.
     pub combinations: Vec<u64>,
     keys: Keys<'a>,
-    links: Vec<UnitLinks>,
-    /// Whether links are those among one party's records.
-    alone: bool,
     /// The number to be added up, and whether there is one.
     amounts: Option<Vec<u32>>,
     numbers: &'a [u64],
@@ -204,15 +191,15 @@ pub(crate) struct Reading<'a> {
 
 impl<'a> Facts<'a> {
     /// Reads the month at position `month`. `combinations`, by unit, replace the month's own where given; values are those
-    /// of the party `own` where one is given, links those among the records of the party `alone`.
+    /// of the party `own` where one is given.
     pub(crate) fn read(
         month: usize,
         reading: &Reading<'a>,
         combinations: Option<&[u64]>,
-        [own, alone]: [Option<usize>; 2],
+        own: Option<usize>,
         frame: &Frame<'a>,
     ) -> Result<Self, QueryError> {
-        let mut columns = vec![Column::Party, Column::MatchClass, Column::Probability];
+        let mut columns = vec![Column::Party];
         columns.extend(reading.readers.iter().filter_map(Reader::column));
         columns.extend(reading.sum.map(|(at, _)| Column::Attribute(at)));
         if frame.unit == Unit::Households {
@@ -226,8 +213,6 @@ impl<'a> Facts<'a> {
             radix: Vec::new(),
             combinations: Vec::new(),
             keys: keys(&rows, frame)?,
-            links: links(&rows, alone, frame.size)?,
-            alone: alone.is_some(),
             amounts: None,
             numbers: reading.sum.map_or(&[], |(_, numbers)| numbers),
         };
@@ -303,17 +288,6 @@ impl<'a> Facts<'a> {
             },
         }
     }
-
-    /// Adds the links of the unit's records of the month.
-    pub(crate) fn add_links(&self, unit: u32, to: &mut LinkTerms) {
-        if let Some(links) = self.links.get(unit as usize) {
-            to.records += u64::from(links.records);
-            to.certain += u64::from(links.certain);
-            to.probable += u64::from(links.probable);
-            to.doubt += u64::from(links.doubt);
-            to.own = self.alone;
-        }
-    }
 }
 
 /// A household's key is the sum of the keys of the persons in it in the month.
@@ -349,24 +323,4 @@ fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
-}
-
-/// Links of each unit's records: of all, or of those of the party `alone`.
-fn links(rows: &Rows, alone: Option<usize>, size: usize) -> Result<Vec<UnitLinks>, QueryError> {
-    let mut links = vec![UnitLinks::default(); size];
-    let records = rows.units()?.iter().zip(rows.parties()?).zip(rows.classes()?.iter().zip(rows.probabilities()?));
-    for ((unit, party), (class, probability)) in records {
-        if alone.is_some_and(|alone| alone != usize::from(*party)) {
-            continue;
-        }
-        let Some(links) = links.get_mut(*unit as usize) else { continue };
-        let class = MatchClass::from_code(u32::from(*class));
-        links.records = links.records.saturating_add(1);
-        links.certain = links.certain.saturating_add(u16::from(class == Some(MatchClass::Certain)));
-        links.probable = links.probable.saturating_add(u16::from(class == Some(MatchClass::Probable)));
-        if matches!(class, Some(MatchClass::Certain | MatchClass::Probable)) {
-            links.doubt = links.doubt.saturating_add(u32::from(10_000u16.saturating_sub(*probability)));
-        }
-    }
-    Ok(links)
 }

@@ -105,14 +105,6 @@ impl Rows {
     pub(crate) fn parties(&self) -> Result<&[u8], SourceError> {
         Ok(self.column::<types::UInt8Type>(Column::Party)?.values())
     }
-    /// Class of each row's link, as its wire code.
-    pub(crate) fn classes(&self) -> Result<&[u8], SourceError> {
-        Ok(self.column::<types::UInt8Type>(Column::MatchClass)?.values())
-    }
-    /// Probability of each row's link.
-    pub(crate) fn probabilities(&self) -> Result<&[u16], SourceError> {
-        Ok(self.column::<types::UInt16Type>(Column::Probability)?.values())
-    }
     /// Code of an attribute, by row.
     pub(crate) fn attribute(&self, at: usize) -> Result<&PrimitiveArray<types::UInt16Type>, SourceError> {
         self.column(Column::Attribute(at))

@@ -14,6 +14,7 @@ use super::bits::Bits;
 use super::document::{Condition, Population, When};
 use super::error::QueryError;
 use super::frame::{Frame, Rows};
+use crate::figures::Whom;
 use crate::study::{Column, Study};
 
 /// When a condition looks, seen from the month counted.
@@ -90,13 +91,28 @@ impl Plan {
         needs
     }
 
-    /// The one party whose records of the month counted say who is in, where there is one and the table is not by party.
-    pub(crate) fn alone(&self, study: &Study) -> Option<usize> {
+    /// Whom the population is, for intervals.
+    pub(crate) fn whom(&self, study: &Study) -> Whom {
+        let Some(tree) = &self.tree else { return Whom::Everybody };
         let now = self.atoms.iter().all(|atom| atom.moment == Moment::When(When::Same));
-        let mut needed = self.needs(0, study).into_iter().enumerate().filter(|(_, needed)| *needed).map(|(party, _)| party);
-        match (needed.next(), needed.next()) {
-            (Some(party), None) if now && !self.by_party => Some(party),
-            _ => None,
+        let needed = self.needs(0, study).into_iter().filter(|needed| *needed).count();
+        if now && needed == 1 && !self.by_party {
+            return Whom::OneParty;
+        }
+        let met = self.met(tree).len() + usize::from(self.by_party);
+        Whom::Population { parties: u32::try_from(met).unwrap_or(u32::MAX).max(1) }
+    }
+
+    /// Parties that every unit of the set must have met.
+    fn met(&self, tree: &Tree) -> BTreeSet<usize> {
+        match tree {
+            Tree::All(sets) => sets.iter().flat_map(|set| self.met(set)).collect(),
+            Tree::Any(sets) => {
+                let all = sets.iter().map(|set| self.met(set));
+                all.reduce(|some, others| some.intersection(&others).copied().collect()).unwrap_or_default()
+            }
+            Tree::Not(_) => BTreeSet::new(),
+            Tree::Atom(at) => self.atoms.get(*at).and_then(|atom| atom.party).into_iter().collect(),
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) fn states(
             let mut combinations: Vec<u64> = Vec::new();
             let mut size = 0;
             for of in counted.iter().filter(|counted| counted.period == period) {
-                let facts = Facts::read(of.month, reading, None, [None, None], frame)?;
+                let facts = Facts::read(of.month, reading, None, None, frame)?;
                 size = size.max(facts.size);
                 let renumbered: Vec<u16> = facts.combinations.iter().map(|mask| number(&mut combinations, *mask)).collect();
                 for unit in of.set.ones() {

@@ -11,7 +11,7 @@ use super::frame::Frame;
 use super::paths::joined;
 use super::periods::{Span, month};
 use super::sets::Plan;
-use crate::figures::{Category, Dimension, Figure, FigureTable, Note};
+use crate::figures::{Category, Dimension, Figure, FigureTable, Note, Whom};
 
 /// A dimension beside the breakdowns, with the place of each of its numbers.
 pub(crate) struct Beside {
@@ -22,6 +22,7 @@ pub(crate) struct Beside {
 /// All that is known of a table before its cells.
 pub(crate) struct Shape<'q> {
     pub query: &'q Query,
+    pub whom: Whom,
     pub axes: &'q [Axis],
     pub spans: &'q [Span],
     /// By part and period.
@@ -69,7 +70,7 @@ impl Shape<'_> {
         }
         dimensions.extend(self.figures);
         let measure = self.query.measure.name().to_owned();
-        Ok(FigureTable { unit: self.query.unit, measure, dimensions, cells: all, notes: self.notes })
+        Ok(FigureTable { unit: self.query.unit, measure, whom: self.whom, dimensions, cells: all, notes: self.notes })
     }
 
     /// Stride and width of the dimension of parties.

@@ -1,7 +1,7 @@
 //! Made-up persons and the tables of them, with keys as the engine gives them.
 #![allow(dead_code)]
 
-use linkage_cohort::{Category, Dimension, Figure, FigureTable, Unit};
+use linkage_cohort::{Category, Dimension, Figure, FigureTable, Unit, Whom};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub(crate) struct Random(pub(crate) u64);
@@ -65,6 +65,7 @@ pub(crate) fn count<'p>(
     let mut table = FigureTable {
         unit: Unit::Persons,
         measure: measure.to_owned(),
+        whom: Whom::Everybody,
         dimensions,
         cells: vec![Figure::default(); cells],
         notes: Vec::new(),

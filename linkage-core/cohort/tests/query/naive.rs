@@ -11,7 +11,7 @@ use linkage_cohort::rates::AgeBand;
 use linkage_cohort::study::{
     AttributeColumn, Households, InMemory, Month, NO_CLASS, NO_HOUSEHOLD, Row, SourceError, Study, month_batch,
 };
-use linkage_cohort::{Category, Figure, LinkTerms, Unit};
+use linkage_cohort::{Category, Figure, Unit};
 
 /// A study as rows.
 pub(crate) struct Rows {
@@ -450,17 +450,6 @@ impl Naive<'_> {
             match self.key(counts.unit, counts.month, keys) {
                 Some(key) => figure.key = figure.key.wrapping_add(key),
                 None => key_told = false,
-            }
-            for row in self.records(counts.unit, counts.month) {
-                let (certain, probable) = (u64::from(row.match_class == 1), u64::from(row.match_class == 2));
-                let links = LinkTerms {
-                    records: figure.links.records + 1,
-                    certain: figure.links.certain + certain,
-                    probable: figure.links.probable + probable,
-                    doubt: figure.links.doubt + (certain + probable) * (10_000 - u64::from(row.probability)),
-                    own: false,
-                };
-                figure.links = links;
             }
         }
         figure.value = figure.units as f64;
