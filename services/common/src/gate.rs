@@ -20,6 +20,7 @@ use crate::batches::parse;
 use crate::clock::Clock;
 use crate::error::ServiceError;
 use crate::order::{RunOrder, RunTerms, base_run, reference_party};
+use crate::retention::Ending;
 
 /// A file that changed less than this ago may change once more without its stamp showing it: it is read again.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -133,6 +134,29 @@ impl Gate {
         Ok(self.signed.permit_today(self.clock.today(), &held.verified)?)
     }
 
+    /// When the agreement ends: with its last day, or with the first notice's effect, on file or not yet.
+    ///
+    /// # Errors
+    /// `Unavailable` when the notices cannot be read.
+    pub fn ending(&self) -> Result<Ending, ServiceError> {
+        self.refresh_terminations()?;
+        let held = self.terminations.read().unwrap_or_else(PoisonError::into_inner);
+        let by_date = Ending { on: self.agreement().agreement.end.tomorrow().unwrap_or(jiff::civil::Date::MAX), by: None };
+        let notices = held.verified.iter().map(VerifiedTermination::notice);
+        let first = notices.filter(|n| n.agreement_hash == self.signed.hash()).min_by_key(|n| n.effective_on);
+        Ok(match first {
+            Some(notice) if notice.effective_on < by_date.on => {
+                Ending { on: notice.effective_on, by: Some(notice.party.clone()) }
+            }
+            _ => by_date,
+        })
+    }
+
+    /// The moment on this role's clock.
+    pub fn timestamp(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
     /// Refuses when the agreement does not allow a run of this period today.
     pub fn run(&self, run: &RunId, period: Period) -> Result<(), ServiceError> {
         self.refresh_terminations()?;
@@ -218,6 +242,15 @@ impl Gate {
         self.same_text(named)?;
         match role {
             RoleId::Party(party) => Ok(party.clone()),
+            other => Err(wrong_role(other)),
+        }
+    }
+
+    /// The analyst that `role` is. For deletions, which the agreement's end does not stop.
+    pub fn analyst_deleting(&self, role: &RoleId, named: Option<&AgreementRef>) -> Result<PartyId, ServiceError> {
+        self.same_text(named)?;
+        match role {
+            RoleId::Analyst(analyst) => Ok(analyst.clone()),
             other => Err(wrong_role(other)),
         }
     }

@@ -42,6 +42,10 @@ impl Signer {
     pub fn role(&self) -> &RoleId {
         &self.role
     }
+    /// The hash of the agreement that it signs under.
+    pub fn agreement_hash(&self) -> &[u8; 32] {
+        &self.agreement
+    }
     /// Signs `statement` as one of the kind that `label` names.
     pub fn sign(&self, label: &str, statement: &[u8]) -> [u8; SIGNATURE_LEN] {
         self.key.sign(&signed_bytes(label, &self.agreement, &self.role, statement))

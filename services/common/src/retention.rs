@@ -1,0 +1,133 @@
+//! When a class of data has reached its term: the agreement's days and months as dates, and the pace of the rounds that delete.
+//!
+//! Everything here is a function of dates. A thing kept for `n` days from a day is there on the `n`th day after it and gone
+//! on the next; a thing of a month kept for `n` months is there on the last day of the `n`th month after its own.
+//! Days are those of UTC, as everywhere in an agreement.
+
+use std::time::{Duration, Instant};
+
+use jiff::ToSpan;
+use jiff::civil::Date;
+use linkage_agreement::{PartyId, Period};
+
+/// How often a role looks for what has reached its term.
+pub const EVERY: Duration = Duration::from_secs(3600);
+/// How far the clock may run ahead of the time that has passed before nothing is deleted by it.
+const LEAP: i64 = 86_400;
+
+/// The agreement's end, by its date or by a notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// First day without the agreement.
+    pub on: Date,
+    /// The party whose notice ends it; none when its last day has passed.
+    pub by: Option<PartyId>,
+}
+
+/// Whether what is kept for `days` days since `since` is over its term on `today`.
+pub fn days_over(since: Date, days: u32, today: Date) -> bool {
+    // A day that no calendar holds is not reached.
+    since.checked_add(i64::from(days).days()).is_ok_and(|last| today > last)
+}
+
+/// Whether what is kept for `months` months since the day `since` is over its term on `today`.
+pub fn months_over(since: Date, months: u32, today: Date) -> bool {
+    since.checked_add(i64::from(months).months()).is_ok_and(|last| today > last)
+}
+
+/// Whether what belongs to `period` and is kept for `months` months is over its term on `today`.
+pub fn period_over(period: Period, months: u32, today: Date) -> bool {
+    period.index().saturating_add(months) < Period::of(today).index()
+}
+
+/// The first month that is not over its term yet: those before it are.
+pub fn first_kept(months: u32, today: Date) -> Period {
+    let index = Period::of(today).index().saturating_sub(months);
+    let (year, month) = (1900 + index / 12, index % 12 + 1);
+    // Months come out of the same range as they went in.
+    Period::new(u16::try_from(year).unwrap_or(1900), u8::try_from(month).unwrap_or(1)).unwrap_or(Period::of(today))
+}
+
+/// Whether everything of an agreement that ends so is to be deleted on `today`.
+pub fn everything_over(ending: &Ending, after_end_days: u32, today: Date) -> bool {
+    // The last day with the agreement is the day before.
+    days_over(ending.on, after_end_days, today.tomorrow().unwrap_or(today))
+}
+
+/// The pace of a role's rounds, and its trust in the clock.
+///
+/// What is deleted does not come back, and a clock that is set years ahead by mistake would delete everything. A clock that
+/// has leapt while the process ran is therefore not believed again until the process is started anew, by somebody who has
+/// looked at it. A clock that was wrong from the start is not seen here (`linkage doctor` compares it with the peers').
+#[derive(Debug, Default)]
+pub struct Pace {
+    begun: Option<(Instant, i64)>,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether a round is due, `now` (seconds since 1970) being the agreement's time.
+    pub fn due(&mut self, at: Instant, now: i64) -> bool {
+        if self.last.is_some_and(|last| at.saturating_duration_since(last) < EVERY) {
+            return false;
+        }
+        self.last = Some(at);
+        let (start, then) = *self.begun.get_or_insert((at, now));
+        let passed = i64::try_from(at.saturating_duration_since(start).as_secs()).unwrap_or(i64::MAX);
+        if now.saturating_sub(then) > passed.saturating_add(LEAP) {
+            tracing::error!(
+                ahead_s = now.saturating_sub(then).saturating_sub(passed),
+                "the clock has leapt ahead; nothing is deleted by it until it was checked and this service started again"
+            );
+            return false;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn a_term_is_over_on_the_day_after_its_last_one() {
+        let since = date(2024, 1, 31);
+        assert_eq!([date(2024, 3, 1), date(2024, 3, 2)].map(|today| days_over(since, 30, today)), [false, true]);
+        assert_eq!([date(2024, 2, 29), date(2024, 3, 1)].map(|today| months_over(since, 1, today)), [false, true]);
+        assert_eq!([date(2026, 1, 31), date(2026, 2, 1)].map(|today| months_over(since, 24, today)), [false, true]);
+        let month: Period = "2024-01".parse().unwrap();
+        assert_eq!([date(2029, 1, 31), date(2029, 2, 1)].map(|today| period_over(month, 60, today)), [false, true]);
+        assert!(!days_over(Date::MAX, 1, Date::MAX));
+        for today in [date(2029, 1, 31), date(2029, 2, 1), date(2029, 12, 31)] {
+            let first = first_kept(60, today);
+            assert!(!period_over(first, 60, today));
+            assert!(period_over(Period::of(date(first.year() as i16, 1, 1)), 60, today) || first.to_string().ends_with("-01"));
+        }
+        assert_eq!(first_kept(60, date(2029, 2, 1)).to_string(), "2024-02");
+    }
+
+    #[test]
+    fn the_end_deletes_at_once_or_after_the_days_that_the_agreement_gives() {
+        let ending = Ending { on: date(2025, 1, 1), by: None };
+        let days = [date(2024, 12, 31), date(2025, 1, 1), date(2025, 1, 30), date(2025, 1, 31)];
+        assert_eq!(days.map(|today| everything_over(&ending, 0, today)), [false, true, true, true]);
+        assert_eq!(days.map(|today| everything_over(&ending, 30, today)), [false, false, false, true]);
+    }
+
+    #[test]
+    fn a_clock_that_leaps_is_not_believed_again() {
+        let (start, hour) = (Instant::now(), EVERY);
+        let mut pace = Pace::default();
+        assert!(pace.due(start, 1_000));
+        assert!(!pace.due(start + hour / 2, 1_000 + 1_800));
+        assert!(pace.due(start + hour, 1_000 + 3_600));
+        assert!(!pace.due(start + 2 * hour, 1_000 + 7_200 + LEAP + 1));
+        assert!(!pace.due(start + 3 * hour, 1_000 + 100 * LEAP));
+        // Set right again, it is followed.
+        assert!(pace.due(start + 4 * hour, 1_000 + 14_400));
+        // Set back, it deletes less.
+        assert!(pace.due(start + 5 * hour, 0));
+    }
+}
