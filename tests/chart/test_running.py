@@ -1,0 +1,238 @@
+"""What is rendered, run: every role of a federation as the manifests say, until the study holds the month's links.
+
+A demonstration makes keys, certificates, a signed agreement and a month of deliveries. One release holds broker, custodian and
+analyst, five hold a node each; their configurations, commands, environments, probes, hooks and tests are those of the manifests.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import unittest
+
+import cluster
+import helm
+import machine
+import probe
+
+PATIENCE = 60
+BINARY = pathlib.Path(os.environ.get("LINKAGE_BIN", helm.ROOT / "target" / "debug" / "linkage"))
+HOST = "hote"
+AGREEMENT = ("convention.toml", "convention.signatures.toml")
+
+
+def until(what, condition, machine=None, pod=None):
+    """Waits for `condition`; says what did not come, with the log of the pod."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not come in {PATIENCE} s\n" + (machine.log(pod)[-3000:] if pod else ""))
+
+
+class Federation:
+    """The releases, their Secrets, and the machine that they run on."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.site = self.folder / "site"
+        demo = [str(BINARY), "demo", "--persons", "200", "--months", "1", "--seed", "7", "--keep", str(self.site)]
+        made = subprocess.run(demo, capture_output=True, text=True, timeout=300)
+        assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
+        self.parties = sorted(p.name for p in (self.site / "noeuds").iterdir())
+        self.machine = machine.Machine(self.folder / "machine", BINARY)
+        self.machine.config_maps["convention"] = {name: (self.site / name).read_text() for name in AGREEMENT}
+        for role, home in (("broker", "courtier"), ("custodian", "tiers"), ("analyst", "etude")):
+            self.keep(role, self.site / home)
+        web = self.site / "etude" / "tls"
+        self.machine.secrets["web"] = {"tls.crt": (web / "page.pem").read_bytes(), "tls.key": (web / "page.key").read_bytes(), "ca.crt": (web / "ca.pem").read_bytes()}
+        self.host = self.release(HOST, self.host_values())
+        self.nodes = {}
+        for party in self.parties:
+            self.keep(party, self.site / "noeuds" / party)
+            self.nodes[party] = self.release(party, self.node_values(party))
+
+    def keep(self, name, home):
+        """Secrets as an operator makes them: kubectl create secret generic NAME-cles --from-file=cles/."""
+        self.machine.secrets[f"{name}-cles"] = {p.name: p.read_bytes() for p in (home / "cles").iterdir()}
+        tls = home / "tls"
+        files = {"tls.crt": "certificat.pem", "tls.key": "certificat.key", "ca.crt": "ca.pem"}
+        self.machine.secrets[f"{name}-tls"] = {key: (tls / file).read_bytes() for key, file in files.items()}
+
+    def role(self, name, **more):
+        return {"enabled": True, "keys": {"existingSecret": f"{name}-cles"}, "tls": {"existingSecret": f"{name}-tls"}, **more}
+
+    def host_values(self):
+        # Files are looked at more often than every half minute, so that a renewal can be waited for.
+        limits = {"reload_poll_ms": 200}
+        page = {"enabled": True, "publicUrl": "https://etude.exemple.fr", "tls": {"existingSecret": "web"}}
+        anybody = {"cidrs": ["127.0.0.0/8"]}
+        return {
+            "image": {"repository": "registre.exemple.fr/linkage"},
+            "agreement": dict(zip(("text", "signatures"), ((self.site / name).read_text() for name in AGREEMENT))),
+            "custodian": self.role("custodian", limits=limits),
+            "broker": self.role("broker", limits=limits),
+            "analyst": self.role("analyst", id="etude", limits=limits, page=page),
+            "networkPolicy": {"from": {"broker": anybody, "custodian": anybody, "page": anybody}},
+        }
+
+    def node_values(self, party):
+        node = self.role(party, party=party, brokerUrl=f"https://{HOST}-linkage-broker:8443", custodianUrl=f"https://{HOST}-linkage-custodian:8443")
+        node["keys"]["groupContribution"] = True
+        node["mapping"] = {"text": (self.site / "noeuds" / party / "correspondance.toml").read_text()}
+        anybody = {"cidrs": ["127.0.0.0/8"]}
+        return {
+            "image": {"repository": "registre.exemple.fr/linkage"},
+            "agreement": {"existingConfigMap": "convention"},
+            "node": node,
+            "networkPolicy": {"to": {"broker": anybody, "custodian": anybody}},
+        }
+
+    def release(self, name, values):
+        path = self.folder / f"{name}.json"
+        path.write_text(json.dumps(values))
+        objects = helm.objects([path], release=name)
+        self.machine.apply(objects)
+        return objects
+
+    def pods(self, objects):
+        return {p.component: p for p in cluster.pods(objects) if p.owner["kind"] in ("Deployment", "StatefulSet")}
+
+
+@unittest.skipUnless(BINARY.is_file(), f"{BINARY} is not built")
+class Running(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="linkage-chart-")
+        os.chmod(cls.folder, 0o755)
+        cls.addClassCleanup(shutil.rmtree, cls.folder, True)
+        (pathlib.Path(cls.folder) / "machine").mkdir()
+        cls.federation = Federation(cls.folder)
+        cls.machine = cls.federation.machine
+        cls.addClassCleanup(cls.machine.stop)
+
+    def ready(self, pod):
+        """Asks the three probes of the manifest as a kubelet does."""
+        host = self.machine.address(pod)
+        for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+            asked = pod.container[kind]["grpc"]
+            until(f"{pod.name}: {kind}", lambda: probe.grpc(host, asked["port"], asked["service"]) == probe.SERVING, self.machine, pod)
+
+    def execute(self, pod, *arguments):
+        """As kubectl exec."""
+        code, text = self.machine.run(pod, list(arguments))
+        self.assertEqual(code, 0, text)
+        return text
+
+    def test_a_month_is_linked_by_what_the_manifests_say(self):
+        federation, machine_ = self.federation, self.machine
+        host = federation.pods(federation.host)
+        nodes = {party: federation.pods(objects)["node"] for party, objects in federation.nodes.items()}
+        pods = [host["custodian"], host["broker"], host["analyst"], *nodes.values()]
+        for pod in pods:
+            machine_.start(pod)
+        for pod in pods:
+            self.ready(pod)
+
+        # `helm test`: the program asks itself.
+        for objects in (federation.host, *federation.nodes.values()):
+            test = next(p for p in cluster.pods(objects) if p.owner["kind"] == "Pod")
+            for container in test.spec["containers"]:
+                code, text = machine_.run(test, container["args"])
+                self.assertEqual(code, 0, text)
+
+        self.scraped(pods)
+        self.linked(host, nodes)
+        self.renewed(host["custodian"])
+        self.assertEqual(machine_.stop(), [(pod, 0) for pod in pods])
+        self.assertIsNone(probe.grpc(machine_.address(pods[0]), 9464, "liveness"))
+
+    def scraped(self, pods):
+        """What Prometheus finds, and that it finds it without a certificate on no other port."""
+        for pod in pods:
+            status, text = probe.get(self.machine.address(pod), 9464, "/metrics")
+            self.assertEqual(status, 200)
+            self.assertRegex(text, r"(?m)^linkage_ready 1$")
+            for port in set(pod.ports().values()) - {9464}:
+                self.assertIsNone(probe.grpc(self.machine.address(pod), port, "liveness"), "asked without a certificate")
+
+    def linked(self, host, nodes):
+        """Deliveries are put into the inboxes, the coordinator opens a run, the study receives the links."""
+        for party, pod in nodes.items():
+            source = next((self.federation.site / "donnees" / party).iterdir())
+            inbox = self.machine.place(pod, "/var/lib/linkage-inbox/2024-01")
+            inbox.mkdir()
+            shutil.copy(source, inbox / source.name)
+            if machine.ROOT:
+                group = pod.spec["securityContext"]["fsGroup"]
+                for path in (inbox, inbox / source.name):
+                    os.chown(path, 0, group)
+                    path.chmod(0o2770 if path.is_dir() else 0o660)
+        coordinator = nodes["ccas"]
+        config = coordinator.container["args"][-1]
+
+        def taken():
+            return all(json.loads(self.execute(pod, "node", "status", "--json", "--config", config)).get("deliveries") for pod in nodes.values())
+
+        until("the intake of the deliveries", taken, self.machine, coordinator)
+        self.execute(coordinator, "run", "open", "--config", config, "--run", "2024-01", "--period", "2024-01")
+        table = self.machine.place(host["analyst"], "/var/lib/linkage/data/tables/2024-01/link_table.csv")
+        until("the link table", table.is_file, self.machine, host["broker"])
+        expected = (self.federation.site / "etude/donnees/tables/2024-01/link_table.csv").read_text().splitlines()
+        self.assertEqual(len(table.read_text().splitlines()), len(expected))
+        persons = {line.split(",")[0] for line in expected}
+        self.assertEqual(len({line.split(",")[0] for line in table.read_text().splitlines()}), len(persons))
+
+    def renewed(self, pod):
+        """A renewed Secret reaches the process that runs."""
+        volume = pod.volumes["tls"]
+        parts = list(cluster.sources(volume))
+        name = parts[0][1]
+        # The same certificate with another line end: another file for the process, nothing to issue here.
+        self.machine.secrets[name] = self.machine.secrets[name] | {"tls.crt": self.machine.secrets[name]["tls.crt"] + b"\n"}
+        self.machine.publish(pod, self.machine.home(pod) / "tls", parts, pod.spec["securityContext"]["fsGroup"])
+        until("the renewed certificate", lambda: "certificates taken over again" in self.machine.log(pod), self.machine, pod)
+
+    def test_what_is_wrong_is_said_at_start(self):
+        """A pod whose Secrets do not fit ends with the name of what is wrong, and says no more than that."""
+        broker = self.federation.pods(self.federation.release("fautes", self.federation.host_values()))["broker"]
+        held = dict(self.machine.secrets["broker-cles"])
+        cases = [
+            ({"signing.key": self.machine.secrets["custodian-cles"]["signing.key"]}, r"signing_key"),
+            ({"signing.key": b"AAAA\n"}, r"signing\.key : une ligne de base64"),
+        ]
+        try:
+            for change, message in cases:
+                with self.subTest(message=message):
+                    self.machine.secrets["broker-cles"] = held | change
+                    code, text = self.machine.run(broker)
+                    self.assertEqual(code, 1, text)
+                    self.assertRegex(text, message)
+                    self.assertNotIn(held["signing.key"].decode().strip(), text)
+        finally:
+            self.machine.secrets["broker-cles"] = held
+        # A key that everybody may read is refused, whoever holds it.
+        uid, _ = self.machine.mount(broker)
+        key = self.machine.place(broker, "/etc/linkage/keys/signing.key").resolve()
+        key.chmod(0o444)
+        line, environment = self.machine.command(broker, broker.container["args"])
+        self.machine.place(broker, "/etc/linkage/keys/signing.key").resolve().chmod(0o444)
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, cwd="/")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("accessible à d'autres comptes (mode 0444)", done.stderr)
+
+    def test_how_much_of_a_container_this_machine_gives(self):
+        """Says in the test's output what was checked here."""
+        account = "the pod's own account" if machine.ROOT else "the account of the test"
+        disk = "a read-only root filesystem" if machine.READ_ONLY else "a writable root filesystem"
+        print(f"processes ran as {account}, on {disk}", flush=True)
+
+
+if __name__ == "__main__":
+    unittest.main()
