@@ -125,6 +125,7 @@ async fn main() -> ExitCode {
         Command::Clk(command) => commands::clk::run(&command),
         Command::Doctor(args) => commands::doctor::run(&args, cli.threads),
     };
+    linkage_common::trace::flush().await;
     match (done, cli::output_fault()) {
         (Err(error), _) if !error.is::<CheckFailed>() => failed(&error),
         (_, Some(kind)) => failed(&anyhow::anyhow!(
@@ -139,4 +140,3 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     cli::note(&format!("linkage : {error:#}"));
     ExitCode::FAILURE
 }
-    linkage_common::trace::flush().await;
