@@ -7,6 +7,7 @@
 
 pub mod agreement_files;
 pub mod attributes;
+pub mod audit;
 pub mod authority;
 pub mod authz;
 pub mod batches;
