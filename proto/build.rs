@@ -1,6 +1,6 @@
 //! Compiles the .proto files with protox: no protoc is needed.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["agreement", "keys", "encoding", "run", "registry", "dispositions", "cohort", "audit"]
+    let files = ["agreement", "keys", "encoding", "run", "registry", "dispositions", "cohort", "rights", "audit"]
         .map(|name| format!("linkage/v1/{name}.proto"))
         .into_iter()
         .chain(["opentelemetry/collector_trace.proto".to_owned()])
