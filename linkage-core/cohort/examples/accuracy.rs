@@ -76,6 +76,8 @@ fn queries() -> Vec<(&'static str, &'static str)> {
         ("stock by sex", "measure = \"stock\"\nbreakdown = [\"sexe\"]"),
         ("stock by housing", "measure = \"stock\"\nbreakdown = [\"hebergement\"]"),
         ("stock by party", "measure = \"stock\"\nbreakdown = [\"party\"]"),
+        ("stock of siao", "measure = \"stock\"\n[population]\nparty = \"siao\""),
+        ("stock of ccas by housing", "measure = \"stock\"\nbreakdown = [\"hebergement\"]\n[population]\nparty = \"ccas\""),
         ("overlaps", "measure = \"stock\"\nbreakdown = [\"parties\"]"),
         ("stock of ccas and siao", "measure = \"stock\"\n[population]\nall = [{ party = \"ccas\" }, { party = \"siao\" }]"),
         ("stock without caf", "measure = \"stock\"\n[population]\nnot = { party = \"caf\" }"),
@@ -266,10 +268,11 @@ fn compare(name: &str, query: &Query, truth: &Study, linked: &Study, rates: &Err
             }
         }
     }
+    let mean = |sum: f64, of: f64| if of > 0.0 { format!("{:.1} %", 100.0 * sum / of) } else { "–".to_owned() };
     println!(
-        "| {name} | {figures} | {exact} | {:.1} % | {within} of {with} | {:.1} % | {flagged} |",
-        100.0 * error / figures,
-        100.0 * width / with
+        "| {name} | {figures} | {exact} | {} | {within} of {with} | {} | {flagged} |",
+        mean(error, figures),
+        mean(width, with)
     );
     lines
 }
