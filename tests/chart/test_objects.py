@@ -109,6 +109,9 @@ class Matrix(unittest.TestCase):
         for pod in cluster.pods(objects):
             for container in pod.spec["containers"]:
                 for variable in container.get("env", []):
+                    if variable["name"] == "LINKAGE_REPLICA":
+                        self.assertEqual(variable["valueFrom"], {"fieldRef": {"fieldPath": "metadata.name"}})
+                        continue
                     self.assertEqual(set(variable), {"name", "value"}, variable)
                     self.assertIsNone(PRIVATE.search(variable["value"]), variable)
 
@@ -245,6 +248,15 @@ class Matrix(unittest.TestCase):
             config = configuration(pod, cluster.config_maps(objects))
             self.assertIn("database", config)
             self.assertTrue(pod.component != "broker" or "objects" in config)
+            # An audit log outlives its process; each replica writes its own.
+            claim = pod.volumes[pod.mount_of(config["audit"]["dir"])["name"]]["persistentVolumeClaim"]["claimName"]
+            claims = {c["metadata"]["name"]: c for c in cluster.of_kind(objects, "PersistentVolumeClaim")}
+            if claim != "journaux":
+                self.assertEqual(claims[claim]["spec"]["accessModes"], ["ReadWriteMany"])
+                self.assertEqual(claims[claim]["metadata"]["annotations"], {"helm.sh/resource-policy": "keep"})
+            self.assertIn("LINKAGE_REPLICA", [e["name"] for e in pod.container["env"]])
+            # Kubernetes appends 17 characters at most; a log's name has 64.
+            self.assertLessEqual(len(pod.owner["metadata"]["name"]) + 17, 64)
             self.assertEqual(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0)
         elif pod.owner["kind"] == "StatefulSet":
             self.assertLessEqual(spec["replicas"], 1)
@@ -328,7 +340,7 @@ class Hooks(unittest.TestCase):
                 wanted = {"custodian-migrate": "3", "analyst-migrate": "0"}[pod.component]
                 self.assertEqual(pod.container["args"][-2:], ["--to", wanted])
         claims = [v["persistentVolumeClaim"]["claimName"] for p in cluster.pods(objects) for v in p.volumes.values() if "persistentVolumeClaim" in v]
-        self.assertEqual(claims, ["data-essai-linkage-analyst-0"])
+        self.assertIn("data-essai-linkage-analyst-0", claims)
 
     def test_the_test_pod_asks_every_role(self):
         for name, objects in RENDERED.items():

@@ -56,6 +56,9 @@ CASES = [
     (TRIAL, 'image.repository=""', "/image/repository"),
     (TRIAL, 'image.tag="latest"', "/image/tag"),
     (TRIAL, 'image.digest="sha256:abc"', "/image/digest"),
+    (ALL, 'telemetry.otlpEndpoint="collecteur:4317"', "/telemetry/otlpEndpoint"),
+    (ALL, 'node.analystUrls={"autre":"autre.exemple.fr"}', "/node/analystUrls/autre"),
+    (ALL, "networkPolicy.to.telemetry.namespaceLabels=null", "networkPolicy.to.telemetry"),
     # a name that the agreement could not hold
     (PARTNER, 'node.party="CCAS de Lyon"', "/node/party"),
     (PARTNER, 'node.party=""', "/node/party"),
@@ -97,8 +100,8 @@ class Refusals(unittest.TestCase):
 
     def test_no_object_of_the_schema_lets_unknown_values_through(self):
         schema = json.loads((helm.CHART / "values.schema.json").read_text())
-        # Labels, annotations and the affinity of Kubernetes have keys of their own; `global` is Helm's.
-        free = {"labels", "annotations", "global", "nodeAffinity", "podAffinity", "podAntiAffinity"}
+        # Labels, annotations and the affinity of Kubernetes have keys of their own, analysts names of the agreement; `global` is Helm's.
+        free = {"labels", "annotations", "global", "nodeAffinity", "podAffinity", "podAntiAffinity", "analystUrls"}
 
         def walk(node, name):
             if isinstance(node, dict):

@@ -52,6 +52,12 @@ checked before: types and formats hold here.
 {{- if $all.monitoring.serviceMonitor.enabled -}}
 {{- include "linkage.checks.end" (dict "end" $all.networkPolicy.from.monitoring "name" "networkPolicy.from.monitoring" "why" "monitoring.serviceMonitor.enabled le demande") -}}
 {{- end -}}
+{{- if $all.telemetry.otlpEndpoint -}}
+{{- include "linkage.checks.end" (dict "end" $all.networkPolicy.to.telemetry "name" "networkPolicy.to.telemetry" "why" "telemetry.otlpEndpoint y mène") -}}
+{{- end -}}
+{{- if and (eq $role "node") $v.analystUrls -}}
+{{- include "linkage.checks.end" (dict "end" $all.networkPolicy.to.analyst "name" "networkPolicy.to.analyst" "why" "node.analystUrls y mène") -}}
+{{- end -}}
 {{- if and (hasKey $v "database") $v.database.existingSecret -}}
 {{- include "linkage.checks.end" (dict "end" $all.networkPolicy.to.database "name" "networkPolicy.to.database" "why" (printf "%s.database.existingSecret le demande" $role)) -}}
 {{- end -}}

@@ -16,7 +16,11 @@ key = "/etc/linkage/tls/tls.key"
 
 [ops]
 listen = {{ printf "%s:9464" .root.Values.listenAddress | toJson }}
-{{ with (index .root.Values .role).limits }}
+{{ if include "linkage.shared" . }}
+[audit]
+dir = "/var/lib/linkage-audit"
+{{ end }}
+{{- with (index .root.Values .role).limits }}
 [limits]
 {{- range $name, $value := . }}
 {{ $name }} = {{ int64 $value }}
@@ -64,9 +68,16 @@ clk_secret = "/etc/linkage/keys/clkhash.secret"
 {{- if $v.lineFile }}
 line_file = true
 {{- end }}
+checkpoint_minutes = {{ int64 $v.checkpointMinutes }}
 broker_url = {{ include "linkage.url" (merge (dict "of" "broker") .) | toJson }}
 custodian_url = {{ include "linkage.url" (merge (dict "of" "custodian") .) | toJson }}
 {{ include "linkage.config.common" . }}
+{{- with include "linkage.analystUrls" .root | fromJson }}
+[analyst_urls]
+{{- range $id, $url := . }}
+{{ $id | toJson }} = {{ $url | toJson }}
+{{- end }}
+{{ end }}
 {{- include "linkage.config.key" (dict "name" "storage_key" "file" "storage.key") }}
 {{- include "linkage.config.key" (dict "name" "signing_key" "file" "signing.key") }}
 {{- include "linkage.config.key" (dict "name" "sealing_key" "file" "sealing.key") }}

@@ -4,13 +4,13 @@
 
 {{- define "linkage.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 36 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 36 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 36 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -62,13 +62,18 @@ app.kubernetes.io/component: {{ .role }}
 {{- .Values.agreement.existingConfigMap | default (printf "%s-convention" (include "linkage.fullname" .)) -}}
 {{- end -}}
 
+{{/* The address of an installed role (.of) for the others of this installation. */}}
+{{- define "linkage.innerUrl" -}}
+{{- printf "https://%s-%s:%v" (include "linkage.fullname" .root) .of (index .root.Values .of).service.port -}}
+{{- end -}}
+
 {{/* The address of broker or custodian (.of) as .role calls it. */}}
 {{- define "linkage.url" -}}
 {{- $given := get (index .root.Values .role) (printf "%sUrl" .of) -}}
 {{- if $given -}}
 {{- $given -}}
 {{- else -}}
-{{- printf "https://%s-%s:%v" (include "linkage.fullname" .root) .of (index .root.Values .of).service.port -}}
+{{- include "linkage.innerUrl" . -}}
 {{- end -}}
 {{- end -}}
 
@@ -80,6 +85,17 @@ app.kubernetes.io/component: {{ .role }}
 {{- else -}}
 {{- ternary "80" "443" (hasPrefix "http://" .) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The analysts' sides whose audit logs the node countersigns, as JSON: those given, and the one of this installation. */}}
+{{- define "linkage.analystUrls" -}}
+{{- $urls := deepCopy .Values.node.analystUrls -}}
+{{- with .Values.analyst -}}
+{{- if and .enabled (not (hasKey $urls .id)) -}}
+{{- $_ := set $urls .id (include "linkage.innerUrl" (dict "root" $ "of" "analyst")) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $urls -}}
 {{- end -}}
 
 {{/* Whether replicas share the role's state, so that its pods need no volume of their own: "true" or "". */}}

@@ -34,6 +34,10 @@ seccompProfile:
   value: {{ .Values.log.format | quote }}
 - name: SQLITE_TMPDIR
   value: /tmp
+{{- with .Values.telemetry.otlpEndpoint }}
+- name: LINKAGE_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
 {{- end -}}
 
 {{- define "linkage.pod.common" -}}
@@ -107,6 +111,11 @@ spec:
       args: [{{ $role }}, serve, --config, /etc/linkage/config/{{ $role }}.toml]
       env:
         {{- include "linkage.container.env" $root | nindent 8 }}
+        {{- if include "linkage.shared" . }}
+        # Each process has an audit log of its own, in a folder of this name.
+        - name: LINKAGE_REPLICA
+          valueFrom: { fieldRef: { fieldPath: metadata.name } }
+        {{- end }}
       ports:
         {{- if $serves }}
         - name: grpc
@@ -177,6 +186,9 @@ spec:
 {{- end }}
 {{- end }}
 - { name: data, mountPath: /var/lib/linkage }
+{{- if include "linkage.shared" . }}
+- { name: audit, mountPath: /var/lib/linkage-audit }
+{{- end }}
 {{- if dig "inbox" "enabled" false $v }}
 - { name: inbox, mountPath: /var/lib/linkage-inbox }
 {{- end }}
@@ -297,6 +309,9 @@ spec:
   emptyDir:
     sizeLimit: {{ $v.scratch.size }}
 {{- end }}
+- name: audit
+  persistentVolumeClaim:
+    claimName: {{ $v.audit.existingClaim | default (printf "%s-%s-audit" $fullname $role) }}
 {{- end }}
 {{- if and (dig "inbox" "enabled" false $v) $v.inbox.existingClaim }}
 - name: inbox
