@@ -37,7 +37,7 @@ impl Step {
             Self::Delete => "delete",
         }
     }
-    fn parse(text: &str) -> Result<Self, ServiceError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ServiceError> {
         [Self::Compare, Self::Settle, Self::Cluster, Self::Deliver, Self::Delete]
             .into_iter()
             .find(|s| s.as_str() == text)

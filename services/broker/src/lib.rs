@@ -15,6 +15,7 @@ mod serve;
 pub mod service;
 pub mod snapshots;
 pub mod spill;
+mod status;
 pub mod store;
 pub mod worker;
 

@@ -72,6 +72,7 @@ impl Broker {
             base_run: named(run.base_run.as_ref()),
             keep: run.kept,
             held: run.held,
+            forecast: Some(self.store.forecast(run, committed.len(), self.gate.now()).await?),
         })
     }
 

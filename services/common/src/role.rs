@@ -49,6 +49,7 @@ pub async fn serve_on(
     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
     routes.add_service(health);
     let tls = ServerTls::load(listening.tls, listening.crl).map_err(ServiceError::configuration)?;
+    tls::watch_dates(listening.tls, listening.crl);
     let address = listening.address;
     let listener = tokio::net::TcpListener::bind(address)
         .await

@@ -228,6 +228,7 @@ impl Pool {
             });
         }
         self.retries.fetch_add(1, Ordering::Relaxed);
+        crate::metrics::metrics().database_retry(name);
         tracing::warn!(transaction = name, attempt, cause = %passing, "the transaction is begun again");
         let pause = PAUSE * 2_u32.pow(attempt - 1);
         // Without randomness two replicas would meet again.

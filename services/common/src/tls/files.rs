@@ -135,7 +135,7 @@ pub(super) fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationL
     sections(path, "X509 CRL", CertificateRevocationListDer::pem_slice_iter(&bytes))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
     let bytes = fsx::read_limited(path, PEM_LIMIT)?;
     sections(path, "CERTIFICATE", CertificateDer::pem_slice_iter(&bytes))
 }

@@ -8,6 +8,7 @@
 //! its certificate has been revoked since.
 
 mod client;
+mod dates;
 mod files;
 mod identity;
 mod retry;
@@ -15,6 +16,7 @@ mod server;
 mod serving;
 
 pub use client::{ConnectError, Refusal, connect, connect_lazy};
+pub use dates::{Dates, FileDates, watch_dates};
 pub use files::{TlsFileError, TlsFiles};
 pub use identity::{IdentityError, PeerIdentity, uri_of};
 pub use retry::retry;

@@ -12,6 +12,8 @@ use rustls::version::TLS13;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use tokio::sync::watch;
 
+use crate::clock::{Clock as _, SystemClock};
+
 use super::files::{TlsFileError, TlsFiles, revocation_lists};
 use super::identity::uri_of;
 use super::provider;
@@ -99,6 +101,16 @@ impl ServerTls {
             return Ok(false);
         }
         self.reload().map(|()| true)
+    }
+
+    /// Says in the log when the revocation list is past its date; it still counts, see [`Self::load`].
+    pub(super) fn warn_when_stale(&self) {
+        let (Some(crl), now) = (self.inner.crl.as_deref(), SystemClock.now()) else { return };
+        if let Ok(Some(dates)) = self.inner.files.dates(Some(crl)).map(|dates| dates.crl)
+            && dates.until < now
+        {
+            tracing::warn!(file = %crl.display(), due = %dates.until, "the revocation list is past its date: certificates revoked since are not known; fetch the new list");
+        }
     }
 
     /// The configuration in force, and every later one.

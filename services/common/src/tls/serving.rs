@@ -124,6 +124,7 @@ where
     let mut background = JoinSet::new();
     let (stop, stopped) = watch::channel(false);
     let (accepted, incoming) = mpsc::channel(16);
+    tls.warn_when_stale();
     background.spawn(accept(listener, tls.subscribe(), limits.clone(), accepted, stopped));
     background.spawn(watch_files(tls, Duration::from_millis(limits.reload_poll_ms.max(1)), hangups()?));
 
@@ -262,7 +263,10 @@ async fn watch_files(tls: ServerTls, poll: Duration, mut hangups: Hangups) {
             () = hangups.next() => tls.reload().map(|()| true),
         };
         match result {
-            Ok(true) => tracing::info!("certificates taken over again"),
+            Ok(true) => {
+                tracing::info!("certificates taken over again");
+                tls.warn_when_stale();
+            }
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "certificates not taken over, the former ones stay in force"),
         }

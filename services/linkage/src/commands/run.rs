@@ -1,17 +1,22 @@
 //! `linkage run`: what the coordinator opens and everyone may look at.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use linkage_agreement::{PartyId, Period, RunId};
 use linkage_common::order::RunTerms;
+use linkage_common::tls::Channel;
 use linkage_node::{Node, NodeError};
 use linkage_proto::v1::{self, runs_client::RunsClient};
 use serde_json::{Value, json};
-use linkage_common::tls::Channel;
 
 use super::config;
-use crate::cli::{print_json, say};
+use crate::cli::{note, print_json, say};
+
+/// Pause between two looks at a run that is followed.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Through whose node.
 #[derive(Debug, Args)]
@@ -63,8 +68,14 @@ pub enum RunCommand {
         #[command(flatten)]
         through: Through,
         /// The run.
+        #[arg(long, required_unless_present = "name")]
+        run: Option<RunId>,
+        /// The run.
+        #[arg(value_name = "RUN", conflicts_with = "run")]
+        name: Option<RunId>,
+        /// Look again until the run has ended, and print what changes.
         #[arg(long)]
-        run: RunId,
+        watch: bool,
     },
     /// All runs.
     List {
@@ -86,12 +97,62 @@ pub fn state_name(state: v1::RunState) -> &'static str {
     }
 }
 
+/// Parties that have not sent everything yet.
+fn awaited(run: &v1::RunStatus) -> Vec<&str> {
+    run.parties.iter().filter(|party| !run.committed.contains(party)).map(String::as_str).collect()
+}
+
+/// A time as the broker tells it; none when it has nothing to tell.
+fn at(seconds: i64) -> Option<Timestamp> {
+    (seconds > 0).then(|| Timestamp::from_second(seconds).ok()).flatten()
+}
+
+/// Whether nothing more can happen to the run.
+fn ended(run: &v1::RunStatus) -> bool {
+    matches!(run.state(), v1::RunState::Closed | v1::RunState::Cancelled | v1::RunState::Failed)
+}
+
+/// How far the run is and when it may end, in words; nothing of one that has ended.
+fn forecast_text(run: &v1::RunStatus) -> Option<String> {
+    let forecast = run.forecast.as_ref().filter(|_| !ended(run))?;
+    if run.state() == v1::RunState::Collecting {
+        return Some(format!("attend encore {} ; prévision indisponible d'ici là", awaited(run).join(", ")));
+    }
+    let mut text = format!("étape {} sur {}", (forecast.done + 1).min(forecast.total), forecast.total);
+    if forecast.step_since > 0 {
+        text.push_str(&format!(", commencée il y a {}", lasting(forecast.as_of - forecast.step_since)));
+    }
+    text.push_str(&match at(forecast.expected_end) {
+        Some(end) => format!(
+            " ; fin prévue dans {} environ ({} UTC)",
+            lasting(forecast.expected_end - forecast.as_of),
+            end.strftime("%Y-%m-%d %H:%M")
+        ),
+        None => " ; prévision indisponible".to_owned(),
+    });
+    Some(text)
+}
+
+/// A length of time in words.
+fn lasting(seconds: i64) -> String {
+    match seconds.max(0) {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..5400 => format!("{} min", (s + 30) / 60),
+        s => format!("{} h {:02}", s / 3600, s % 3600 / 60),
+    }
+}
+
 fn facts(run: &v1::RunStatus) -> Value {
+    let forecast = run.forecast.as_ref();
     json!({
         "run": run.run_id, "period": run.period, "state": state_name(run.state()), "step": run.step,
         "parties": run.parties, "committed": run.committed, "reason": run.reason,
         "reference_party": (!run.reference_party.is_empty()).then_some(&run.reference_party),
         "base_run": (!run.base_run.is_empty()).then_some(&run.base_run), "held": run.held,
+        "awaited": awaited(run),
+        "done": forecast.map(|f| f.done), "total": forecast.map(|f| f.total),
+        "step_since": forecast.and_then(|f| at(f.step_since)), "expected_end": forecast.and_then(|f| at(f.expected_end)),
+        "forecast": forecast_text(run),
     })
 }
 
@@ -113,6 +174,9 @@ fn line(run: &v1::RunStatus) -> String {
     if run.held {
         text.push_str(" ; encodages gardés pour des compléments");
     }
+    if let Some(forecast) = forecast_text(run) {
+        text.push_str(&format!(" ; {forecast}"));
+    }
     if !run.reason.is_empty() {
         text.push_str(&format!(" ; {}", run.reason));
     }
@@ -122,6 +186,40 @@ fn line(run: &v1::RunStatus) -> String {
 /// A client of the broker through a node.
 pub fn client(node: &Node) -> Result<RunsClient<Channel>, NodeError> {
     Ok(RunsClient::new(node.peers()?.broker))
+}
+
+/// Prints the run whenever what there is to say of it changes, until it has ended. A broker that is away is waited for.
+async fn follow(mut client: RunsClient<Channel>, request: v1::RunRequest, json: bool) -> anyhow::Result<()> {
+    let mut said = String::new();
+    let mut away = false;
+    loop {
+        match client.get_run(request.clone()).await.map(tonic::Response::into_inner) {
+            Ok(run) => {
+                away = false;
+                // The passing time alone is no change.
+                let mut still = run.clone();
+                still.forecast = still.forecast.map(|f| v1::RunForecast { as_of: 0, ..f });
+                let news = format!("{still:?}");
+                if news != said {
+                    said = news;
+                    say(&if json { facts(&run).to_string() } else { line(&run) });
+                }
+                if ended(&run) {
+                    return Ok(());
+                }
+            }
+            Err(status) => {
+                let error = NodeError::broker(&status);
+                if !error.is_passing() {
+                    return Err(error.into());
+                }
+                if !std::mem::replace(&mut away, true) {
+                    note(&format!("linkage : {error} ; nouvel essai"));
+                }
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Runs a command.
@@ -144,8 +242,13 @@ pub async fn run(command: RunCommand) -> anyhow::Result<()> {
         RunCommand::Cancel { run, .. } => {
             vec![client.cancel_run(v1::RunRequest { agreement, run_id: run.to_string() }).await.map_err(refused)?.into_inner()]
         }
-        RunCommand::Status { run, .. } => {
-            vec![client.get_run(v1::RunRequest { agreement, run_id: run.to_string() }).await.map_err(refused)?.into_inner()]
+        RunCommand::Status { run, name, watch, .. } => {
+            let run_id = run.or(name).map(|run| run.to_string()).unwrap_or_default();
+            let request = v1::RunRequest { agreement, run_id };
+            if watch {
+                return follow(client, request, json).await;
+            }
+            vec![client.get_run(request).await.map_err(refused)?.into_inner()]
         }
         RunCommand::List { .. } => client.list_runs(v1::ListRunsRequest { agreement }).await.map_err(refused)?.into_inner().runs,
     };
