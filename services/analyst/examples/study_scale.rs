@@ -155,6 +155,7 @@ fn config(folder: &Path) -> AnalystConfig {
         tls: TlsFiles { ca: at("ca.pem"), certificate: at("analyste.pem"), key: at("analyste.key") },
         crl: None,
         limits: linkage_common::tls::Limits::default(),
+            audit: Default::default(),
         ops: None,
         page: None,
         sealing_key: SecretSource::default(),

@@ -4,12 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use linkage_agreement::RunId;
+use linkage_agreement::{RoleId, RunId};
+use linkage_common::audit::AuditLog;
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_common::ops::{NotReady, Ops};
 use linkage_common::role::Listening;
+use linkage_common::signer::Signer;
 use linkage_crypto::pseudonym::AnalystScalar;
 use linkage_crypto::seal::SealingKey;
 use linkage_proto::MAX_MESSAGE_BYTES;
@@ -108,6 +110,9 @@ pub async fn serve_announcing(
     let gate = f.gate.clone();
     let data = config.data_dir.clone();
     ops.check(NotReady::Storage, move || std::future::ready(data.is_dir()));
+    let role = RoleId::Analyst(config.analyst.clone());
+    let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), role.clone())?);
+    let audit = AuditLog::open(&config.audit.place(&config.data_dir)?, gate.clone(), role)?;
     let kept_months = f.gate.agreement().retention.access_log_months;
     let access = AccessLog::open(&config.data_dir, Arc::new(SystemClock), kept_months)?;
     let desk = Arc::new(Desk::open(&config, f.gate.clone(), access).await?);
@@ -131,6 +136,7 @@ pub async fn serve_announcing(
     });
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(CohortsServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    let routes = audit.around(routes, signer);
     let listening = Listening { address: config.listen, tls: &config.tls, crl: config.crl.as_deref(), limits: &config.limits };
     let (stop, stopped) = watch::channel(false);
     let until_stopped = || {
@@ -155,5 +161,5 @@ pub async fn serve_announcing(
     let calls = linkage_common::role::serve_on(listening, routes, until_stopped());
     let served = tokio::try_join!(calls, page, stopping).map(|_| ());
     worker.abort();
-    served
+    served.and(audit.close())
 }

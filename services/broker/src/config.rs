@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use linkage_common::AgreementFiles;
+use linkage_common::audit::AuditConfig;
 use linkage_common::config::SecretSource;
 use linkage_common::ops::OpsConfig;
 use linkage_common::tls::{Limits, TlsFiles};
@@ -21,6 +22,9 @@ pub struct BrokerConfig {
     pub custodian_url: String,
     /// The signed agreement.
     pub agreement: AgreementFiles,
+    /// The audit log; in a folder of its own beside the data without this section.
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// Certificate, key, authority.
     pub tls: TlsFiles,
     /// Revocation lists of the authorities, PEM; read again when the file changes. Without it no certificate counts as revoked.

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use linkage_agreement::RoleId;
+use linkage_common::audit::AuditLog;
 use linkage_common::blob::BlobStore;
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
@@ -33,6 +34,7 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     let ops = Ops::start(config.ops.as_ref(), "broker", &config.data_dir).await?;
     let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
     let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), RoleId::Broker)?);
+    let audit = AuditLog::open(&config.audit.place(&config.data_dir)?, gate.clone(), RoleId::Broker)?;
     let store = Store::open(&config.data_dir.join("broker.sqlite")).await?;
     let pool = store.pool.clone();
     ops.check(NotReady::Database, move || {
@@ -47,7 +49,7 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     let spill = config.data_dir.join("spill");
     // What a process that was killed may have left.
     drop(SpillFolder::new(&spill)?);
-    let broker = Broker { gate: gate.clone(), store, blobs, signer, work: Arc::new(Notify::new()) };
+    let broker = Broker { gate: gate.clone(), store, blobs, signer: signer.clone(), audit: audit.clone(), work: Arc::new(Notify::new()) };
     let owner = format!("{:016x}", linkage_common::rng().next_u64());
     let worker = Worker {
         broker: broker.clone(),
@@ -63,9 +65,10 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(RunsServer::new(broker.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(KeysServer::new(broker).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    let routes = audit.around(routes, signer);
     let listening = Listening { address: config.listen, tls: &config.tls, crl: config.crl.as_deref(), limits: &config.limits };
     ops.ready(&gate);
     let served = linkage_common::role::serve_on(listening, routes, ops.until(shutdown)).await;
     worker.abort();
-    served
+    served.and(audit.close())
 }

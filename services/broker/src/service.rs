@@ -4,9 +4,11 @@
 //! refused before anything is read. Requests write rows and blobs; the linking itself is the worker's.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, TryStreamExt};
 use linkage_agreement::{Handle, Layout, PartyId, RunId};
+use linkage_common::audit::{AuditLog, Facts};
 use linkage_common::batches::{
     HeldBatch, check_digest, check_manifest, check_size, committed_otherwise, empty_stream, one_run_a_stream, parse, period,
     run_id,
@@ -40,6 +42,8 @@ pub struct Broker {
     pub blobs: BlobStore,
     /// Signs certificates, receipts and checkpoints.
     pub signer: Arc<Signer>,
+    /// What was asked and done.
+    pub audit: AuditLog,
     /// Wakes the worker.
     pub work: Arc<Notify>,
 }
@@ -179,6 +183,7 @@ impl Broker {
 impl runs_server::Runs for Broker {
     async fn open_run(&self, request: Request<v1::OpenRunRequest>) -> Result<Response<v1::RunStatus>, Status> {
         let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
+        let facts = Facts::of(&request);
         let asked = request.into_inner();
         let (id, period) = (run_id(&asked.run_id)?, period(&asked.period)?);
         self.gate.coordinator(&party)?;
@@ -219,6 +224,7 @@ impl runs_server::Runs for Broker {
         if let (Some(base), false) = (&run.base_run, self.store.knows(&run.id).await?) {
             self.check_base(base, &run.parties).await?;
         }
+        facts.run(&run.id).period(run.period);
         if self.store.insert_run(&run, &self.gate.agreement_hash(), self.gate.now()).await? {
             tracing::info!(run = %run.id, period = %run.period, parties = run.parties.len(), "run opened");
         }
@@ -231,6 +237,7 @@ impl runs_server::Runs for Broker {
         self.gate.coordinator(&party)?;
         let id = run_id(&request.get_ref().run_id)?;
         self.store.run(&id).await?;
+        Facts::of(&request).run(&id);
         if self.store.end_run(&id, State::Cancelled, "annulé par le coordinateur").await? {
             tracing::info!(run = %id, "run cancelled");
             self.work.notify_one();
@@ -269,6 +276,8 @@ impl runs_server::Runs for Broker {
 
     async fn put_batches(&self, request: Request<Streaming<v1::Batch>>) -> Result<Response<v1::UploadStatus>, Status> {
         let role = self.gate.peer(&request)?;
+        let facts = Facts::of(&request);
+        let taken = AtomicU64::new(0);
         let layout = self.gate.agreement().layout();
         // Several blobs at a time, since each waits for the disk more than once, and their rows in the order of the stream.
         // Nothing is acknowledged before the end.
@@ -284,19 +293,22 @@ impl runs_server::Runs for Broker {
             let layout = &layout;
             Ok::<_, Status>(async move { self.store_batch(layout, party, batch).await.map_err(Status::from) })
         });
+        let taken_in = &taken;
         let note = |batch: Option<(Run, PartyId, HeldBatch)>| async move {
-            match batch {
-                None => Ok(()),
-                Some((run, party, held)) => Ok(self.note_batch(&run, &party, &held).await?),
-            }
+            let Some((run, party, held)) = batch else { return Ok(()) };
+            self.note_batch(&run, &party, &held).await?;
+            taken_in.fetch_add(held.records, Ordering::Relaxed);
+            Ok(())
         };
         admitted.try_buffered(BATCHES_AT_ONCE).try_for_each(note).await?;
         let (run, party) = last.ok_or_else(empty_stream)?;
+        facts.run(&run).records(taken.load(Ordering::Relaxed));
         Ok(Response::new(self.upload_status(&run, &party).await?))
     }
 
     async fn commit_upload(&self, request: Request<v1::CommitUploadRequest>) -> Result<Response<v1::UploadStatus>, Status> {
         let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
+        let facts = Facts::of(&request);
         let asked = request.into_inner();
         let id = run_id(&asked.run_id)?;
         if let Some(known) = self.store.committed(&id).await?.into_iter().find(|u| u.party == party) {
@@ -334,6 +346,7 @@ impl runs_server::Runs for Broker {
             removed: asked.removed.to_vec(),
         };
         self.store.commit_upload(&run, &upload).await?;
+        facts.run(&id).period(run.period).records(asked.records);
         tracing::info!(run = %id, party = %party, records = asked.records, "upload committed");
         self.work.notify_one();
         Ok(Response::new(self.upload_status(&id, &party).await?))

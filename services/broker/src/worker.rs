@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use linkage_agreement::{PartyId, RunId};
+use linkage_common::audit::Act;
 use linkage_common::batches::HeldBatch;
 use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::error::{ErrorKind, ServiceError};
@@ -74,6 +75,17 @@ enum Output {
     Partitions,
 }
 
+/// What a step that is done is called in the audit log.
+fn act(step: Step) -> &'static str {
+    match step {
+        Step::Compare => "run.compared",
+        Step::Settle => "run.settled",
+        Step::Cluster => "run.clustered",
+        Step::Deliver => "run.delivered",
+        Step::Delete => "run.encodings-deleted",
+    }
+}
+
 impl Worker {
     /// Works until the task is dropped.
     pub async fn run(mut self) {
@@ -98,6 +110,7 @@ impl Worker {
         keeper.abort();
         let error = match done {
             Ok(()) => {
+                self.broker.audit.record(Act::own(act(step)).run(&run.id).period(run.period)).await?;
                 tracing::info!(run = %run.id, step = step.as_str(), "step done");
                 return Ok(true);
             }
@@ -114,6 +127,7 @@ impl Worker {
             Verdict::Fail => {
                 tracing::error!(run = %run.id, step = step.as_str(), %error, "run failed");
                 self.broker.store.end_run(&run.id, State::Failed, &error.message).await?;
+                self.broker.audit.record(Act::own("run.failed").run(&run.id).period(run.period).failed()).await?;
                 self.broker.store.release(&run.id, &self.owner).await?;
             }
         }

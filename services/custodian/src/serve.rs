@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linkage_agreement::{PersonId, RoleId};
+use linkage_common::audit::{Act, AuditLog};
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
@@ -44,6 +45,7 @@ pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> +
     let scalar = CustodianScalar::from_bytes(&*config.pseudonym_key.read_key().map_err(ServiceError::configuration)?)
         .map_err(ServiceError::configuration)?;
     let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), RoleId::Custodian)?);
+    let audit = AuditLog::open(&config.audit.place(&config.data_dir)?, gate.clone(), RoleId::Custodian)?;
     let store = Store::open(&config.data_dir.join("custodian.sqlite")).await?;
     let pool = store.pool.clone();
     ops.check(NotReady::Database, move || {
@@ -51,17 +53,18 @@ pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> +
         async move { pool.acquire().await.is_ok() }
     });
     let work = Arc::new(Notify::new());
-    let custodian = Custodian { gate: gate.clone(), store, oprf: Arc::new(oprf), scalar: Arc::new(scalar), signer, work };
+    let custodian = Custodian { gate: gate.clone(), store, oprf: Arc::new(oprf), scalar: Arc::new(scalar), signer: signer.clone(), audit: audit.clone(), work };
     let worker = tokio::spawn(work_on(custodian.clone()));
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(OprfServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(DispositionsServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(RegistryServer::new(custodian).max_decoding_message_size(2 * MAX_MESSAGE_BYTES));
+    let routes = audit.around(routes, signer);
     let listening = Listening { address: config.listen, tls: &config.tls, crl: config.crl.as_deref(), limits: &config.limits };
     ops.ready(&gate);
     let served = linkage_common::role::serve_on(listening, routes, ops.until(shutdown)).await;
     worker.abort();
-    served
+    served.and(audit.close())
 }
 
 /// Takes clustered runs into the registry, one after the other.
@@ -90,6 +93,7 @@ async fn register_all(custodian: &Custodian) -> Result<(), ServiceError> {
         match registered {
             Ok(persons) => {
                 linkage_common::store::scrub(&custodian.store.pool).await;
+                custodian.audit.record(Act::own("run.registered").run(&run).records(persons)).await?;
                 tracing::info!(run = %run, persons, "link table ready");
             }
             Err(error) => failed = Some(error),

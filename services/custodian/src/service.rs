@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use linkage_agreement::{Handle, PartyId, Period, RecordRef, RunId};
+use linkage_common::audit::{AuditLog, Facts};
 use linkage_common::batches::{
     HeldBatch, check_digest, check_manifest, check_size, committed_otherwise, empty_stream, manifest_digest, one_run_a_stream,
     period, run_id,
@@ -45,6 +46,8 @@ pub struct Custodian {
     pub scalar: Arc<CustodianScalar>,
     /// Signs certificates, receipts and checkpoints.
     pub signer: Arc<Signer>,
+    /// What was asked and done.
+    pub audit: AuditLog,
     /// Wakes the worker.
     pub work: Arc<Notify>,
 }
@@ -120,6 +123,7 @@ pub fn unpack_clusters(mut bytes: &[u8]) -> Result<Vec<Vec<Member>>, ServiceErro
 impl oprf_server::Oprf for Custodian {
     async fn declare(&self, request: Request<v1::DeclareRequest>) -> Result<Response<v1::DeclareResponse>, Status> {
         let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
+        let facts = Facts::of(&request);
         let asked = request.into_inner();
         let period = period(&asked.period)?;
         self.gate.period(period)?;
@@ -135,11 +139,13 @@ impl oprf_server::Oprf for Custodian {
             .into());
         }
         let (declared, used) = self.store.declare(&party, period, asked.records).await?;
+        facts.period(period).records(declared);
         Ok(Response::new(v1::DeclareResponse { budget: self.budget(declared), used }))
     }
 
     async fn evaluate(&self, request: Request<v1::EvaluateRequest>) -> Result<Response<v1::EvaluateResponse>, Status> {
         let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
+        let facts = Facts::of(&request);
         let asked = request.into_inner();
         let period = period(&asked.period)?;
         self.gate.period(period)?;
@@ -161,6 +167,7 @@ impl oprf_server::Oprf for Custodian {
             .map_err(ServiceError::internal)?
             .map_err(|error| ServiceError::invalid(error.to_string()))?;
         self.store.charge(&party, period, digest.as_slice(), elements as u64, budget).await?;
+        facts.period(period).records(elements as u64);
         tracing::debug!(party = %party, period = %period, elements, "evaluated");
         Ok(Response::new(v1::EvaluateResponse { evaluated: evaluation.elements.into(), proof: evaluation.proof.to_vec().into() }))
     }
@@ -234,6 +241,8 @@ impl Custodian {
 impl registry_server::Registry for Custodian {
     async fn put_records(&self, request: Request<Streaming<v1::RecordBatch>>) -> Result<Response<v1::RecordsStatus>, Status> {
         let role = self.gate.peer(&request)?;
+        let facts = Facts::of(&request);
+        let mut taken = 0;
         let analysts = self.gate.agreement().analyst.len();
         let mut stream = request.into_inner();
         let mut last = None;
@@ -253,14 +262,17 @@ impl registry_server::Registry for Custodian {
             }
             let held = HeldBatch { sequence: batch.sequence, records: records.len() as u64, digest: batch.digest.to_vec() };
             self.store.put_records(&run, &party, &held, &records).await?;
+            taken += held.records;
             last = Some((run, party));
         }
         let (run, party) = last.ok_or_else(empty_stream)?;
+        facts.run(&run).records(taken);
         Ok(Response::new(self.records_status(&run, &party).await?))
     }
 
     async fn commit_records(&self, request: Request<v1::CommitRecordsRequest>) -> Result<Response<v1::RecordsStatus>, Status> {
         let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
+        let facts = Facts::of(&request);
         let asked = request.into_inner();
         let (run, period) = (run_id(&asked.run_id)?, period(&asked.period)?);
         self.gate.run(&run, period)?;
@@ -294,6 +306,8 @@ impl registry_server::Registry for Custodian {
         let keys = serde_json::to_string(&keys).map_err(ServiceError::internal)?;
         let upload = RecordUpload { digest: asked.digest.to_vec(), records: asked.records, period, reference_party };
         self.store.commit_records(&run, &party, &upload, &keys).await?;
+        let attributes = self.gate.agreement().travelling_attributes();
+        facts.run(&run).period(period).records(asked.records).fields(attributes.into_iter().map(|a| a.name));
         tracing::info!(run = %run, party = %party, records = asked.records, "records committed");
         Ok(Response::new(self.records_status(&run, &party).await?))
     }
@@ -303,6 +317,7 @@ impl registry_server::Registry for Custodian {
         request: Request<Streaming<v1::ClusterBatch>>,
     ) -> Result<Response<v1::PutClustersResponse>, Status> {
         let role = self.gate.peer(&request)?;
+        let facts = Facts::of(&request);
         let mut stream = request.into_inner();
         let mut last: Option<(RunId, Period, Vec<PartyId>, Option<PartyId>, Vec<u8>, bool)> = None;
         let mut repeated: Option<(RunId, BTreeMap<u32, Vec<u8>>)> = None;
@@ -357,6 +372,7 @@ impl registry_server::Registry for Custodian {
         if !self.store.clusters_complete(&run, period, &parties, reference.as_ref(), &report).await? {
             return Err(ServiceError::conflict("il manque un lot de groupes ; renvoyez-les tous").into());
         }
+        facts.run(&run).period(period);
         self.work.notify_one();
         Ok(Response::new(v1::PutClustersResponse { persons: 0 }))
     }
@@ -366,6 +382,7 @@ impl registry_server::Registry for Custodian {
         self.gate.broker_deleting(&role, request.get_ref().agreement.as_ref())?;
         let run = run_id(&request.get_ref().run_id)?;
         let records = self.store.close(&run).await?;
+        Facts::of(&request).run(&run).records(records);
         linkage_common::store::scrub(&self.store.pool).await;
         tracing::info!(run = %run, records, "run ended without clusters; its records are forgotten");
         Ok(Response::new(v1::CloseRunResponse { records }))
@@ -406,6 +423,9 @@ impl registry_server::Registry for Custodian {
             .into());
         }
         let agreement = self.gate.agreement();
+        let rows = self.store.ready().await?.iter().find(|ready| ready.run == run).map_or(0, |ready| ready.rows);
+        let attributes = agreement.travelling_attributes().into_iter().map(|attribute| attribute.name);
+        Facts::of(&request).run(&run).records(rows).fields(attributes);
         let position = agreement
             .analyst
             .iter()

@@ -58,6 +58,9 @@ enum Command {
     /// What somebody who holds a file could learn from it.
     #[command(subcommand)]
     Attack(commands::attack::AttackCommand),
+    /// Audit logs: verify, show, export.
+    #[command(subcommand)]
+    Audit(commands::audit::AuditCommand),
     /// A partner's node.
     #[command(subcommand)]
     Node(commands::node::NodeCommand),
@@ -116,6 +119,7 @@ async fn main() -> ExitCode {
         Command::Keys(command) => commands::keys::run(command),
         Command::HashKeys(command) => commands::hash_keys::run(command),
         Command::Attack(command) => commands::attack::run(command),
+        Command::Audit(command) => commands::audit::run(command),
         Command::Node(command) => commands::node::run(command).await,
         Command::Broker(command) => commands::serve::broker(command).await,
         Command::Custodian(command) => commands::serve::custodian(command).await,

@@ -1,6 +1,7 @@
 //! The group key ceremony, at one partner: contribute once, collect the others' contributions, derive the key.
 
 use linkage_agreement::PartyId;
+use linkage_common::audit::Act;
 use linkage_common::error::ServiceError;
 use linkage_crypto::group::{Contribution, Fingerprint, GroupKey, Route};
 use linkage_crypto::seal::{SealingKey, SealingPublicKey};
@@ -85,6 +86,7 @@ impl Node {
         let key = GroupKey::combine(&hash, &named)?;
         self.vault.put(GROUP, key.as_bytes())?;
         let fingerprint = key.fingerprint();
+        self.audit.record(Act::own("group-key.derived")).await?;
         tracing::info!(%fingerprint, "group key derived; compare this fingerprint with the other partners by another channel");
         Ok(Some(fingerprint))
     }

@@ -1,9 +1,11 @@
 //! The node's configuration file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use linkage_agreement::PartyId;
 use linkage_common::AgreementFiles;
+use linkage_common::audit::AuditConfig;
 use linkage_common::config::SecretSource;
 use linkage_common::ops::OpsConfig;
 use linkage_common::tls::TlsFiles;
@@ -46,8 +48,17 @@ pub struct NodeConfig {
     pub broker_url: String,
     /// The custodian's address, `https://host:port`.
     pub custodian_url: String,
+    /// Addresses of analysts' sides, by their identifiers, whose audit logs this node countersigns as well.
+    #[serde(default)]
+    pub analyst_urls: BTreeMap<PartyId, String>,
+    /// Minutes between two countersignatures of the others' audit logs; 0 for every look at the broker.
+    #[serde(default = "checkpoint_minutes")]
+    pub checkpoint_minutes: u32,
     /// The signed agreement.
     pub agreement: AgreementFiles,
+    /// The audit log; in a folder of its own beside the data without this section.
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// Certificate, key, authority.
     pub tls: TlsFiles,
     /// The listener of probes and metrics; none without this section.
@@ -62,4 +73,9 @@ pub struct NodeConfig {
     /// This party's contribution to the group key (32 bytes, base64), for those who draw it elsewhere; drawn here when absent.
     #[serde(default)]
     pub group_contribution: Option<SecretSource>,
+}
+
+/// Once an hour.
+fn checkpoint_minutes() -> u32 {
+    60
 }

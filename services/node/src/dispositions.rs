@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 use linkage_agreement::{PartyId, RecordRef};
+use linkage_common::audit::Act;
 use linkage_common::fsx;
 use linkage_crypto::group::GroupKey;
 use linkage_proto::v1::{self, DispositionState, DispositionVerdict, dispositions_client::DispositionsClient};
@@ -248,6 +249,7 @@ impl Node {
         }
         report.finish()?;
         let (taken, set_aside) = (summary.taken, summary.set_aside);
+        self.audit.note(Act::own("dispositions.put").records(taken))?;
         tracing::info!(taken, set_aside, "dispositions taken in");
         Ok(summary)
     }
@@ -299,6 +301,7 @@ impl Node {
             held.remove(&hex::encode(dossier));
         }
         self.keep(&held)?;
+        self.audit.record(Act::own("dispositions.withdrawn").records(withdrawn)).await?;
         tracing::info!(withdrawn, "dispositions withdrawn");
         Ok(withdrawn)
     }

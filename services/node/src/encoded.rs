@@ -144,6 +144,7 @@ impl Node {
         let level_frequencies = serde_json::to_value(LevelFrequencies::new(&agreement.layout()))
             .map_err(|_| NodeError::Configuration("fréquences de niveaux".to_owned()))?;
         self.keep_delivery(&DeliveryState { summary: summary.clone(), records, level_frequencies, annexes: made_by })?;
+        self.audit.note(self.taken_in(&summary))?;
         tracing::info!(period = %period, records = summary.records, set_aside = summary.set_aside, archived = new.len(), "delivery taken in");
         Ok(summary)
     }

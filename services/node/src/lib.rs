@@ -30,6 +30,7 @@ pub mod stage_one;
 pub mod stage_two;
 mod upload;
 pub mod vault;
+mod watch;
 
 pub use error::NodeError;
 pub use node::Node;

@@ -10,7 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use linkage_agreement::{PartyId, Period, RecordRef};
+use linkage_agreement::{PartyId, Period, RecordRef, RoleId};
+use linkage_common::audit::{Act, AuditLog};
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
@@ -44,6 +45,8 @@ pub struct Node {
     pub gate: Arc<Gate>,
     /// State at rest.
     pub vault: Vault,
+    /// What was done with it.
+    pub audit: AuditLog,
 }
 
 /// A delivered record as kept with its period.
@@ -92,7 +95,9 @@ impl Node {
         }
         let key = config.storage_key.read_key().map_err(ServiceError::configuration)?;
         let vault = Vault::open(&config.state_dir, &key)?;
-        Ok(Self { config, gate, vault })
+        let role = RoleId::Party(config.party.clone());
+        let audit = AuditLog::open(&config.audit.place(&config.state_dir)?, gate.clone(), role)?.by_operator();
+        Ok(Self { config, gate, vault, audit })
     }
 
     /// The same state, for a thread of its own.
@@ -235,8 +240,20 @@ impl Node {
             serde_json::to_value(&levels).map_err(|_| NodeError::Configuration("fréquences de niveaux".to_owned()))?;
         let state = DeliveryState { summary: summary.clone(), records, level_frequencies, annexes: made_by };
         self.keep_delivery(&state)?;
+        self.audit.record(self.taken_in(&summary)).await?;
         tracing::info!(period = %period, records = summary.records, set_aside = summary.set_aside, encoded = changed.len(), "delivery taken in");
         Ok(summary)
+    }
+
+    /// The entry of a delivery taken in.
+    pub(crate) fn taken_in(&self, summary: &DeliverySummary) -> Act {
+        Act::own("delivery.taken-in").period(summary.period).records(summary.records).fields(self.sent_attributes())
+    }
+
+    /// Names of the attributes that this party sends.
+    pub(crate) fn sent_attributes(&self) -> Vec<String> {
+        let names = self.gate.agreement().travelling_attributes().into_iter().map(|attribute| attribute.name);
+        names.filter(|name| self.config.attributes.as_ref().is_none_or(|chosen| chosen.contains(name))).collect()
     }
 
     /// Whether the delivery is the one taken in for its month, and its annexes are those that the agreement asks for now.
@@ -281,6 +298,7 @@ impl Node {
             self.vault.remove(&name)?;
             deleted += 1;
         }
+        self.audit.note(Act::own("names.deleted").records(deleted))?;
         tracing::info!(files = deleted, "names deleted");
         Ok(deleted)
     }

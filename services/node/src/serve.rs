@@ -26,7 +26,7 @@ use crate::oprf::Evaluator;
 use crate::progress::Progress;
 
 /// Pause between two looks at inbox and broker.
-const POLL: Duration = Duration::from_millis(500);
+pub(crate) const POLL: Duration = Duration::from_millis(500);
 /// Longest pause after errors in a row.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
@@ -59,12 +59,15 @@ impl Node {
 /// What is wrong with configuration, keys or agreement, before any work is done.
 pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
     let ops = Ops::start(config.ops.as_ref(), "node", &config.state_dir).await?;
-    let node = Arc::new(Node::open(config)?);
+    let mut node = Node::open(config)?;
+    node.audit = node.audit.by_role();
+    let node = Arc::new(node);
     node.check_files()?;
     let peers = node.peers()?;
     let state = node.config.state_dir.clone();
     ops.check(NotReady::Storage, move || std::future::ready(state.is_dir()));
     ops.ready(&node.gate);
+    let watch = node.watch(&peers)?;
     let status = StatusFile::new(node.vault.folder().join("status.json"));
     let progress = status.progress();
     let work = async {
@@ -83,9 +86,10 @@ pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Re
     };
     tokio::select! {
         () = work => {}
+        () = watch => {}
         () = ops.until(shutdown) => {}
     }
-    Ok(())
+    Ok(node.audit.close()?)
 }
 
 /// One look at everything there may be to do. Uploads come before deliveries: an upload that was interrupted goes on with

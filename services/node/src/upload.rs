@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use linkage_agreement::{Handle, Period, RunId};
+use linkage_common::audit::Act;
 use linkage_common::batches::manifest_digest;
 use linkage_common::error::ServiceError;
 use linkage_common::order::{RunOrder, RunTerms};
@@ -204,6 +205,8 @@ impl Node {
         segments.retain(|segment| !segment.records.is_empty());
         let what = ToBroker { segments, levels: delivery.level_frequencies.to_string(), removed, sent };
         let uploaded = self.send_encodings(&order.terms, what, broker, &progress.step("upload")).await?;
+        let act = Act::own("run.taken-part").run(run).period(period).records(uploaded).fields(self.sent_attributes());
+        self.audit.record(act).await?;
         tracing::info!(run = %run, uploaded, referenced, present, "upload committed");
         Ok(Participation { uploaded, referenced, present })
     }

@@ -197,6 +197,7 @@ impl AuditLog {
 
     /// Waits until the first `ticket` entries queued are on disk, writing them if nobody else does.
     fn written(&self, ticket: u64) -> Result<(), ServiceError> {
+        let role = self.clone().by_role();
         let mut files = held(&self.inner.files);
         loop {
             let mut queue = held(&self.inner.queue);
@@ -210,7 +211,7 @@ impl AuditLog {
                     Found::Fewer => "audit.entries-missing",
                     Found::HalfALine | Found::Whole => "audit.half-line-cut",
                 };
-                self.entry(self.inner.gate.now(), Act::own(what).failed())
+                role.entry(self.inner.gate.now(), Act::own(what).failed())
             });
             let mut queue = held(&self.inner.queue);
             match done {

@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 use linkage_agreement::{PartyId, RecordRef};
+use linkage_common::audit::Facts;
 use linkage_common::batches::{parse, period, run_id};
 use linkage_common::error::ServiceError;
 use linkage_proto::MAX_BATCH_BYTES;
@@ -83,11 +84,13 @@ impl dispositions_server::Dispositions for Custodian {
         request: Request<v1::PutDispositionsRequest>,
     ) -> Result<Response<v1::PutDispositionsResponse>, Status> {
         let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
+        let facts = Facts::of(&request);
         let sent = request.into_inner().dispositions;
         check_number(sent.len())?;
         let halves: Vec<Half> = sent.iter().map(|d| self.half(&party, d)).collect::<Result<_, _>>()?;
         let today = self.gate.today();
         self.store.put_dispositions(&party, &halves, today).await?;
+        facts.records(halves.len() as u64);
         tracing::info!(party = %party, dispositions = halves.len(), "dispositions taken over");
         let states = self.store.disposition_states(&party, today).await?;
         let state_of = |half: &Half| match states.get(&half.dossier) {
@@ -104,11 +107,13 @@ impl dispositions_server::Dispositions for Custodian {
     ) -> Result<Response<v1::WithdrawDispositionsResponse>, Status> {
         let role = self.gate.peer(&request)?;
         let party = self.gate.party_deleting(&role, request.get_ref().agreement.as_ref())?;
+        let facts = Facts::of(&request);
         let sent = request.into_inner().dossiers;
         check_number(sent.len())?;
         let dossiers: Vec<[u8; DOSSIER_LEN]> = sent.iter().map(|d| dossier(d)).collect::<Result<_, _>>()?;
         let withdrawn = self.store.withdraw_dispositions(&party, &dossiers).await?;
         linkage_common::store::scrub(&self.store.pool).await;
+        facts.records(withdrawn);
         tracing::info!(party = %party, withdrawn, "dispositions withdrawn");
         Ok(Response::new(v1::WithdrawDispositionsResponse { withdrawn }))
     }
@@ -134,6 +139,7 @@ impl dispositions_server::Dispositions for Custodian {
         request: Request<v1::SettledPairsRequest>,
     ) -> Result<Response<Self::GetSettledPairsStream>, Status> {
         let role = self.gate.peer(&request)?;
+        let facts = Facts::of(&request);
         let asked = request.into_inner();
         self.gate.broker_of(&role, asked.agreement.as_ref())?;
         let (run, period) = (run_id(&asked.run_id)?, period(&asked.period)?);
@@ -153,6 +159,7 @@ impl dispositions_server::Dispositions for Custodian {
             linkage_common::store::scrub(&self.store.pool).await;
         }
         let (pairs, contradicted, expired) = (settled.pairs.len(), settled.contradicted, settled.expired);
+        facts.run(&run).period(period).records(pairs as u64);
         tracing::info!(run = %run, pairs, contradicted, expired, "settled pairs told to the broker");
         let packed: Vec<u8> =
             settled.pairs.iter().flat_map(|(a, b, verdict)| [&a.0[..], &b.0[..], &[*verdict as u8]].concat()).collect();

@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod attack;
+pub mod audit;
 pub mod clk;
 pub mod cohort;
 pub mod data;

@@ -168,6 +168,7 @@ impl Site {
                 secret("signing_key", "signing.key");
                 secret("sealing_key", "sealing.key");
                 secret("group_contribution", "contribution.key");
+                text.push_str(&format!("\n[analyst_urls]\netude = \"{}\"\n", url(2)));
                 format!(
                     "party = \"{id}\"\nstate_dir = {}\ninbox_dir = {}\nmapping = {}\nbroker_url = \"{}\"\ncustodian_url = \"{}\"\n",
                     path(self.state(id)),

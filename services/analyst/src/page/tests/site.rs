@@ -170,6 +170,7 @@ impl Site {
             tls,
             crl: None,
             limits: linkage_common::tls::Limits::default(),
+            audit: Default::default(),
             ops: None,
             page: Some(page),
             sealing_key: SecretSource::default(),

@@ -1,7 +1,7 @@
 //! A broker's folder, its agreement with `ccas` and `caf`, and a clock.
 
 use jiff::civil::date;
-use linkage_agreement::model::{Agreement, Analyst, Custodian, Identity, Party, Role};
+use linkage_agreement::model::{Agreement, Analyst, AnalystRight, Custodian, Identity, Party, Role};
 use linkage_agreement::{Members, ParsedAgreement, Period, Signatures, Term, certificate_identity, keys, sign, signature};
 
 use super::*;
@@ -68,7 +68,7 @@ fn agreement() -> Agreement {
             signing_key: public(5),
             sealing_key: sealing(20),
             purpose: "essai".to_owned(),
-            may: Vec::new(),
+            may: vec![AnalystRight::Cohorts],
         }],
     };
     let term = Term { start: date(2024, 1, 1), end: date(2040, 12, 31), first_period: Period::new(2024, 1).unwrap() };
