@@ -51,12 +51,13 @@ async fn those_who_open_a_new_database_together_all_find_it_migrated() {
         let file = migrations.join(format!("{number}_t.sql"));
         std::fs::write(file, format!("CREATE TABLE t{number} (v INTEGER); INSERT INTO t{number} VALUES (1);")).unwrap();
     }
-    let migrator = Migrator::new(migrations).await.unwrap();
+    let (sqlite, postgres) = (Migrator::new(migrations.clone()).await.unwrap(), Migrator::new(migrations).await.unwrap());
+    let schema = Schema { role: "test", sqlite, postgres, sqlite_session: "" };
     for round in 0..10 {
         let path = dir.path().join(format!("{round}.db"));
         let open = || async {
             let pool = open_sqlite(&path).await?;
-            migrate(&pool, &migrator).await?;
+            pool.migrate(&schema).await?;
             Ok::<i64, StoreError>(sqlx::query_scalar("SELECT count(*) FROM t4").fetch_one(&pool).await?)
         };
         let counts = futures::future::join_all((0..6).map(|_| open())).await;
