@@ -2,10 +2,12 @@
 //!
 //! `cargo run --release -p linkage-custodian --example months -- FOLDER [PERSONS [MONTHS]]`. Six parties; a fifth of the
 //! persons are with two of them; each month a twentieth of the records leaves and as many come; departed ones take part as
-//! those of a node's archive do. Each month joins 100 pairs of persons and parts 100. One line a month: seconds of upload,
-//! registration and hand-over (wall clock), megabytes of the process and of the database.
+//! those of a node's archive do. Each month joins 100 pairs of persons and parts 100. One line a month: for upload,
+//! registration and hand-over the seconds by the clock and of processor time (all threads, on Linux) and the megabytes
+//! written to disk; rows, references, megabytes of the process and of the database, supersessions.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
+use std::fs::read_to_string;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,6 +31,38 @@ struct Record {
     reference: RecordRef,
     person: u32,
     present: bool,
+    /// The month it came, which is its segment of the node's archive.
+    segment: u64,
+}
+
+/// Cost of a step.
+struct Spent {
+    clock: Instant,
+    processor: f64,
+    written: u64,
+}
+
+impl Spent {
+    fn start() -> Self {
+        Self { clock: Instant::now(), processor: processor(), written: written() }
+    }
+    fn show(&self) -> String {
+        let megabytes = (written() - self.written) >> 20;
+        format!("{:.1} {:.1} {megabytes}", self.clock.elapsed().as_secs_f64(), processor() - self.processor)
+    }
+}
+
+/// Processor seconds of this process: user and system time in hundredths (proc(5)).
+fn processor() -> f64 {
+    let stat = read_to_string("/proc/self/stat").unwrap();
+    let (_, after) = stat.rsplit_once(')').unwrap();
+    after.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+}
+
+/// Bytes that this process had written to disk.
+fn written() -> u64 {
+    let io = read_to_string("/proc/self/io").unwrap();
+    io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap().parse().unwrap()
 }
 
 fn name(kind: &str, a: u64, b: u64) -> [u8; 16] {
@@ -47,16 +81,19 @@ async fn main() {
     let scalar = Arc::new(CustodianScalar::generate(&mut linkage_common::rng()));
     let parties: Vec<PartyId> = ["ccas", "siao", "caf", "cd", "adil", "spip"].iter().map(|p| p.parse().unwrap()).collect();
     let mut records: Vec<Record> = Vec::new();
-    let come = |records: &mut Vec<Record>, person: u64| {
+    let come = |records: &mut Vec<Record>, person: u64, segment: u64| {
         let count = records.len() as u64;
         let party = (count % 6) as usize;
-        records.push(Record { party, reference: RecordRef(name("ref", count, 0)), person: person as u32, present: true });
+        let reference = RecordRef(name("ref", count, 0));
+        records.push(Record { party, reference, person: person as u32, present: true, segment });
     };
     for n in 0..persons * 6 / 5 {
-        come(&mut records, n % persons);
+        come(&mut records, n % persons, 0);
     }
     let mut next = persons;
-    println!("month upload_s register_s hand_over_s rows references rss_mb database_mb changes");
+    println!(
+        "month upload: clock processor written register: clock processor written hand-over: clock processor written rows references rss_mb database_mb changes"
+    );
     for month in 0..months {
         if month > 0 {
             // One in twenty leaves; half of those who come are known, under a new record.
@@ -66,7 +103,7 @@ async fn main() {
                 let known = u64::from(records[(*at * 7) % records.len()].person);
                 let person = if at % 2 == 0 { known } else { next };
                 next += 1;
-                come(&mut records, person);
+                come(&mut records, person, month);
             }
             for n in 0..100 {
                 let (a, b) = ((n * 977 + month as usize * 31) % records.len(), (n * 1_409 + month as usize * 17) % records.len());
@@ -79,16 +116,22 @@ async fn main() {
         let period: Period = format!("{}-{:02}", 2021 + month / 12, month % 12 + 1).parse().unwrap();
         let run: RunId = period.to_string().parse().unwrap();
         let handle = |at: usize| Handle(name("handle", month, at as u64));
-        let started = Instant::now();
+        let started = Spent::start();
         for (number, party) in parties.iter().enumerate() {
-            let own: Vec<RunRecord> = records
+            // As a node sends them: segment by segment, each in the order of the run's handles.
+            let mut own: Vec<(u64, Handle, &Record)> = records
                 .iter()
                 .enumerate()
                 .filter(|(_, record)| record.party == number)
-                .map(|(at, record)| {
+                .map(|(at, record)| (record.segment, handle(at), record))
+                .collect();
+            own.sort_unstable_by_key(|(segment, handle, _)| (*segment, *handle));
+            let own: Vec<RunRecord> = own
+                .into_iter()
+                .map(|(_, handle, record)| {
                     let length = (SEALED as u16).to_le_bytes();
                     let sealed = if record.present { [&length[..], &[7; SEALED]].concat() } else { Vec::new() };
-                    RunRecord { handle: handle(at), reference: record.reference, present: record.present, sealed }
+                    RunRecord { handle, reference: record.reference, present: record.present, sealed }
                 })
                 .collect();
             for (sequence, batch) in own.chunks(BATCH).enumerate() {
@@ -98,7 +141,7 @@ async fn main() {
             let upload = RecordUpload { digest: vec![0; 32], records: own.len() as u64, period, reference_party: None };
             store.commit_records(&run, party, &upload, "{}").await.unwrap();
         }
-        let uploaded = started.elapsed();
+        let uploaded = started.show();
 
         let mut order: Vec<usize> = (0..records.len()).collect();
         order.sort_by_key(|at| records[*at].person);
@@ -121,7 +164,7 @@ async fn main() {
                 .unwrap();
         }
         assert!(store.clusters_complete(&run, period, &parties, None, b"{}").await.unwrap());
-        let started = Instant::now();
+        let started = Spent::start();
         let mut count = 0_u64;
         store
             .register(&run, || {
@@ -130,9 +173,9 @@ async fn main() {
             })
             .await
             .unwrap();
-        let registered = started.elapsed();
+        let registered = started.show();
 
-        let started = Instant::now();
+        let started = Spent::start();
         let domains = Domains { persons: Domain::persons("mesure", "etude"), records: Domain::records("mesure", "etude") };
         let table = HandOver::new(&store, scalar.clone(), domains, run.clone(), 0).await.unwrap();
         let mut stream = table.start(LinkTableChunk::default());
@@ -140,17 +183,14 @@ async fn main() {
         while let Some(chunk) = stream.next().await {
             rows += chunk.unwrap().rows.len();
         }
-        let handed = started.elapsed();
+        let handed = started.show();
         let ready = store.ready().await.unwrap().pop().unwrap();
         assert_eq!(ready.rows, rows as u64);
-        let rss = std::fs::read_to_string("/proc/self/status").unwrap();
+        let rss = read_to_string("/proc/self/status").unwrap();
         let rss =
             rss.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("0 kB").trim().split(' ').next().unwrap().to_owned();
         println!(
-            "{period} {:.1} {:.1} {:.1} {rows} {} {} {} {}",
-            uploaded.as_secs_f64(),
-            registered.as_secs_f64(),
-            handed.as_secs_f64(),
+            "{period} {uploaded} {registered} {handed} {rows} {} {} {} {}",
             records.len(),
             rss.parse::<u64>().unwrap() / 1024,
             std::fs::metadata(&database).unwrap().len() >> 20,
