@@ -91,6 +91,39 @@ fn single_commands_work_on_what_a_demonstration_keeps() {
     let unsigned = linkage(["agreement", "check", changed.to_str().unwrap(), "--signatures", &signatures]);
     assert_eq!(unsigned.status.code(), Some(3), "{}", said(&unsigned));
 
+    // The data protection pack, from the configurations in use and the last run's report.
+    let roles: Vec<String> =
+        [Role::Broker, Role::Custodian, Role::Analyst, Role::Node("caf".to_owned())].iter().map(path).collect();
+    let report = folder.join("report.json").display().to_string();
+    let out = folder.join("dossier");
+    let mut pack = vec!["pack", "--json", "--report", &report, "--out", out.to_str().unwrap()];
+    pack.extend(roles.iter().flat_map(|file| ["--config", file.as_str()]));
+    let written = json(&linkage_ok(&pack));
+    assert_eq!(written["documents"].as_array().unwrap().len(), 7);
+    let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    assert!(read("05-operateur.md").contains("fiches qu'il peut relier") && !read("05-operateur.md").contains("non mesuré"));
+    let measures = read("04-mesures.md");
+    assert!(measures.contains("fichier lisible par le service seul, 256 bits") && measures.contains("« crl »"), "{measures}");
+    assert!(read("01-registre.md").contains(&shown["hash"].as_str().unwrap().to_owned()));
+    // Nothing of where secrets are: this folder is in no document.
+    let whole = read("dossier.html");
+    assert!(!whole.contains(keep) && whole.contains("06-information") && !whole.contains("<script"));
+    let key = federation.home(&Role::Broker).join("cles/signing.key");
+    fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    linkage_ok(&pack);
+    fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(read("04-mesures.md").contains("À CORRIGER : absente, lisible par d'autres"));
+    let other = linkage([
+        "pack",
+        "--agreement",
+        &changed.display().to_string(),
+        "--signatures",
+        &signatures,
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    assert_eq!(other.status.code(), Some(1), "{}", said(&other));
+
     // The pass set on a partner's own file.
     let caf = Role::Node("caf".to_owned());
     let delivery = federation.deliveries(MONTHS[0]).into_iter().find(|d| d.party == "caf").unwrap();

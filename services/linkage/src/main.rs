@@ -79,11 +79,24 @@ enum Command {
     /// Figures on linked persons.
     #[command(subcommand)]
     Cohort(commands::cohort::CohortCommand),
+    /// Rights of persons at a node: access, rectification, objection, restriction.
+    #[command(subcommand)]
+    Rights(commands::rights::RightsCommand),
     /// clkhash files of partners that can send nothing else.
     #[command(subcommand)]
     Clk(commands::clk::ClkCommand),
-    /// What this machine offers and what the commands make of it.
+    /// Deletion certificates: verify, list.
+    #[command(subcommand)]
+    Certificate(commands::certificate::CertificateCommand),
+    /// The data protection pack, in French: register, flows, retention, measures, what the broker learns, notice, AIPD annex.
+    Pack(commands::pack::PackArgs),
+    /// Certificates of roles: a small authority, requests, renewal, revocation.
+    #[command(subcommand)]
+    Certificates(commands::certificates::CertificatesCommand),
+    /// What this machine offers; with a role's configuration, what is wrong with it and what to do.
     Doctor(commands::doctor::DoctorArgs),
+    /// Whether a role lives and is ready, asked of its operations listener.
+    Health(commands::health::HealthArgs),
 }
 
 /// A check that found faults: exit code 3, the faults are printed already.
@@ -126,8 +139,13 @@ async fn main() -> ExitCode {
         Command::Analyst(command) => commands::serve::analyst(command).await,
         Command::Run(command) => commands::run::run(command).await,
         Command::Cohort(command) => commands::cohort::run(command).await,
+        Command::Rights(command) => commands::rights::run(command).await,
         Command::Clk(command) => commands::clk::run(&command),
-        Command::Doctor(args) => commands::doctor::run(&args, cli.threads),
+        Command::Certificate(command) => commands::certificate::run(command),
+        Command::Pack(args) => commands::pack::run(&args),
+        Command::Health(args) => commands::health::run(&args).await,
+        Command::Certificates(command) => commands::certificates::run(command),
+        Command::Doctor(args) => commands::doctor::run(&args, cli.threads).await,
     };
     linkage_common::trace::flush().await;
     match (done, cli::output_fault()) {

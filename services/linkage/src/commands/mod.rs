@@ -3,14 +3,19 @@
 pub mod agreement;
 pub mod attack;
 pub mod audit;
+pub mod certificate;
+pub mod certificates;
 pub mod clk;
 pub mod cohort;
 pub mod data;
 pub mod doctor;
 pub mod hash_keys;
+pub mod health;
 pub mod keys;
 pub mod node;
+pub mod pack;
 pub mod passes;
+pub mod rights;
 pub mod run;
 pub mod serve;
 
