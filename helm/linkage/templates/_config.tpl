@@ -123,9 +123,7 @@ region = {{ .region | toJson }}
 {{- if .prefix }}
 prefix = {{ .prefix | toJson }}
 {{- end }}
-{{- if .caConfigMap.name }}
-ca = "/etc/linkage/objects-ca/ca.crt"
-{{- end }}
+authority = "/etc/linkage/objects-ca/ca.crt"
 access_key = { file = "/etc/linkage/objects/access-key" }
 secret_key = { file = "/etc/linkage/objects/secret-key" }
 {{ end }}

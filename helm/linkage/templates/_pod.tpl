@@ -170,9 +170,7 @@ spec:
 {{- end }}
 {{- if dig "objects" "bucket" "" $v }}
 - { name: objects, mountPath: /etc/linkage/objects, readOnly: true }
-{{- if $v.objects.caConfigMap.name }}
 - { name: objects-ca, mountPath: /etc/linkage/objects-ca, readOnly: true }
-{{- end }}
 {{- end }}
 {{- if dig "page" "enabled" false $v }}
 {{- if or $v.page.tls.existingSecret $v.page.tls.certManager.enabled }}
@@ -257,13 +255,11 @@ spec:
     items:
       - { key: {{ $v.objects.accessKeyKey }}, path: access-key }
       - { key: {{ $v.objects.secretKeyKey }}, path: secret-key }
-{{- if $v.objects.caConfigMap.name }}
 - name: objects-ca
   configMap:
     name: {{ $v.objects.caConfigMap.name }}
     items:
       - { key: {{ $v.objects.caConfigMap.key }}, path: ca.crt }
-{{- end }}
 {{- end }}
 {{- if dig "page" "enabled" false $v }}
 {{- if or $v.page.tls.existingSecret $v.page.tls.certManager.enabled }}
