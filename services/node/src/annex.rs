@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::annex::make::Made;
-use crate::archive::Index;
+use crate::archive::{Index, TakenOut};
 use crate::error::NodeError;
 use crate::vault::Vault;
 
@@ -130,6 +130,31 @@ impl Annexes {
         let clk = same(&self.clk, 1, &self.places.clk, clk_len);
         let hash_keys = same(&self.hash_keys, 17, &self.places.hash_keys, keys_len);
         Ok(AnnexSegment { of: self, kept: Some(Kept { bytes, record_len, clk_len, clk, hash_keys }), name })
+    }
+
+    /// Does with annexes what [`Index::take_out`] did with their segment; gives the record's own, packed as a segment's file.
+    pub(crate) fn take_out(vault: &Vault, taken: &TakenOut) -> Result<Option<Zeroizing<Vec<u8>>>, NodeError> {
+        let from = name(taken.at.segment);
+        let Some(bytes) = vault.get(&from)? else { return Ok(None) };
+        let damaged = || NodeError::Damaged(from.clone());
+        let (head, records) = bytes.split_at_checked(HEAD).ok_or_else(damaged)?;
+        let number = |at: usize| head.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_le_bytes).unwrap_or_default();
+        let record_len = 16 + usize::from(number(33)) + usize::from(number(35));
+        let record = |position: u32| records.chunks_exact(record_len).nth(position as usize).ok_or_else(damaged);
+        let own = Zeroizing::new([head, record(taken.at.position)?].concat());
+        if !taken.positions.is_empty() {
+            let mut others = Zeroizing::new(head.to_vec());
+            for position in &taken.positions {
+                others.extend_from_slice(record(*position)?);
+            }
+            vault.put(&name(taken.to), &others)?;
+        }
+        Ok(Some(own))
+    }
+
+    /// Puts back what [`Self::take_out`] gave, beside the record's new segment.
+    pub(crate) fn put_back(vault: &Vault, segment: u32, own: &[u8]) -> Result<(), NodeError> {
+        vault.put(&name(segment), own)
     }
 
     /// Removes the annexes of segments that the index does not name any more.

@@ -22,6 +22,9 @@ const PREFIX: usize = 20;
 /// Bytes of a block's secret in an entry.
 pub const SECRET_LEN: usize = 32;
 
+/// Segment of a record whose encoding was taken out until the next delivery makes it again (RGPD, article 16).
+const VOID: u32 = u32::MAX;
+
 /// One record as archived: its header and, for each of its entries, block secret (32) and payload.
 pub struct ArchivedRecord {
     /// The record.
@@ -88,7 +91,9 @@ impl Index {
                 content: entry[32..48].try_into().map_err(|_| damaged())?,
                 decoy: entry[48] != 0,
             };
-            index.next_segment = index.next_segment.max(indexed.segment + 1);
+            if indexed.segment != VOID {
+                index.next_segment = index.next_segment.max(indexed.segment + 1);
+            }
             index.records.insert(reference, indexed);
         }
         Ok(index)
@@ -149,7 +154,7 @@ impl Index {
     /// Segments that hold a record chosen by `wanted`, each with its records' references by position.
     pub fn segments(&self, wanted: impl Fn(&Indexed) -> bool) -> Vec<(u32, Vec<Chosen>)> {
         let mut segments: HashMap<u32, Vec<Chosen>> = HashMap::new();
-        for (reference, at) in self.records.iter().filter(|(_, at)| wanted(at)) {
+        for (reference, at) in self.records.iter().filter(|(_, at)| at.segment != VOID && wanted(at)) {
             segments.entry(at.segment).or_default().push((at.position, *reference, at.decoy));
         }
         let mut segments: Vec<_> = segments.into_iter().collect();
@@ -158,6 +163,80 @@ impl Index {
             records.sort_unstable_by_key(|r| r.0);
         }
         segments
+    }
+
+    /// Takes a record out of its segment: the others of it go to a new one (the index is not yet saved). Gives what the index
+    /// had, the record and its segment's positions as they were; none when it has no encoding here.
+    pub(crate) fn take_out(
+        &mut self,
+        vault: &Vault,
+        layout: &Layout,
+        reference: &RecordRef,
+    ) -> Result<Option<TakenOut>, NodeError> {
+        let Some(at) = self.records.get(reference).copied().filter(|at| at.segment != VOID) else { return Ok(None) };
+        let segment = Segment::load(vault, layout, at.segment)?;
+        let (header, entries) = segment.record(at.position, reference)?;
+        let record = ArchivedRecord { reference: *reference, header, entries: Zeroizing::new(entries.to_vec()) };
+        let mut others: Vec<(u32, RecordRef)> = self
+            .records
+            .iter()
+            .filter(|(other, of)| of.segment == at.segment && *other != reference)
+            .map(|(r, of)| (of.position, *r))
+            .collect();
+        others.sort_unstable();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(others.len() * segment.record_len));
+        for (position, other) in &others {
+            let (header, entries) = segment.record(*position, other)?;
+            bytes.extend_from_slice(&other.0);
+            bytes.extend_from_slice(&header.to_le_bytes());
+            bytes.extend_from_slice(entries);
+        }
+        let to = self.next_segment;
+        if !others.is_empty() {
+            vault.put(&segment_name(to), &bytes)?;
+            self.next_segment += 1;
+            for ((_, other), position) in others.iter().zip(0..) {
+                if let Some(of) = self.records.get_mut(other) {
+                    (of.segment, of.position) = (to, position);
+                }
+            }
+        }
+        self.records.remove(reference);
+        Ok(Some(TakenOut { at, record, to, positions: others.into_iter().map(|(position, _)| position).collect() }))
+    }
+
+    /// Remembers when a record whose encoding was taken out was delivered, so that it is encoded again whatever its identity.
+    pub(crate) fn void(&mut self, reference: RecordRef, at: &Indexed) {
+        self.records.insert(reference, Indexed { segment: VOID, position: 0, content: [0; 16], ..*at });
+    }
+
+    /// Whether a record waits for the next delivery to be encoded again.
+    pub(crate) fn is_void(&self, reference: &RecordRef) -> bool {
+        self.records.get(reference).is_some_and(|at| at.segment == VOID)
+    }
+
+    /// Puts a record that was taken out back, with the months and the identity that it had; gives its segment.
+    pub(crate) fn put_back(
+        &mut self,
+        vault: &Vault,
+        layout: &Layout,
+        at: &Indexed,
+        record: &ArchivedRecord,
+    ) -> Result<u32, NodeError> {
+        if record.entries.len() != entries_len(layout) {
+            return Err(NodeError::Refused(
+                "la convention a changé le format des fiches depuis la limitation : livrez de nouveau le mois de cette fiche"
+                    .to_owned(),
+            ));
+        }
+        let mut bytes = Zeroizing::new(record.reference.0.to_vec());
+        bytes.extend_from_slice(&record.header.to_le_bytes());
+        bytes.extend_from_slice(&record.entries);
+        let segment = self.next_segment;
+        vault.put(&segment_name(segment), &bytes)?;
+        self.next_segment += 1;
+        self.records.insert(record.reference, Indexed { segment, position: 0, ..*at });
+        Ok(segment)
     }
 
     /// Removes segments that the index does not name any more.
@@ -170,6 +249,18 @@ impl Index {
         }
         Ok(())
     }
+}
+
+/// A record taken out of the archive.
+pub(crate) struct TakenOut {
+    /// What the index had of it.
+    pub(crate) at: Indexed,
+    /// The record.
+    pub(crate) record: ArchivedRecord,
+    /// The segment that the others went to.
+    pub(crate) to: u32,
+    /// Their positions in the segment that they come from.
+    pub(crate) positions: Vec<u32>,
 }
 
 /// One segment in memory.

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::civil::Date;
 use linkage_agreement::{Agreement, Period};
 use linkage_encoding::{Identity, Normaliser};
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::attributes::Minimiser;
 use crate::error::NodeError;
 use crate::intake::{Intake, IntakeLine, Mapping, RawRecord, SetAsideReport};
+use crate::retention::terms::{LineTerm, Rules, Why};
+use crate::rights::Screen;
 
 /// Canonical column of a record's local identifier, and of its household's.
 const LOCAL_ID: &str = "local_id";
@@ -29,6 +32,9 @@ pub struct Row {
     pub delivered: Vec<String>,
     /// Minimised attributes, in the agreement's order.
     pub attributes: Vec<Option<String>>,
+    /// The first day on which the record is over the term that its own dates give, and the rule.
+    #[zeroize(skip)]
+    pub(crate) term: Option<(Date, Why)>,
 }
 
 /// What a delivery came to: counts only. `lines = records + set_aside`.
@@ -59,6 +65,8 @@ pub struct Delivery {
     pub rows: Vec<Row>,
     /// Canonical columns of each row's `delivered`.
     pub identity_columns: Vec<String>,
+    /// Local identifiers of lines set aside because the record is over its term, with its first day over it.
+    pub(crate) over: Vec<(Zeroizing<String>, (Date, Why))>,
     /// Counts.
     pub summary: DeliverySummary,
 }
@@ -74,6 +82,20 @@ pub fn read_delivery(
     period: Period,
     report: &mut SetAsideReport,
 ) -> Result<Delivery, NodeError> {
+    read_screened(agreement, mapping, path, period, None, &Screen::none(), report)
+}
+
+/// As [`read_delivery`]; lines of persons on the list of `screen` are set aside, whatever else they hold, and so are those that
+/// are over the term of their own dates on the day given.
+pub(crate) fn read_screened(
+    agreement: &Agreement,
+    mapping: &Mapping,
+    path: &Path,
+    period: Period,
+    today: Option<Date>,
+    screen: &Screen,
+    report: &mut SetAsideReport,
+) -> Result<Delivery, NodeError> {
     let mut intake = Intake::open(path, mapping)?;
     let columns = intake.columns().to_vec();
     let normaliser = Normaliser::new(&agreement.identity.field, &columns)?;
@@ -86,6 +108,7 @@ pub fn read_delivery(
         )
     })?;
     let household = position(HOUSEHOLD);
+    let rules = Rules::new(&agreement.retention, &columns);
     let identity_columns: Vec<usize> = agreement
         .identity
         .field
@@ -95,7 +118,7 @@ pub fn read_delivery(
         .filter_map(|name| position(name))
         .collect();
 
-    let mut rows = Vec::new();
+    let (mut rows, mut over) = (Vec::new(), Vec::new());
     let mut refused: BTreeMap<String, u64> = BTreeMap::new();
     let mut remarks: BTreeMap<String, u64> = BTreeMap::new();
     let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
@@ -108,6 +131,30 @@ pub fn read_delivery(
                     *refused.entry(reason.to_string()).or_default() += 1;
                 }
                 Ok(identity) => {
+                    let id = record.values.get(local_id).map(|id| id.trim()).unwrap_or_default();
+                    if let Some(ground) = screen.ground(id, &identity) {
+                        report.row(record.line, &ground.reason())?;
+                        *refused.entry(ground.reason().to_owned()).or_default() += 1;
+                        wipe(record);
+                        continue;
+                    }
+                    let term = match rules.of(&record.values) {
+                        LineTerm::Ends(ends, why) => Some((ends, why)),
+                        LineTerm::None => None,
+                        LineTerm::Unreadable(why) => {
+                            *remarks
+                                .entry(format!("{} illisible : durée de conservation non appliquée", why.column()))
+                                .or_default() += 1;
+                            None
+                        }
+                    };
+                    if let Some((ends, why)) = term.filter(|(ends, _)| today.is_some_and(|today| *ends <= today)) {
+                        report.row(record.line, &why)?;
+                        *refused.entry(why.to_string()).or_default() += 1;
+                        over.push((Zeroizing::new(id.to_owned()), (ends, why)));
+                        wipe(record);
+                        continue;
+                    }
                     for remark in identity.remarks() {
                         *remarks.entry(remark.to_string()).or_default() += 1;
                     }
@@ -123,6 +170,7 @@ pub fn read_delivery(
                         identity,
                         delivered: identity_columns.iter().map(|&at| value(at)).collect(),
                         attributes: minimised.values,
+                        term,
                     });
                     wipe(record);
                 }
@@ -146,7 +194,7 @@ pub fn read_delivery(
         digest: hex::encode(counted.digest),
     };
     let identity_columns = identity_columns.into_iter().filter_map(|at| columns.get(at).cloned()).collect();
-    Ok(Delivery { rows, identity_columns, summary })
+    Ok(Delivery { rows, identity_columns, over, summary })
 }
 
 fn wipe(mut record: RawRecord) {

@@ -15,10 +15,10 @@ use jiff::civil::Date;
 use linkage_agreement::{PartyId, RecordRef};
 use linkage_common::audit::Act;
 use linkage_common::fsx;
+use linkage_common::tls::Channel;
 use linkage_crypto::group::GroupKey;
 use linkage_proto::v1::{self, DispositionState, DispositionVerdict, dispositions_client::DispositionsClient};
 use serde::{Deserialize, Serialize};
-use linkage_common::tls::Channel;
 
 pub use file::Fault;
 
@@ -146,6 +146,7 @@ impl Node {
     /// kept then, and the same file can be put in again.
     pub async fn put_dispositions(&self, path: &Path, custodian: Channel) -> Result<DispositionSummary, NodeError> {
         self.gate.in_force()?;
+        let _alone = self.alone().await?;
         let group = self.disposition_key()?;
         let read = self.read_dispositions(path)?;
         let agreement = self.gate.agreement_hash();
@@ -165,7 +166,7 @@ impl Node {
             );
         }
         self.keep(&held)?;
-        self.account(&read, &states)
+        self.account(&read, &states).await
     }
 
     fn read_dispositions(&self, path: &Path) -> Result<FileRead, NodeError> {
@@ -218,7 +219,7 @@ impl Node {
         Ok(states)
     }
 
-    fn account(&self, read: &FileRead, states: &[DispositionState]) -> Result<DispositionSummary, NodeError> {
+    async fn account(&self, read: &FileRead, states: &[DispositionState]) -> Result<DispositionSummary, NodeError> {
         let count = |state: DispositionState| states.iter().filter(|s| **s == state).count() as u64;
         let mut summary = DispositionSummary {
             taken: read.agreed.iter().map(|a| a.lines.len() as u64).sum(),
@@ -286,6 +287,7 @@ impl Node {
     /// A code that is none; a custodian that is away.
     pub async fn withdraw_disposition(&self, code: &str, custodian: Channel) -> Result<u64, NodeError> {
         let code = Code::read(code).ok_or_else(|| NodeError::Refused(Fault::Code.to_string()))?;
+        let _alone = self.alone().await?;
         let (group, agreement) = (self.disposition_key()?, self.gate.agreement_hash());
         let parties = self.gate.agreement().party.iter();
         let dossiers: Vec<[u8; 32]> =
@@ -306,6 +308,15 @@ impl Node {
         Ok(withdrawn)
     }
 
+    /// Forgets the pairs settled of a record that is deleted; the custodian forgets its halves with the record.
+    pub(crate) fn forget_dispositions_of(&self, reference: &RecordRef) -> Result<(), NodeError> {
+        let text = reference.to_hex();
+        let mut held = self.held()?;
+        let before = held.len();
+        held.retain(|_, kept| !kept.references.contains(&text));
+        if held.len() == before { Ok(()) } else { self.keep(&held) }
+    }
+
     fn disposition_key(&self) -> Result<GroupKey, NodeError> {
         self.group_key()?.ok_or_else(|| {
             NodeError::NotReady(
@@ -321,6 +332,14 @@ impl Node {
         let today = self.gate.today();
         held.retain(|_, kept| kept.expiry >= today);
         Ok(held)
+    }
+
+    /// Forgets what has expired; the custodian forgets its halves by itself.
+    pub(crate) fn expired_dispositions(&self) -> Result<(), NodeError> {
+        let Some(bytes) = self.vault.get(KEPT)? else { return Ok(()) };
+        let all: Held = serde_json::from_slice(&bytes).map_err(|_| NodeError::Damaged(KEPT.to_owned()))?;
+        let held = self.held()?;
+        if held.len() < all.len() { self.keep(&held) } else { Ok(()) }
     }
 
     fn keep(&self, held: &Held) -> Result<(), NodeError> {

@@ -23,6 +23,7 @@ use crate::intake::{ByteSource, FileGuard, SetAsideReport};
 use crate::line_file::{self, LineFile, file_name};
 use crate::node::{DeliveredRecord, DeliveryState, Node, Refs};
 use crate::progress::Progress;
+use crate::rights::{Marker, Marks, Screen};
 use crate::{clk_delivery, key_delivery};
 
 /// What one place of a delivery's file holds.
@@ -90,7 +91,8 @@ impl Node {
             fsx::create_private_dir(parent)?;
         }
         let mut report = SetAsideReport::create(&reports)?;
-        let Delivery { rows, summary } = self.read_encoded(profile, path, period, &mut report)?;
+        let screen = Screen::load(&self.vault)?;
+        let Delivery { rows, summary } = self.read_encoded(profile, path, period, &screen, &mut report)?;
         report.finish()?;
         progress.step("read").at(summary.lines, summary.lines);
         let made_by = Some(hex::encode(self.vault.digest("annexes", &[&annexes.recipes()])));
@@ -106,10 +108,12 @@ impl Node {
         let place = place.ok_or_else(|| NodeError::Configuration("convention sans section pour ce profil".to_owned()))?;
         let mut refs = Refs::load(&self.vault)?;
         let mut index = Index::load(&self.vault)?;
+        let (marker, mut marks) = (Marker::new(&self.vault), Marks::load(&self.vault)?);
         let mut records = Vec::with_capacity(rows.len());
         let mut changed: HashMap<RecordRef, (&[u8], [u8; 16])> = HashMap::new();
         for row in &rows {
             let reference = refs.of(&self.vault, &row.local_id);
+            marks.set(reference, Some(marker.part(&row.part)));
             let content = self.vault.digest("content", &[&row.part, &annexes.recipes()]);
             if index.records.get(&reference).is_none_or(|known| known.content != content) {
                 changed.insert(reference, (&row.part, content));
@@ -123,6 +127,7 @@ impl Node {
             });
         }
         refs.save(&self.vault)?;
+        marks.save(&self.vault)?;
         // Sorted by references, which are random: the archive's order says nothing of the file's.
         let mut new: Vec<RecordRef> = changed.keys().copied().collect();
         new.sort_unstable();
@@ -154,6 +159,7 @@ impl Node {
         profile: PartyProfile,
         path: &Path,
         period: Period,
+        screen: &Screen,
         report: &mut SetAsideReport,
     ) -> Result<Delivery, NodeError> {
         let agreement = self.gate.agreement();
@@ -171,7 +177,7 @@ impl Node {
             return Err(NodeError::Refused(format!("{} : aucune fiche : demandez une nouvelle extraction", file_name(path))));
         }
         let digest = digest(read.digest, lines.as_ref().map(|lines| lines.digest));
-        joined(entries, lines, agreement, report, period, digest)
+        joined(entries, lines, agreement, screen, report, period, digest)
     }
 
     /// The delivery's line file, when the node is configured for one. One that is there or missing against the configuration
@@ -216,6 +222,7 @@ fn joined(
     entries: Vec<Entry>,
     lines: Option<LineFile>,
     agreement: &Agreement,
+    screen: &Screen,
     report: &mut SetAsideReport,
     period: Period,
     digest: String,
@@ -264,7 +271,7 @@ fn joined(
                 continue;
             }
         };
-        rows.push(match line {
+        let row = match line {
             Some(line) => {
                 for attribute in line.outside {
                     report.outside_rule(line.line, &attribute)?;
@@ -278,7 +285,11 @@ fn joined(
                 let local_id = Zeroizing::new(format!("{}#{number}", hex::encode(of)));
                 Row { local_id, household: None, attributes: vec![None; travelling], part }
             }
-        });
+        };
+        match screen.ground_of_part(&row.local_id, &row.part) {
+            Some(ground) => aside(&mut summary, report, place, ground.reason())?,
+            None => rows.push(row),
+        }
     }
     summary.records = rows.len() as u64;
     summary.set_aside = summary.lines - summary.records;

@@ -25,6 +25,8 @@ pub mod node;
 pub mod oprf;
 mod passes;
 pub mod progress;
+mod retention;
+pub mod rights;
 mod serve;
 pub mod stage_one;
 pub mod stage_two;

@@ -3,16 +3,17 @@
 //! State files, all sealed: `refs` (keyed digest of a local id -> record reference), `archive/*`, `annex/*`, `deliveries/AAAA-MM`
 //! (who was delivered, with minimised attributes), `names/AAAA-MM` (the file as delivered, until `delete_names`),
 //! `cache/*` (evaluations under keyed digests, until `delete_names`), `runs/RUN` (seed of an upload), `keys/*`,
-//! `dispositions` (pairs settled with other parties, by record reference).
+//! `dispositions` (pairs settled with other parties, by record reference), `rights/*` (requests of persons, objection list).
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use linkage_agreement::{PartyId, Period, RecordRef, RoleId};
 use linkage_common::audit::{Act, AuditLog};
-use linkage_common::clock::SystemClock;
+use linkage_common::clock::{Clock, SystemClock};
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use linkage_common::gate::Gate;
@@ -26,16 +27,20 @@ use crate::annex::named::NamedAnnexes;
 use crate::archive::Index;
 use crate::cache::{self, Cache};
 use crate::config::NodeConfig;
-use crate::delivery::{DeliverySummary, Row, read_delivery};
+use crate::delivery::{DeliverySummary, Row, read_screened};
 use crate::error::NodeError;
 use crate::intake::{IntakeError, Mapping, SetAsideReport};
 use crate::oprf::Evaluator;
 use crate::passes;
 use crate::progress::Progress;
+use crate::retention::{self, terms::Terms};
+use crate::rights::{Ground, Marker, Marks, Screen};
 use crate::stage_one::{self, EncodedChunk};
-use crate::vault::Vault;
+use crate::vault::{StateLock, Vault};
 
 const REFS: &str = "refs";
+/// How long one waits for another process that changes the state.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A party's node.
 pub struct Node {
@@ -83,7 +88,12 @@ fn delivery_name(period: Period) -> String {
 impl Node {
     /// Opens a node: its agreement must be signed by all, its keys those that the agreement names.
     pub fn open(config: NodeConfig) -> Result<Self, NodeError> {
-        let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
+        Self::open_at(config, Arc::new(SystemClock))
+    }
+
+    /// As [`Self::open`], by another clock.
+    pub fn open_at(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let gate = Arc::new(Gate::load(&config.agreement, clock)?);
         if gate.agreement().party(&config.party).is_none() {
             return Err(NodeError::Configuration(format!(
                 "la convention ne nomme pas le partenaire {} : corrigez « party »",
@@ -104,6 +114,13 @@ impl Node {
     pub fn reopen(&self) -> Result<Vault, NodeError> {
         let key = self.config.storage_key.read_key().map_err(ServiceError::configuration)?;
         Vault::open(&self.config.state_dir, &key)
+    }
+
+    /// As [`Vault::lock`], with the patience of one who can come back later.
+    pub async fn alone(&self) -> Result<StateLock, NodeError> {
+        let vault = self.reopen()?;
+        let lock = tokio::task::spawn_blocking(move || vault.lock(PATIENCE)).await;
+        lock.map_err(|_| NodeError::Io(std::io::Error::other("lock")))?
     }
 
     /// The party.
@@ -156,6 +173,7 @@ impl Node {
         progress: &Progress,
     ) -> Result<DeliverySummary, NodeError> {
         self.gate.period(period)?;
+        let _alone = self.alone().await?;
         if let Some(profile) = self.profile() {
             return self.ingest_encoded(profile, path, period, progress);
         }
@@ -167,7 +185,8 @@ impl Node {
         }
         let mut report = SetAsideReport::create(&reports)?;
         let agreement = self.gate.agreement();
-        let delivery = read_delivery(agreement, &mapping, path, period, &mut report)?;
+        let screen = Screen::load(&self.vault)?;
+        let delivery = read_screened(agreement, &mapping, path, period, Some(self.gate.today()), &screen, &mut report)?;
         report.finish()?;
         progress.step("read").at(delivery.summary.lines, delivery.summary.lines);
         let made_by = annexes.as_ref().map(|annexes| hex::encode(self.vault.digest("annexes", &annexes.content())));
@@ -183,16 +202,26 @@ impl Node {
         if hex::encode(Sha256::digest(&*file)) != delivery.summary.digest {
             return Err(IntakeError::Changed.into());
         }
-        self.vault.put(&format!("names/{period}"), &file)?;
+        if delivery.summary.reasons.contains_key(Ground::Objection.reason()) {
+            // Who objected is in it.
+            self.vault.remove(&format!("names/{period}"))?;
+        } else {
+            self.vault.put(&format!("names/{period}"), &file)?;
+        }
+        retention::names_taken_in(&self.vault, period, self.gate.today())?;
         drop(file);
 
         let mut refs = Refs::load(&self.vault)?;
         let mut index = Index::load(&self.vault)?;
+        let (marker, mut marks) = (Marker::new(&self.vault), Marks::load(&self.vault)?);
+        let mut terms = Terms::load(&self.vault)?;
         let mut records = Vec::with_capacity(delivery.rows.len());
         let mut changed: Vec<(RecordRef, &Identity)> = Vec::new();
         let mut contents: HashMap<RecordRef, [u8; 16]> = HashMap::new();
         for row in &delivery.rows {
             let reference = refs.of(&self.vault, &row.local_id);
+            terms.set(&reference, row.term);
+            marks.set(reference, marker.identity(&row.identity));
             let mut delivered: Vec<&[u8]> = row.delivered.iter().map(String::as_bytes).collect();
             delivered.extend(annexes.iter().flat_map(NamedAnnexes::content));
             let content = self.vault.digest("content", &delivered);
@@ -208,7 +237,14 @@ impl Node {
                 attributes: self.sent(&row.attributes),
             });
         }
+        for (local_id, term) in &delivery.over {
+            if let Some(reference) = refs.known(&self.vault, local_id) {
+                terms.set(&reference, Some(*term));
+            }
+        }
         refs.save(&self.vault)?;
+        marks.save(&self.vault)?;
+        terms.save(&self.vault)?;
 
         evaluator.declare(period, delivery.summary.records).await?;
         let mut cache = Cache::open(&self.vault)?;
@@ -259,6 +295,8 @@ impl Node {
     /// Whether the delivery is the one taken in for its month, and its annexes are those that the agreement asks for now.
     pub(crate) fn known_delivery(&self, summary: &DeliverySummary, annexes: Option<&str>) -> Result<bool, NodeError> {
         let known = self.delivery(summary.period)?;
+        // Lines set aside while a person's data may only be kept may count by now.
+        let known = known.filter(|known| !known.summary.reasons.contains_key(Ground::Restriction.reason()));
         Ok(known.is_some_and(|known| known.summary.digest == summary.digest && known.annexes.as_deref() == annexes))
     }
 
@@ -281,9 +319,9 @@ impl Node {
     }
 
     /// Deletes all that holds or could give back a name: deliveries as received, evaluations under keyed digests of
-    /// block keys. The archive stays and serves later runs. Returns how many files were deleted.
+    /// block keys, and certifies it. The archive stays and serves later runs. Returns how many files were deleted.
     pub fn delete_names(&self) -> Result<u64, NodeError> {
-        let mut deleted = 0;
+        let _alone = self.vault.lock(PATIENCE)?;
         for name in self.vault.list("names")? {
             let known: Option<Period> = name.rsplit('/').next().and_then(|p| p.parse().ok());
             if known.is_some_and(|period| !self.vault.has(&delivery_name(period))) {
@@ -291,16 +329,8 @@ impl Node {
                     "une livraison n'est pas encore archivée : laissez finir la prise en charge, puis relancez".to_owned(),
                 ));
             }
-            self.vault.remove(&name)?;
-            deleted += 1;
         }
-        for name in self.vault.list(cache::FOLDER)? {
-            self.vault.remove(&name)?;
-            deleted += 1;
-        }
-        self.audit.note(Act::own("names.deleted").records(deleted))?;
-        tracing::info!(files = deleted, "names deleted");
-        Ok(deleted)
+        self.names_by_operator()
     }
 
     /// Whether any name is still held.
@@ -343,7 +373,21 @@ impl Refs {
         })
     }
 
-    fn known(&self, vault: &Vault, local_id: &str) -> Option<RecordRef> {
+    /// Forgets the local id of a record.
+    pub(crate) fn forget(&mut self, reference: &RecordRef) {
+        let before = self.by_digest.len();
+        self.by_digest.retain(|_, known| known != reference);
+        self.new |= self.by_digest.len() != before;
+    }
+
+    /// The same, of many records.
+    pub(crate) fn forget_all(&mut self, gone: &HashSet<RecordRef>) {
+        let before = self.by_digest.len();
+        self.by_digest.retain(|_, known| !gone.contains(known));
+        self.new |= self.by_digest.len() != before;
+    }
+
+    pub(crate) fn known(&self, vault: &Vault, local_id: &str) -> Option<RecordRef> {
         self.by_digest.get(&vault.digest("local-id", &[local_id.as_bytes()])).copied()
     }
 

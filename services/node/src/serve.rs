@@ -8,14 +8,17 @@ use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use linkage_agreement::Period;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
+use linkage_common::metrics::metrics;
 use linkage_common::ops::{NotReady, Ops};
-use linkage_proto::v1::{self, runs_client::RunsClient};
+use linkage_common::retention::Pace;
 use linkage_common::tls::Channel;
+use linkage_common::trace;
+use linkage_proto::v1::{self, runs_client::RunsClient};
 
 use crate::config::NodeConfig;
 use crate::encoded;
@@ -24,11 +27,14 @@ use crate::line_file;
 use crate::node::Node;
 use crate::oprf::Evaluator;
 use crate::progress::Progress;
+use crate::retention;
 
 /// Pause between two looks at inbox and broker.
 pub(crate) const POLL: Duration = Duration::from_millis(500);
 /// Longest pause after errors in a row.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Pause between two looks at what persons' requests wait for.
+const RECEIPTS: Duration = Duration::from_secs(3);
 
 /// Lazily connected channels to the two peers of a node.
 pub struct Peers {
@@ -66,6 +72,7 @@ pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Re
     let peers = node.peers()?;
     let state = node.config.state_dir.clone();
     ops.check(NotReady::Storage, move || std::future::ready(state.is_dir()));
+    linkage_common::tls::watch_dates(&node.config.tls, None);
     ops.ready(&node.gate);
     let watch = node.watch(&peers)?;
     let status = StatusFile::new(node.vault.folder().join("status.json"));
@@ -73,8 +80,12 @@ pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Re
     let work = async {
         let mut pause = POLL;
         let mut reported: HashMap<String, String> = HashMap::new();
+        let mut asked = None;
+        let mut pace = Pace::default();
         loop {
-            pause = match round(&node, &peers, &progress, &mut reported).await {
+            // Also after the agreement's end: then there is most to delete.
+            retention::round(&node, &mut pace).await;
+            pause = match round(&node, &peers, &progress, &mut reported, &mut asked).await {
                 Ok(()) => POLL,
                 Err(error) => {
                     tracing::warn!(%error, pause_s = pause.as_secs_f32(), "tried again later");
@@ -94,11 +105,39 @@ pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Re
 
 /// One look at everything there may be to do. Uploads come before deliveries: an upload that was interrupted goes on with
 /// the same bytes only while the archive is as it was.
-async fn round(node: &Node, peers: &Peers, progress: &Progress, reported: &mut HashMap<String, String>) -> Result<(), NodeError> {
+async fn round(
+    node: &Node,
+    peers: &Peers,
+    progress: &Progress,
+    reported: &mut HashMap<String, String>,
+    asked: &mut Option<Instant>,
+) -> Result<(), NodeError> {
+    // Also after the agreement's end, and before any upload.
+    advance_requests(node, peers, reported, asked).await?;
     node.gate.in_force()?;
     node.advance_ceremony(peers.broker.clone()).await?;
     take_part(node, peers, progress, reported).await?;
     take_in(node, peers, progress, reported).await
+}
+
+/// Goes on with what persons have asked for. A role that is away holds up nothing but uploads, which see to that themselves;
+/// analysts' receipts are asked for now and then only.
+async fn advance_requests(
+    node: &Node,
+    peers: &Peers,
+    reported: &mut HashMap<String, String>,
+    asked: &mut Option<Instant>,
+) -> Result<(), NodeError> {
+    if !node.requests_wait()? || asked.is_some_and(|asked| asked.elapsed() < RECEIPTS) {
+        return Ok(());
+    }
+    *asked = Some(Instant::now());
+    if let Err(error) = node.advance_requests(peers).await
+        && let Some(text) = news(reported, "rights", &error)
+    {
+        tracing::warn!(error = text, "a request of a person waits");
+    }
+    Ok(())
 }
 
 /// Takes part in the runs that wait for this party.
@@ -119,14 +158,18 @@ async fn take_part(
     for run in runs.iter().filter(|run| awaited(run)) {
         let done = match node.gate.order(run) {
             Ok(order) if node.ready_for(order.terms.period)? => {
-                node.participate(&order, peers.broker.clone(), peers.custodian.clone(), progress).await.map(|_| ())
+                let measured = metrics().step("upload");
+                let taking_part = node.participate(&order, peers.broker.clone(), peers.custodian.clone(), progress);
+                let done = trace::step("upload", order.terms.run.as_str(), taking_part).await.map(|_| ());
+                measured.end(if done.is_ok() { "done" } else { "failed" });
+                done
             }
             Ok(_) => continue,
             // A run that the coordinator did not order: nothing is encoded for it.
             Err(error) => Err(error.into()),
         };
         match done {
-            Ok(()) => {}
+            Ok(()) => metrics().succeeded("upload", node.gate.now()),
             Err(error) if error.is_passing() => return Err(error),
             // Refused for good: the other runs, and deliveries, go on.
             Err(error) => {
@@ -148,8 +191,13 @@ async fn take_in(
 ) -> Result<(), NodeError> {
     for (period, file) in inbox(node)? {
         let mut evaluator = Evaluator::custodian(&node.gate, peers.custodian.clone())?;
-        match node.ingest(&file, period, &mut evaluator, progress).await {
+        let measured = metrics().step("ingest");
+        let taken_in = trace::step("ingest", "", node.ingest(&file, period, &mut evaluator, progress)).await;
+        measured.end(if taken_in.is_ok() { "done" } else { "failed" });
+        match taken_in {
             Ok(summary) => {
+                metrics().succeeded("ingest", node.gate.now());
+                metrics().records("ingest", summary.records as u64);
                 // Archived, and kept sealed until names are deleted: the clear copy goes.
                 remove_taken_in(&file, node.line_file(&file).as_deref(), &summary.digest)?;
                 reported.remove(&period.to_string());

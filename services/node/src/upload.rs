@@ -14,6 +14,7 @@ use linkage_common::audit::Act;
 use linkage_common::batches::manifest_digest;
 use linkage_common::error::ServiceError;
 use linkage_common::order::{RunOrder, RunTerms};
+use linkage_common::tls::Channel;
 use linkage_crypto::derive::RunKey;
 use linkage_crypto::seal::attributes_info;
 use linkage_crypto::signing::SigningKey;
@@ -25,7 +26,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use linkage_common::tls::Channel;
 use zeroize::Zeroizing;
 
 use crate::annex::Annexes;
@@ -165,6 +165,21 @@ impl Node {
         Ok(Some((Zeroizing::new(seed.try_into().map_err(|_| NodeError::Damaged(name))?), month.to_vec())))
     }
 
+    /// The runs that this node has taken part in, or begun to, and their months.
+    pub(crate) fn runs_taken_part_in(&self) -> Result<Vec<(String, Period)>, NodeError> {
+        let mut runs = Vec::new();
+        for name in self.vault.list("runs")? {
+            let run: Option<RunId> = name.rsplit('/').next().and_then(|run| run.parse().ok());
+            let kept = run.map(|run| Ok::<_, NodeError>((self.kept_seed(&run)?, run))).transpose()?;
+            if let Some((Some((_, month)), run)) = kept
+                && let Some(period) = std::str::from_utf8(&month).ok().and_then(|month| month.parse().ok())
+            {
+                runs.push((run.to_string(), period));
+            }
+        }
+        Ok(runs)
+    }
+
     /// The seed of a run, drawn when it is new. Seed and month: one run identifier stands for one month, or two uploads would
     /// share their handles.
     fn seed(&self, run: &RunId, period: Period) -> Result<Zeroizing<[u8; 32]>, NodeError> {
@@ -193,11 +208,13 @@ impl Node {
     ) -> Result<Participation, NodeError> {
         let (run, period) = (&order.terms.run, order.terms.period);
         self.gate.run(run, period)?;
+        let _alone = self.alone().await?;
+        self.no_request_under_way()?;
         let Plan { attributes: seed, segments, delivery, removed, sent } = self.plan(order)?;
         let info = attributes_info(&self.gate.agreement_hash(), run.as_str(), self.party().as_str());
         let analysts = self.gate.agreement().analyst.iter().map(|a| (a.id.to_string(), a.sealing_key.clone())).collect();
         let attributes = Attributes::new(delivery.records)?;
-        let source = Arc::new(RecordSource { segments, attributes, seed, info, analysts });
+        let source = Arc::new(RecordSource::new(&seed, segments, attributes, info, analysts)?);
         let (referenced, present) = self.send_records(&order.terms, &source, custodian).await?;
         // The attributes have gone: only the places remain.
         let mut segments = Arc::into_inner(source).map(|source| source.segments).unwrap_or_default();

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use linkage_common::fsx;
@@ -28,6 +29,12 @@ pub struct Vault {
     local: LocalKey,
 }
 
+/// The right to change the state, held until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: fs::File,
+}
+
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Vault(..)")
@@ -39,6 +46,33 @@ impl Vault {
     pub fn open(folder: &Path, storage_key: &[u8; 32]) -> Result<Self, NodeError> {
         fsx::create_private_dir(folder)?;
         Ok(Self { folder: folder.to_owned(), key: StorageKey::from_bytes(storage_key), local: LocalKey::of(storage_key) })
+    }
+
+    /// Keeps every other process from changing the state until what it returns is dropped, waiting for `patience` for the one
+    /// that does now. Index, references and segments are read, changed and written back: of two that do so at a time the
+    /// later one would undo the other's work.
+    ///
+    /// # Errors
+    /// `NotReady` when another process is still at work.
+    pub fn lock(&self, patience: Duration) -> Result<StateLock, NodeError> {
+        let mut options = fs::OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(self.folder.join("lock"))?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(StateLock { _file: file }),
+                Err(fs::TryLockError::WouldBlock) if begun.elapsed() < patience => std::thread::sleep(Duration::from_millis(50)),
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(NodeError::NotReady(
+                        "le nœud travaille déjà (service ou autre commande) : réessayez quand il a fini".to_owned(),
+                    ));
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(error.into()),
+            }
+        }
     }
 
     /// The folder.
@@ -168,6 +202,17 @@ mod tests {
         assert!(matches!(Vault::open(dir.path(), &[2; 32]).unwrap().get("archive/index"), Err(NodeError::State { .. })));
         vault.remove("archive/index").unwrap();
         assert!(vault.get("archive/index").unwrap().is_none());
+    }
+
+    #[test]
+    fn one_at_a_time_changes_the_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::open(dir.path(), &[1; 32]).unwrap();
+        let held = vault.lock(Duration::ZERO).unwrap();
+        let other = Vault::open(dir.path(), &[1; 32]).unwrap();
+        assert!(matches!(other.lock(Duration::from_millis(60)), Err(NodeError::NotReady(_))));
+        drop(held);
+        other.lock(Duration::ZERO).unwrap();
     }
 
     #[test]

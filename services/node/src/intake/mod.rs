@@ -48,10 +48,11 @@ pub use values::DateFormat;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Cursor, Read, Seek};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use charset::CharsetCheck;
 use plan::{Plan, column_names};
@@ -144,12 +145,7 @@ impl Intake<File> {
             FileKind::Text => Self::from_text(file, mapping)?,
             FileKind::Workbook => {
                 let (bytes, read) = read_limited(&mut file)?;
-                let sheet = workbook::read_sheet(bytes, mapping.file.sheet.as_deref())?;
-                let mut rows = sheet.rows.into_iter();
-                let (line, header) = rows.next().ok_or(IntakeError::Empty)?;
-                let names = column_names(&header);
-                let plan = Plan::new(mapping, &names, line)?;
-                Self::new(Rows::Sheet { rows, read }, Charset::Utf8, plan, names.len())?
+                Self::from_workbook(bytes, read, mapping)?
             }
         };
         intake.guard = Some(guard);
@@ -157,7 +153,30 @@ impl Intake<File> {
     }
 }
 
+impl Intake<Cursor<Zeroizing<Vec<u8>>>> {
+    /// Reads a delivery that is held in memory; there is no file that could change meanwhile.
+    pub(crate) fn from_bytes(bytes: Zeroizing<Vec<u8>>, mapping: &Mapping) -> Result<Self, IntakeError> {
+        check_mapping(mapping)?;
+        match mapping.file.kind {
+            FileKind::Text => Self::from_text(Cursor::new(bytes), mapping),
+            FileKind::Workbook => {
+                let read = ByteSource::new(bytes.as_slice(), false).fingerprint();
+                Self::from_workbook(bytes.to_vec(), read, mapping)
+            }
+        }
+    }
+}
+
 impl<R: Read> Intake<R> {
+    fn from_workbook(bytes: Vec<u8>, read: Fingerprint, mapping: &Mapping) -> Result<Self, IntakeError> {
+        let sheet = workbook::read_sheet(bytes, mapping.file.sheet.as_deref())?;
+        let mut rows = sheet.rows.into_iter();
+        let (line, header) = rows.next().ok_or(IntakeError::Empty)?;
+        let names = column_names(&header);
+        let plan = Plan::new(mapping, &names, line)?;
+        Self::new(Rows::Sheet { rows, read }, Charset::Utf8, plan, names.len())
+    }
+
     /// Reads a delimited text from any source. Without a file there is nothing to tell that it changed.
     pub fn from_reader(reader: R, mapping: &Mapping) -> Result<Self, IntakeError> {
         check_mapping(mapping)?;

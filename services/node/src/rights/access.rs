@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use linkage_agreement::model::AnalystRight;
 use linkage_agreement::{Period, RecordRef};
+use linkage_common::audit::Act;
+use linkage_common::tls::Channel;
 use linkage_proto::v1::{self, rights_client::RightsClient};
 use serde::Serialize;
-use linkage_common::tls::Channel;
 
-use super::list::{self, Ground, Marker};
 use super::RequestFacts;
+use super::list::{self, Ground, Marker};
 use crate::archive::Index;
 use crate::error::NodeError;
 use crate::node::{Node, Refs};
@@ -140,6 +141,7 @@ impl Node {
             self.describe(&reference, &mut copy, custodian).await?;
         }
         copy.held = copy.registered || copy.archive.is_some() || !copy.deliveries.is_empty() || !copy.identities.is_empty();
+        self.audit.record(Act::own("rights.access").records(u64::from(copy.held))).await?;
         if !copy.runs.is_empty() {
             copy.recipients = self.recipients();
         }
@@ -172,12 +174,10 @@ impl Node {
                 copy.deliveries.push(DeliveredFacts { period, household: record.household.is_some(), attributes });
             }
         }
-        let asked =
-            v1::DescribeRequest { agreement: Some(self.gate.reference()), references: vec![reference.0.to_vec().into()] };
+        let asked = v1::DescribeRequest { agreement: Some(self.gate.reference()), references: vec![reference.0.to_vec().into()] };
         let answer = RightsClient::new(custodian).describe(asked).await.map_err(|s| NodeError::custodian(&s))?.into_inner();
         copy.registered = answer.registered || answer.set_aside;
-        copy.runs =
-            answer.runs.into_iter().map(|run| RunFacts { run: run.run_id, period: run.period, in_table: true }).collect();
+        copy.runs = answer.runs.into_iter().map(|run| RunFacts { run: run.run_id, period: run.period, in_table: true }).collect();
         if let Some(at) = archived {
             for (run, period) in self.runs_taken_part_in()? {
                 let covers = at.first <= period.index() && at.last + history >= period.index();
@@ -197,14 +197,18 @@ impl Node {
                 role: "courtier",
                 name: agreement.broker.name.clone(),
                 purpose: None,
-                receives: vec!["codes de comparaison propres à chaque traitement (jetons et filtres), sans nom ni attribut".to_owned()],
+                receives: vec![
+                    "codes de comparaison propres à chaque traitement (jetons et filtres), sans nom ni attribut".to_owned(),
+                ],
                 rows: None,
             },
             Recipient {
                 role: "tiers de confiance",
                 name: agreement.custodian.name.clone(),
                 purpose: None,
-                receives: vec!["référence aléatoire de la fiche, présence au mois, attributs scellés qu'il ne peut lire".to_owned()],
+                receives: vec![
+                    "référence aléatoire de la fiche, présence au mois, attributs scellés qu'il ne peut lire".to_owned(),
+                ],
                 rows: None,
             },
         ];

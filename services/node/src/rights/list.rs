@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use jiff::civil::Date;
 use linkage_agreement::{DateQuality, FieldKind};
-use linkage_encoding::identity::Sex;
 use linkage_encoding::Identity;
+use linkage_encoding::identity::Sex;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 

@@ -16,6 +16,7 @@ mod peers;
 use std::collections::BTreeMap;
 
 use linkage_agreement::{RecordRef, RoleId};
+use linkage_common::audit::Act;
 use linkage_common::receipt::{Receipt, RequestId, Signed};
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,8 @@ use crate::error::NodeError;
 use crate::node::{Node, Refs};
 use crate::serve::Peers;
 
-pub use list::{Ground, Screen};
 pub(crate) use list::Marker;
+pub use list::{Ground, Screen};
 pub(crate) use marks::Marks;
 
 const REQUESTS: &str = "rights/requests";
@@ -42,6 +43,18 @@ pub enum Right {
     Lift,
     /// Article 16: the encoding of a false identity takes part in nothing any more.
     Rectification,
+}
+
+impl Right {
+    /// As the audit log has it.
+    fn act(self) -> &'static str {
+        match self {
+            Self::Objection => "rights.objection",
+            Self::Restriction => "rights.restriction",
+            Self::Lift => "rights.lift",
+            Self::Rectification => "rights.rectification",
+        }
+    }
 }
 
 /// A receipt as kept.
@@ -160,7 +173,9 @@ impl Request {
     fn keep_receipt(&mut self, node: &Node, role: &RoleId, signed: &Signed) -> Result<(), NodeError> {
         let receipt = Receipt::verify(node.gate.agreement(), &node.gate.agreement_hash(), role, self.id()?, signed)?;
         if receipt.action != peers::action(self.right, role) {
-            return Err(NodeError::Refused(format!("{role} accuse réception d'autre chose que ce qui était demandé : prévenez ce rôle")));
+            return Err(NodeError::Refused(format!(
+                "{role} accuse réception d'autre chose que ce qui était demandé : prévenez ce rôle"
+            )));
         }
         let statement = String::from_utf8(signed.statement.clone()).map_err(|_| damaged())?;
         self.receipts.insert(role.to_string(), KeptReceipt { statement, signature: hex::encode(&signed.signature) });
@@ -197,7 +212,9 @@ impl Node {
         for (at, request) in requests.iter().enumerate().filter(|(_, r)| r.local_id == local_mark && !r.ended) {
             match request.right {
                 Right::Objection => ground = Some((Ground::Objection, at)),
-                Right::Restriction if ground.is_none_or(|(of, _)| of != Ground::Objection) => ground = Some((Ground::Restriction, at)),
+                Right::Restriction if ground.is_none_or(|(of, _)| of != Ground::Objection) => {
+                    ground = Some((Ground::Restriction, at))
+                }
                 _ => {}
             }
             if request.right == right && (right != Right::Rectification || !request.complete(self) || self.waits(&reference)?) {
@@ -233,7 +250,8 @@ impl Node {
         let lifts = ground.filter(|_| right == Right::Lift).and_then(|(_, at)| requests.get(at));
         if lifts.is_some_and(|request| !request.complete(self)) && !objected {
             return Err(NodeError::NotReady(
-                "la limitation n'a pas encore tous ses accusés : attendez-les (« linkage rights status »), puis levez-la".to_owned(),
+                "la limitation n'a pas encore tous ses accusés : attendez-les (« linkage rights status »), puis levez-la"
+                    .to_owned(),
             ));
         }
         let mut id = [0; 16];
@@ -252,13 +270,17 @@ impl Node {
             receipts: BTreeMap::new(),
             ended: false,
         };
-        if let Some(ground) = (right == Right::Objection).then_some(Ground::Objection).or((right == Right::Restriction).then_some(Ground::Restriction)) {
+        if let Some(ground) = (right == Right::Objection)
+            .then_some(Ground::Objection)
+            .or((right == Right::Restriction).then_some(Ground::Restriction))
+        {
             // The list first: a request that is lost is entered again.
             self.put_on_list(ground, &request, local_id, reference)?;
         }
         let facts = request.facts(self)?;
         requests.push(request);
         self.keep_requests(&requests)?;
+        self.audit.record(Act::own(right.act()).records(u64::from(facts.record_held))).await?;
         tracing::info!(request = facts.request, right = ?right, record_held = facts.record_held, "request of a person entered");
         Ok(facts)
     }
@@ -384,6 +406,7 @@ impl Node {
 
 fn nothing_to_lift() -> NodeError {
     NodeError::Refused(
-        "aucune limitation ni opposition n'est en vigueur pour cet identifiant local : vérifiez-le, il n'y a rien à lever".to_owned(),
+        "aucune limitation ni opposition n'est en vigueur pour cet identifiant local : vérifiez-le, il n'y a rien à lever"
+            .to_owned(),
     )
 }

@@ -35,10 +35,8 @@ fn signed(receipt: v1::SignedReceipt) -> Signed {
 
 /// Has the broker forget this party's uploads to runs that still collect; gives its receipt and those runs.
 pub(super) async fn withdraw_uploads(node: &Node, request: &Request, peers: &Peers) -> Result<(Signed, Vec<String>), NodeError> {
-    let asked = v1::WithdrawUploadsRequest {
-        agreement: Some(node.gate.reference()),
-        request_id: request.id()?.0.to_vec().into(),
-    };
+    let asked =
+        v1::WithdrawUploadsRequest { agreement: Some(node.gate.reference()), request_id: request.id()?.0.to_vec().into() };
     let mut client = RunRightsClient::new(peers.broker.clone());
     let answer = client.withdraw_uploads(asked).await.map_err(|s| NodeError::broker(&s))?.into_inner();
     Ok((signed(answer.receipt.unwrap_or_default()), answer.restarted))

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use hmac::{Hmac, KeyInit, Mac};
 use linkage_agreement::RecordRef;
 use linkage_common::attributes::{PLACE, pad};
 use linkage_common::error::ServiceError;
@@ -13,6 +14,7 @@ use linkage_crypto::storage::StorageKey;
 use linkage_proto::MAX_BATCH_BYTES;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::encodings::PlacedSegment;
@@ -61,8 +63,8 @@ pub(super) struct RecordSource {
     pub(super) segments: Vec<PlacedSegment>,
     /// What is sealed.
     pub(super) attributes: Attributes,
-    /// Where all randomness comes from.
-    pub(super) seed: Zeroizing<[u8; 32]>,
+    /// Where all randomness comes from; it depends on everything that is sealed.
+    seed: Zeroizing<[u8; 32]>,
     /// What sealed keys are bound to.
     pub(super) info: Vec<u8>,
     /// Analysts and their public keys, in the agreement's order.
@@ -70,6 +72,43 @@ pub(super) struct RecordSource {
 }
 
 impl RecordSource {
+    /// Of these records, for these analysts, from the `seed` of the run.
+    ///
+    /// The same run may be sent again after the archive has changed. Keys and nonces of AES-GCM must not meet other plaintext
+    /// then (NIST SP 800-38D, section 8), so they come from the seed and from all that is sealed: the same again gives the
+    /// same bytes, and anything else gives keys that have nothing to do with the former.
+    pub(super) fn new(
+        seed: &[u8; 32],
+        segments: Vec<PlacedSegment>,
+        attributes: Attributes,
+        info: Vec<u8>,
+        analysts: Vec<(String, String)>,
+    ) -> Result<Self, NodeError> {
+        let mut source = Self { segments, attributes, seed: Zeroizing::new([0; 32]), info, analysts };
+        let mut bound: Hmac<Sha256> =
+            KeyInit::new_from_slice(seed).map_err(|_| NodeError::Configuration("attributs".to_owned()))?;
+        let mut add = |part: &[u8]| {
+            bound.update(&(part.len() as u64).to_le_bytes());
+            bound.update(part);
+        };
+        for (analyst, key) in &source.analysts {
+            add(analyst.as_bytes());
+            add(key.as_bytes());
+        }
+        for (handle, reference) in source.records() {
+            add(&handle);
+            add(&reference.0);
+            add(&source.attributes.of(&reference)?.unwrap_or_default());
+        }
+        source.seed.copy_from_slice(&bound.finalize().into_bytes());
+        Ok(source)
+    }
+
+    /// Handle and reference of every record that is not a decoy, in order.
+    fn records(&self) -> impl Iterator<Item = ([u8; 16], RecordRef)> + Send + '_ {
+        self.segments.iter().flat_map(|s| &s.records).filter(|r| !r.decoy).map(|r| (r.handle.0, r.reference))
+    }
+
     /// A key for every analyst, and the batches that are sealed under them.
     pub(super) fn batches(&self) -> Result<RecordBatches<'_>, NodeError> {
         let mut rng = ChaCha20Rng::from_seed(*self.seed);
@@ -82,10 +121,9 @@ impl RecordSource {
             sealed_keys.insert(analyst.clone(), public.seal(&self.info, &[], bytes.as_slice(), &mut rng)?.into());
             keys.push(key);
         }
-        let records = self.segments.iter().flat_map(|s| &s.records).filter(|r| !r.decoy).map(|r| (r.handle.0, r.reference));
         Ok(RecordBatches {
             attributes: &self.attributes,
-            records: Box::new(records),
+            records: Box::new(self.records()),
             keys,
             rng,
             sealed_keys,
@@ -151,5 +189,52 @@ impl Iterator for RecordBatches<'_> {
             batch.extend_from_slice(&entry);
         }
         Some(Ok(batch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use linkage_agreement::Handle;
+    use linkage_crypto::seal::SealingKey;
+
+    use super::super::encodings::Placed;
+    use super::*;
+
+    fn source(values: &[&str]) -> RecordSource {
+        let delivered = |(n, value): (usize, &&str)| DeliveredRecord {
+            reference: RecordRef([n as u8 + 1; 16]).to_hex(),
+            household: None,
+            attributes: vec![Some((*value).to_owned())],
+        };
+        let attributes = Attributes::new(values.iter().enumerate().map(delivered).collect()).unwrap();
+        let placed = |n: usize| Placed {
+            position: n as u32,
+            reference: RecordRef([n as u8 + 1; 16]),
+            handle: Handle([n as u8; 16]),
+            decoy: false,
+            held: false,
+        };
+        let segments = vec![PlacedSegment { number: 0, records: (0..values.len()).map(placed).collect() }];
+        let key = SealingKey::from_bytes(&[9; 32]).public_key().to_base64();
+        RecordSource::new(&[3; 32], segments, attributes, b"info".to_vec(), vec![("etude".to_owned(), key)]).unwrap()
+    }
+
+    fn bytes(source: &RecordSource) -> Vec<u8> {
+        source.batches().unwrap().map(Result::unwrap).collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn the_same_gives_the_same_bytes_and_a_change_leaves_no_key_or_nonce_as_it_was() {
+        let first = source(&["RUE", "HEB", "LOG"]);
+        assert_eq!(bytes(&first), bytes(&source(&["RUE", "HEB", "LOG"])));
+        let changed = source(&["RUE", "LOG", "LOG"]);
+        let keys = |s: &RecordSource| s.batches().unwrap().sealed_keys;
+        assert_ne!(keys(&first), keys(&changed));
+        // What follows the handle, the reference, the flag and the length: nonce and ciphertext.
+        let entry = bytes(&first).len() / 3;
+        for (a, b) in bytes(&first).chunks(entry).zip(bytes(&changed).chunks(entry)) {
+            assert_eq!(a[..35], b[..35]);
+            assert_ne!(a[35..47], b[35..47]);
+        }
     }
 }
