@@ -11,6 +11,8 @@ pub mod jobs;
 mod kept;
 pub mod outside;
 pub mod pipeline;
+pub mod retention;
+pub mod rights;
 mod serve;
 pub mod service;
 pub mod snapshots;

@@ -104,9 +104,10 @@ impl Store {
                             .await
                             .map_err(db)?
                             .get(0);
-                    for forget in
-                        ["DELETE FROM uploads WHERE run_id = $1 AND party = $2", "DELETE FROM batches WHERE run_id = $1 AND party = $2"]
-                    {
+                    for forget in [
+                        "DELETE FROM uploads WHERE run_id = $1 AND party = $2",
+                        "DELETE FROM batches WHERE run_id = $1 AND party = $2",
+                    ] {
                         sqlx::query(forget).bind(name.as_str()).bind(party.as_str()).execute(&mut *tx).await.map_err(db)?;
                     }
                     counts.uploads += i64::from(records > 0);

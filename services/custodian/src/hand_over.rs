@@ -164,13 +164,9 @@ impl HandOver {
                 return Ok(());
             }
         }
-        let mut offset = 0;
-        loop {
+        let span = self.store.row_span(&self.run).await?;
+        for offset in (0..span).step_by(ROWS_AT_ONCE as usize) {
             let mut page = self.store.handed_rows(&self.run, offset, ROWS_AT_ONCE, self.domain).await?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            offset += page.len() as u64;
             let (maker, analyst) = (self.maker.clone(), self.analyst);
             let made = tokio::task::spawn_blocking(move || {
                 let (persons, records) = maker.complete(&mut page);
@@ -194,6 +190,7 @@ impl HandOver {
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -11,6 +11,8 @@ pub mod hand_over;
 pub mod link_tables;
 mod register;
 pub mod registry;
+pub mod retention;
+pub mod rights;
 mod serve;
 pub mod service;
 pub mod store;

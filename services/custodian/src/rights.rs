@@ -146,7 +146,8 @@ impl Store {
                 "le tiers de confiance tient au plus {MAX_REQUESTS} demandes d'un partenaire ; prévenez son opérateur"
             )));
         }
-        let mut work = Work { tx: &mut tx, party: asked.party.as_str(), counts: Counts::default(), known: Vec::new(), runs: Vec::new() };
+        let mut work =
+            Work { tx: &mut tx, party: asked.party.as_str(), counts: Counts::default(), known: Vec::new(), runs: Vec::new() };
         work.forget_uploads(&asked.restarted).await?;
         for reference in &asked.references {
             work.out_of_runs_under_way(reference).await?;
@@ -258,7 +259,11 @@ impl Store {
             .map_err(db)?;
         let here: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         if analysts.iter().all(|analyst| here.iter().any(|known| known == analyst.as_str())) {
-            sqlx::query("DELETE FROM withdrawn_refs WHERE request = $1").bind(&request.0[..]).execute(&mut *tx).await.map_err(db)?;
+            sqlx::query("DELETE FROM withdrawn_refs WHERE request = $1")
+                .bind(&request.0[..])
+                .execute(&mut *tx)
+                .await
+                .map_err(db)?;
         }
         tx.commit().await.map_err(db)
     }
@@ -369,8 +374,7 @@ impl Work<'_> {
     }
 
     async fn each(&mut self, statement: &'static str, reference: &RecordRef) -> Result<i64, ServiceError> {
-        let done =
-            sqlx::query(statement).bind(&reference.0[..]).bind(self.party).execute(&mut *self.tx).await.map_err(db)?;
+        let done = sqlx::query(statement).bind(&reference.0[..]).bind(self.party).execute(&mut *self.tx).await.map_err(db)?;
         Ok(done.rows_affected() as i64)
     }
 
@@ -390,7 +394,11 @@ impl Work<'_> {
         self.counts.dispositions +=
             self.each("DELETE FROM dispositions WHERE (ref = $1 OR second_ref = $1) AND party = $2", reference).await?;
         // Which splits moved it: of no use without it.
-        sqlx::query("DELETE FROM supersessions WHERE ref = $1").bind(&reference.0[..]).execute(&mut *self.tx).await.map_err(db)?;
+        sqlx::query("DELETE FROM supersessions WHERE ref = $1")
+            .bind(&reference.0[..])
+            .execute(&mut *self.tx)
+            .await
+            .map_err(db)?;
         self.forget_points(reference).await?;
         for person in [person, aside].into_iter().flatten() {
             self.forget_person(person).await?;

@@ -9,6 +9,7 @@ use linkage_common::audit::{Act, AuditLog};
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
+use linkage_common::metrics::metrics;
 use linkage_common::ops::{NotReady, Ops};
 use linkage_common::role::Listening;
 use linkage_common::signer::Signer;
@@ -18,10 +19,12 @@ use linkage_proto::MAX_MESSAGE_BYTES;
 use linkage_proto::v1::dispositions_server::DispositionsServer;
 use linkage_proto::v1::oprf_server::OprfServer;
 use linkage_proto::v1::registry_server::RegistryServer;
+use linkage_proto::v1::rights_server::RightsServer;
 use rand_core::Rng;
 use tokio::sync::Notify;
 
 use crate::config::CustodianConfig;
+use crate::retention::Retention;
 use crate::service::Custodian;
 use crate::store::Store;
 
@@ -46,17 +49,26 @@ pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> +
         .map_err(ServiceError::configuration)?;
     let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), RoleId::Custodian)?);
     let audit = AuditLog::open(&config.audit.place(&config.data_dir)?, gate.clone(), RoleId::Custodian)?;
-    let store = Store::open(&config.data_dir.join("custodian.sqlite")).await?;
+    let store = Store::open_at(&config.place()?).await?;
     let pool = store.pool.clone();
     ops.check(NotReady::Database, move || {
         let pool = pool.clone();
         async move { pool.acquire().await.is_ok() }
     });
     let work = Arc::new(Notify::new());
-    let custodian = Custodian { gate: gate.clone(), store, oprf: Arc::new(oprf), scalar: Arc::new(scalar), signer: signer.clone(), audit: audit.clone(), work };
-    let worker = tokio::spawn(work_on(custodian.clone()));
+    let custodian = Custodian {
+        gate: gate.clone(),
+        store,
+        oprf: Arc::new(oprf),
+        scalar: Arc::new(scalar),
+        signer: signer.clone(),
+        audit: audit.clone(),
+        work,
+    };
+    let worker = tokio::spawn(work_on(custodian.clone(), Retention::new(&config.data_dir)));
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(OprfServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    routes.add_service(RightsServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(DispositionsServer::new(custodian.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     routes.add_service(RegistryServer::new(custodian).max_decoding_message_size(2 * MAX_MESSAGE_BYTES));
     let routes = audit.around(routes, signer);
@@ -67,10 +79,12 @@ pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> +
     served.and(audit.close())
 }
 
-/// Takes clustered runs into the registry, one after the other.
-async fn work_on(custodian: Custodian) {
+/// Takes clustered runs into the registry, one after the other, and deletes what is over its term.
+async fn work_on(custodian: Custodian, mut retention: Retention) {
     loop {
+        retention.round(&custodian).await;
         if let Err(error) = register_all(&custodian).await {
+            metrics().failed("register");
             tracing::error!(%error, "registering a run failed; it is tried again");
         }
         let _ = tokio::time::timeout(IDLE, custodian.work.notified()).await;
@@ -81,6 +95,7 @@ async fn register_all(custodian: &Custodian) -> Result<(), ServiceError> {
     let mut failed = None;
     for run in custodian.store.clustered().await? {
         let mut rng = linkage_common::rng();
+        let measured = metrics().step("register");
         let registered = custodian
             .store
             .register(&run, || {
@@ -94,9 +109,14 @@ async fn register_all(custodian: &Custodian) -> Result<(), ServiceError> {
             Ok(persons) => {
                 linkage_common::store::scrub(&custodian.store.pool).await;
                 custodian.audit.record(Act::own("run.registered").run(&run).records(persons)).await?;
+                measured.end("done");
+                metrics().succeeded("register", custodian.gate.now());
                 tracing::info!(run = %run, persons, "link table ready");
             }
-            Err(error) => failed = Some(error),
+            Err(error) => {
+                measured.end("failed");
+                failed = Some(error);
+            }
         }
     }
     failed.map_or(Ok(()), Err)

@@ -20,8 +20,7 @@ fn references(sent: &[bytes::Bytes]) -> Result<Vec<RecordRef>, ServiceError> {
     if sent.len() > MAX_REFERENCES {
         return Err(ServiceError::too_large(format!("une demande porte sur au plus {MAX_REFERENCES} fiches ; découpez-la")));
     }
-    let malformed =
-        || ServiceError::invalid("une référence de fiche compte 16 octets ; vérifiez la version du logiciel du nœud");
+    let malformed = || ServiceError::invalid("une référence de fiche compte 16 octets ; vérifiez la version du logiciel du nœud");
     sent.iter().map(|bytes| RecordRef::from_slice(bytes).ok_or_else(malformed)).collect()
 }
 
@@ -37,7 +36,9 @@ impl Custodian {
             v1::WithdrawalKind::Restore => Kind::Restore,
             v1::WithdrawalKind::Void => Kind::Void,
             v1::WithdrawalKind::Unspecified => {
-                return Err(ServiceError::invalid("la demande ne dit pas ce qui est à faire ; vérifiez la version du logiciel du nœud"));
+                return Err(ServiceError::invalid(
+                    "la demande ne dit pas ce qui est à faire ; vérifiez la version du logiciel du nœud",
+                ));
             }
         };
         if sent.restarted.len() > MAX_RUNS {
@@ -60,9 +61,8 @@ impl rights_server::Rights for Custodian {
         let party = self.gate.party_deleting(&role, request.get_ref().agreement.as_ref())?;
         let asked = self.withdrawal(party, request.get_ref())?;
         let (hash, now) = (self.gate.agreement_hash(), self.gate.now());
-        let sign = |counts: super::Counts| {
-            Receipt::sign(&self.signer, &hash, asked.request, asked.kind.action(), now, counts.named())
-        };
+        let sign =
+            |counts: super::Counts| Receipt::sign(&self.signer, &hash, asked.request, asked.kind.action(), now, counts.named());
         let signed = self.store.withdraw(&asked, sign).await?;
         linkage_common::store::scrub(&self.store.pool).await;
         tracing::info!(party = %asked.party, request = asked.request.to_hex(), kind = ?asked.kind, "request of a person carried out");
@@ -126,7 +126,10 @@ impl rights_server::Rights for Custodian {
         let by = RoleId::Analyst(analyst.clone());
         let receipt = Receipt::verify(agreement, &self.gate.agreement_hash(), &by, id, &signed)?;
         if receipt.action != if restores { Action::Restore } else { Action::Withdraw } {
-            return Err(ServiceError::invalid("l'accusé dit autre chose que ce qui était demandé ; vérifiez la version du logiciel").into());
+            return Err(ServiceError::invalid(
+                "l'accusé dit autre chose que ce qui était demandé ; vérifiez la version du logiciel",
+            )
+            .into());
         }
         let analysts: Vec<PartyId> = agreement.analyst.iter().map(|a| a.id.clone()).collect();
         self.store.keep_receipt(id, &analyst, &signed, &analysts).await?;
