@@ -111,7 +111,9 @@ async fn a_record_goes_from_registry_and_tables_and_comes_back_when_a_restrictio
         changed.signature[at] ^= 0x10;
         assert!(!verify(&RoleId::Custodian, 2, &changed), "byte {at} of the signature");
     }
-    assert!(verify(&RoleId::Custodian, 2, &first) && !verify(&RoleId::Broker, 2, &first) && !verify(&RoleId::Custodian, 3, &first));
+    assert!(
+        verify(&RoleId::Custodian, 2, &first) && !verify(&RoleId::Broker, 2, &first) && !verify(&RoleId::Custodian, 3, &first)
+    );
 
     // A run meanwhile knows nothing of it, and its partner's record keeps its person.
     let person_of = |rows: &BTreeSet<(String, Vec<u8>, Vec<u8>)>, record: &[u8]| {
@@ -311,7 +313,9 @@ fn held_by_custodian(federation: &Federation, reference: &RecordRef) -> i64 {
     runtime.block_on(async {
         let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
         let mut held = 0;
-        for table in ["refs", "handles", "link_rows", "dispositions", "ref_points", "withdrawn_refs", "set_aside_refs", "set_aside_rows"] {
+        for table in
+            ["refs", "handles", "link_rows", "dispositions", "ref_points", "withdrawn_refs", "set_aside_refs", "set_aside_rows"]
+        {
             let select = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table} WHERE ref = ?"));
             held += sqlx::query(select).bind(&reference.0[..]).fetch_one(&mut connection).await.unwrap().get::<i64, _>(0);
         }
@@ -341,7 +345,10 @@ fn run(federation: &mut Federation, name: &str, month: &str) -> String {
 
 /// Lines of a party's CSV delivery that hold a local id as a cell.
 fn lines_of(text: &str, id: &str) -> Vec<String> {
-    text.lines().filter(|line| line.split([';', ',', '\t', '|']).any(|cell| cell.trim_matches('"') == id)).map(str::to_owned).collect()
+    text.lines()
+        .filter(|line| line.split([';', ',', '\t', '|']).any(|cell| cell.trim_matches('"') == id))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -368,7 +375,11 @@ fn an_objection_reaches_every_role_and_a_restriction_can_be_lifted() {
         .filter(|(party, id)| text_of(party).0.is_some_and(|text| lines_of(&text, id).len() == 1))
         .collect();
     let victim = chosen[0].clone();
-    let restricted = chosen.iter().find(|r| **r != victim && persons(&second).values().all(|p| !(p.contains(&victim) && p.contains(*r)))).unwrap().clone();
+    let restricted = chosen
+        .iter()
+        .find(|r| **r != victim && persons(&second).values().all(|p| !(p.contains(&victim) && p.contains(*r))))
+        .unwrap()
+        .clone();
     let late = chosen.iter().find(|r| r.0 == victim.0 && **r != victim && **r != restricted).unwrap().clone();
 
     // The local id is taken from standard input or a private file, and from nowhere else.
@@ -457,10 +468,13 @@ fn an_objection_reaches_every_role_and_a_restriction_can_be_lifted() {
     let third = run(&mut federation, "trois", MONTHS[1]);
     assert!(persons(&third).values().flatten().all(|record| *record != victim && *record != restricted));
     let others = |links: &str| -> BTreeSet<BTreeSet<Record>> {
-        without(links, &victim).into_iter().filter_map(|mut group| {
-            group.remove(&restricted);
-            (!group.is_empty()).then_some(group)
-        }).collect()
+        without(links, &victim)
+            .into_iter()
+            .filter_map(|mut group| {
+                group.remove(&restricted);
+                (!group.is_empty()).then_some(group)
+            })
+            .collect()
     };
     assert_eq!(others(&third), others(&second), "links of others are as they were");
     rights_done(&federation, "lift", &restricted);

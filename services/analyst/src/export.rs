@@ -147,13 +147,18 @@ impl About {
             ("Statut", self.standing.french()),
             ("Convention", self.agreement.clone()),
             ("Établi par", self.analyst.clone()),
-            ("Données", format!("traitements {}", runs.join(", "))),
+            ("Données", format!("traitements {}{}", runs.join(", "), withdrawn(self.release.withdrawals))),
         ];
         if let Standing::Published { fingerprint, .. } = &self.standing {
             lines.push(("Empreinte", fingerprint.to_string()));
         }
         lines
     }
+}
+
+/// What sets figures apart from those of the same runs before persons' requests.
+fn withdrawn(requests: u64) -> String {
+    if requests == 0 { String::new() } else { format!(" ; {requests} demande(s) de personnes concernées suivie(s)") }
 }
 
 /// One table of a file.

@@ -14,6 +14,8 @@ pub mod journal;
 pub mod page;
 pub mod publish;
 pub mod reports;
+pub mod retention;
+pub mod rights;
 pub mod rows;
 mod serve;
 pub mod service;

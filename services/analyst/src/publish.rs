@@ -73,6 +73,14 @@ impl From<PublicationId> for String {
 pub struct Release {
     /// The runs.
     pub runs: Vec<RunId>,
+    /// Requests of persons (objection, restriction and its lifting) that changed the study since: figures before and after
+    /// are of two releases.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub withdrawals: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What is asked: one query, or the queries of a ready-made report, whose tables are protected together.
@@ -386,7 +394,7 @@ mod tests {
             agreement: "00".to_owned(),
             analyst: "etude".parse().unwrap(),
             question: question(more),
-            release: Release { runs: runs.iter().map(|r| r.parse().unwrap()).collect() },
+            release: Release { runs: runs.iter().map(|r| r.parse().unwrap()).collect(), withdrawals: 0 },
             producers: vec![],
             tables: vec![crate::testing::table("t")],
         };

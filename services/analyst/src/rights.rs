@@ -14,10 +14,10 @@ use linkage_common::gate::Gate;
 use linkage_common::receipt::{Action, Receipt, RequestId, Signed};
 use linkage_common::signer::Signer;
 use linkage_common::store::db;
+use linkage_common::tls::Channel;
 use linkage_crypto::pseudonym::PseudonymPoint;
 use linkage_proto::v1::{self, registry_client::RegistryClient, rights_client::RightsClient};
 use sqlx::Row;
-use linkage_common::tls::Channel;
 
 use crate::fetch::{Holdings, Keys, fetch_new};
 use crate::journal::{Journal, State};

@@ -105,6 +105,26 @@ impl Rows {
             column.push(row.values.get(at).copied().flatten());
         }
     }
+    /// The rows that are not of `records`.
+    pub fn without(&self, records: &[Pseudonym]) -> Self {
+        let mut kept = Self::new(self.attributes.len());
+        for (at, record) in self.records.iter().enumerate().filter(|(_, record)| !records.contains(record)) {
+            let values: Vec<Option<&str>> = self.attributes.iter().map(|column| column.get(at)).collect();
+            let row = (|| {
+                Some(NewRow {
+                    person: *self.persons.get(at)?,
+                    party: *self.parties.get(at)?,
+                    record: *record,
+                    match_class: *self.classes.get(at)?,
+                    probability: *self.probabilities.get(at)?,
+                    household: self.households.get(at),
+                    values: &values,
+                })
+            })();
+            row.into_iter().for_each(|row| kept.push(row));
+        }
+        kept
+    }
     /// How many there are.
     pub fn len(&self) -> usize {
         self.persons.len()

@@ -9,21 +9,27 @@ use linkage_common::audit::AuditLog;
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
+use linkage_common::metrics::metrics;
 use linkage_common::ops::{NotReady, Ops};
+use linkage_common::retention::Pace;
 use linkage_common::role::Listening;
 use linkage_common::signer::Signer;
+use linkage_common::tls::Channel;
 use linkage_crypto::pseudonym::AnalystScalar;
 use linkage_crypto::seal::SealingKey;
 use linkage_proto::MAX_MESSAGE_BYTES;
 use linkage_proto::v1::cohorts_server::CohortsServer;
 use linkage_proto::v1::registry_client::RegistryClient;
+use linkage_proto::v1::rights_client::RightsClient;
 use tokio::sync::watch;
-use linkage_common::tls::Channel;
 
 use crate::access::AccessLog;
 use crate::config::AnalystConfig;
 use crate::desk::Desk;
 use crate::fetch::{Holdings, Keys, fetch_new, row_level};
+use crate::journal::Journal;
+use crate::retention::Keeper;
+use crate::rights::Follower;
 use crate::service::Analyst;
 use crate::study::StudyStore;
 use crate::tables::Tables;
@@ -38,9 +44,19 @@ struct Fetcher {
     keys: Keys,
     holdings: Holdings,
     client: RegistryClient<Channel>,
+    follower: Follower,
 }
 
-fn fetcher(config: &AnalystConfig) -> Result<Fetcher, ServiceError> {
+impl Fetcher {
+    /// Follows what persons have asked for, then fetches what is new.
+    async fn once(&mut self) -> Result<Vec<RunId>, ServiceError> {
+        let followed = self.follower.follow(&self.gate, &self.keys, &self.holdings, &mut self.client).await;
+        let fetched = fetch_new(&self.gate, &self.keys, &self.holdings, &mut self.client).await?;
+        followed.map(|()| fetched)
+    }
+}
+
+async fn fetcher(config: &AnalystConfig) -> Result<Fetcher, ServiceError> {
     let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
     let mine = gate.agreement().analyst.iter().find(|a| a.id == config.analyst).ok_or_else(|| {
         ServiceError::refused("la convention ne nomme aucun destinataire de cet identifiant ; corrigez « analyst »")
@@ -61,14 +77,17 @@ fn fetcher(config: &AnalystConfig) -> Result<Fetcher, ServiceError> {
     let channel =
         linkage_common::tls::connect_lazy(&config.custodian_url, &config.tls, &gate.agreement().custodian.certificate_identity)
             .map_err(ServiceError::configuration)?;
+    let signer =
+        Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), RoleId::Analyst(config.analyst.clone()))?;
+    let follower =
+        Follower { client: RightsClient::new(channel.clone()), signer, journal: Journal::open_at(&config.place()?).await? };
     let client = RegistryClient::new(channel).max_decoding_message_size(4 * MAX_MESSAGE_BYTES);
-    Ok(Fetcher { gate, keys: Keys { sealing, scalar: Arc::new(scalar) }, holdings, client })
+    Ok(Fetcher { gate, keys: Keys { sealing, scalar: Arc::new(scalar) }, holdings, client, follower })
 }
 
 /// Fetches the link tables that are ready now; returns their runs.
 pub async fn fetch_once(config: &AnalystConfig) -> Result<Vec<RunId>, ServiceError> {
-    let mut f = fetcher(config)?;
-    fetch_new(&f.gate, &f.keys, &f.holdings, &mut f.client).await
+    fetcher(config).await?.once().await
 }
 
 /// Makes the study again: from the runs' tables where they are whole, from the custodian where they are not or hold no rows.
@@ -81,7 +100,7 @@ pub async fn rebuild(config: &AnalystConfig) -> Result<Vec<RunId>, ServiceError>
             tables.forget(&run)?;
         }
     }
-    let mut f = fetcher(config)?;
+    let mut f = fetcher(config).await?;
     f.holdings.study.rebuild(&tables)?;
     fetch_new(&f.gate, &f.keys, &f.holdings, &mut f.client).await
 }
@@ -106,15 +125,22 @@ pub async fn serve_announcing(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServiceError> {
     let ops = Ops::start(config.ops.as_ref(), "analyst", &config.data_dir).await?;
-    let mut f = fetcher(&config)?;
+    let mut f = fetcher(&config).await?;
     let gate = f.gate.clone();
     let data = config.data_dir.clone();
     ops.check(NotReady::Storage, move || std::future::ready(data.is_dir()));
     let role = RoleId::Analyst(config.analyst.clone());
     let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), role.clone())?);
     let audit = AuditLog::open(&config.audit.place(&config.data_dir)?, gate.clone(), role)?;
-    let kept_months = f.gate.agreement().retention.access_log_months;
-    let access = AccessLog::open(&config.data_dir, Arc::new(SystemClock), kept_months)?;
+    let access = AccessLog::open(&config.data_dir, Arc::new(SystemClock))?;
+    let keeper = Keeper {
+        gate: gate.clone(),
+        data_dir: config.data_dir.clone(),
+        tables: f.holdings.tables.clone(),
+        study: f.holdings.study.clone(),
+        access: access.clone(),
+        signer: signer.clone(),
+    };
     let desk = Arc::new(Desk::open(&config, f.gate.clone(), access).await?);
     let page = crate::page::open(&config, f.gate.clone(), desk.clone()).await?;
     if let Some(link) = page.as_ref().and_then(|p| p.one_time_url.as_deref()) {
@@ -123,10 +149,16 @@ pub async fn serve_announcing(
     let service = Analyst { desk };
     let worker = tokio::spawn(async move {
         let mut pause = POLL;
+        let mut pace = Pace::default();
         loop {
-            pause = match fetch_new(&f.gate, &f.keys, &f.holdings, &mut f.client).await {
-                Ok(_) => POLL,
+            keeper.round(&mut pace).await;
+            pause = match f.once().await {
+                Ok(_) => {
+                    metrics().succeeded("fetch", f.gate.now());
+                    POLL
+                }
                 Err(error) => {
+                    metrics().failed("fetch");
                     tracing::warn!(%error, pause_s = pause.as_secs(), "link tables could not be fetched; tried again");
                     (pause * 2).min(MAX_PAUSE)
                 }

@@ -6,12 +6,14 @@
 //! killed anywhere, the study is the old one or the new one. Its supersessions are applied to earlier months on the way.
 //! A study that is damaged or gone is made again from the tables of the runs, or fetched again where there are none.
 
+mod forget;
 mod meta;
 mod month;
 mod numbers;
 mod source;
 #[cfg(test)]
 mod tests;
+mod withdraw;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -31,6 +33,7 @@ pub use meta::{TakenRun, Touched};
 use month::{Columns, MonthFile};
 use numbers::Numbers;
 use source::{Kept, OnDisk};
+pub use withdraw::Found;
 
 /// Name of the file that one writer at a time locks.
 const LOCK: &str = "lock";
@@ -163,6 +166,11 @@ impl StudyStore {
         Ok(self.meta()?.map(|meta| meta.runs).unwrap_or_default())
     }
 
+    /// How many requests by which records were taken out or put back it has followed.
+    pub fn withdrawals(&self) -> Result<u64, ServiceError> {
+        Ok(self.meta()?.map(|meta| meta.withdrawals).unwrap_or_default())
+    }
+
     /// Whether a run is taken in.
     pub fn has(&self, run: &RunId) -> Result<bool, ServiceError> {
         Ok(self.runs()?.iter().any(|taken| taken.run == *run))
@@ -200,9 +208,10 @@ impl StudyStore {
 
     fn clear_locked(&self) -> Result<(), Broken> {
         // A generation that no reader has seen: what one has open is of another study.
-        let generation = self.meta().ok().flatten().map_or(0, |meta| meta.generation) + 1;
+        let before = self.meta().ok().flatten();
         let mut empty = Meta::new(self.parties.to_vec());
-        empty.generation = generation;
+        empty.generation = before.as_ref().map_or(0, |meta| meta.generation) + 1;
+        empty.withdrawals = before.map_or(0, |meta| meta.withdrawals);
         empty.write(&self.folder)
     }
 
@@ -314,12 +323,7 @@ impl StudyStore {
             });
             meta.months.sort_by_key(|month| month.period);
         }
-        meta.dictionaries = Some([
-            self.write(&meta, "persons", &dictionaries.persons.to_bytes())?,
-            self.write(&meta, "records", &dictionaries.records.to_bytes())?,
-            self.write(&meta, "households", &dictionaries.households.to_bytes())?,
-            self.write(&meta, "values.json", &serde_json::to_vec(&dictionaries.values).map_err(ServiceError::internal)?)?,
-        ]);
+        meta.dictionaries = Some(self.write_dictionaries(&meta, &dictionaries)?);
         meta.runs.push(TakenRun {
             run: facts.run.clone(),
             period: facts.period,
@@ -339,6 +343,15 @@ impl StudyStore {
             households: Numbers::read(&self.bytes(households)?)?,
             values: read_values(&self.bytes(values)?)?,
         })
+    }
+
+    fn write_dictionaries(&self, meta: &Meta, dictionaries: &Dictionaries) -> Result<[FileFacts; 4], Broken> {
+        Ok([
+            self.write(meta, "persons", &dictionaries.persons.to_bytes())?,
+            self.write(meta, "records", &dictionaries.records.to_bytes())?,
+            self.write(meta, "households", &dictionaries.households.to_bytes())?,
+            self.write(meta, "values.json", &serde_json::to_vec(&dictionaries.values).map_err(ServiceError::internal)?)?,
+        ])
     }
 
     /// Applies a list to every month; returns those of which rows changed.

@@ -160,6 +160,39 @@ impl Tables {
         Ok(folder)
     }
 
+    /// The runs whose tables name one of `records`, with the parties of its rows and their number.
+    pub fn find_records(&self, records: &[Pseudonym]) -> Result<Vec<(RunId, Vec<PartyId>, u64)>, ServiceError> {
+        let mut found = Vec::new();
+        for run in self.runs()? {
+            if !self.run_folder(&run).join(format!("{LINK_TABLE}.parquet")).is_file() {
+                continue;
+            }
+            let (mut parties, mut rows) = (Vec::new(), 0);
+            for batch in self.batches(&run, LINK_TABLE)? {
+                let batch = batch?;
+                let (of, party) = (texts(&batch, "record")?, texts(&batch, "party")?);
+                for row in 0..batch.num_rows() {
+                    if records.contains(&pseudonym(cell(of, row))?) {
+                        rows += 1;
+                        parties.push(parsed(cell(party, row))?);
+                    }
+                }
+            }
+            if rows > 0 || self.supersessions(&run)?.moves.iter().any(|moved| records.contains(&moved.record)) {
+                found.push((run, parties, rows));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes a run's tables again without rows and moves of `records`.
+    pub fn take_out(&self, run: &RunId, records: &[Pseudonym]) -> Result<(), ServiceError> {
+        let Some(mut tables) = self.read(run)? else { return Ok(()) };
+        tables.rows = tables.rows.without(records);
+        tables.supersessions.moves.retain(|moved| !records.contains(&moved.record));
+        self.write(&tables, true).map(drop)
+    }
+
     /// Forgets a run, so that it is fetched again.
     pub fn forget(&self, run: &RunId) -> Result<(), ServiceError> {
         Ok(fs::remove_dir_all(self.run_folder(run))?)

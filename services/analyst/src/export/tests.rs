@@ -39,7 +39,7 @@ fn about(standing: Standing) -> About {
         title: "Personnes, par mois et par sexe".to_owned(),
         agreement: "Essai".to_owned(),
         analyst: "Étude".to_owned(),
-        release: Release { runs: vec!["r1".parse().unwrap(), "r2".parse().unwrap()] },
+        release: Release { runs: vec!["r1".parse().unwrap(), "r2".parse().unwrap()], withdrawals: 0 },
         standing,
     }
 }

@@ -2,11 +2,20 @@
 
 use linkage_cohort::query::Query;
 use linkage_common::error::ErrorKind;
+use linkage_common::store::Kind;
 use linkage_crypto::signing::SigningKey;
+use linkage_test_databases::{On, on_both};
 use tempfile::TempDir;
 
 use super::*;
 use crate::publish::{Question, Release};
+
+on_both!(
+    the_same_table_is_one_publication_and_the_budget_is_of_a_month,
+    all_producers_approve_or_one_rejects_and_decisions_are_final,
+    what_was_altered_behind_its_back_shows,
+    signatures_are_checked_under_the_agreement_s_keys,
+);
 
 const HASH: [u8; 32] = [7; 32];
 
@@ -49,15 +58,15 @@ fn proposal(title: &str, producers: &[&str]) -> Proposal {
     }
 }
 
-async fn journal() -> (TempDir, Journal) {
+async fn journal(on: On) -> (TempDir, Journal) {
     let dir = tempfile::tempdir().unwrap();
-    let journal = Journal::open(dir.path()).await.unwrap();
+    let place = Place::of(on.url().as_deref(), &dir.path().join(FILE)).unwrap();
+    let journal = Journal::open_at(&place).await.unwrap();
     (dir, journal)
 }
 
-#[tokio::test]
-async fn the_same_table_is_one_publication_and_the_budget_is_of_a_month() {
-    let (_dir, journal) = journal().await;
+async fn the_same_table_is_one_publication_and_the_budget_is_of_a_month(on: On) {
+    let (_dir, journal) = journal(on).await;
     let may = moment("2026-05-31");
     let first = journal.propose(&proposal("a", &[]), may, 2).await.unwrap();
     assert_eq!((first.state, first.published_at), (State::Published, Some(may.at)));
@@ -86,9 +95,8 @@ async fn the_same_table_is_one_publication_and_the_budget_is_of_a_month() {
     assert_eq!(journal.spent(&party("audit"), months[0]).await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn all_producers_approve_or_one_rejects_and_decisions_are_final() {
-    let (_dir, journal) = journal().await;
+async fn all_producers_approve_or_one_rejects_and_decisions_are_final(on: On) {
+    let (_dir, journal) = journal(on).await;
     let now = moment("2026-05-02");
     let waits = journal.propose(&proposal("a", &["ccas", "siao"]), now, 1).await.unwrap();
     assert_eq!((waits.state, waits.published_at, waits.awaited().len()), (State::Proposed, None, 2));
@@ -108,20 +116,21 @@ async fn all_producers_approve_or_one_rejects_and_decisions_are_final() {
     assert_eq!(decide("siao", Verdict::Approved, &waits.id).await.unwrap(), both);
 
     // A rejected table gives its place in the budget back; the others have nothing left to decide.
-    let (may, next) = (journal.propose(&proposal("b", &["ccas", "siao"]), now, 2).await.unwrap(), proposal("c", &["ccas"]));
+    let seen = Proposal { kept: Some(vec![9]), ..proposal("b", &["ccas", "siao"]) };
+    let (may, next) = (journal.propose(&seen, now, 2).await.unwrap(), proposal("c", &["ccas"]));
     assert_eq!(journal.propose(&next, now, 2).await.unwrap_err().kind, ErrorKind::Exhausted);
     let rejected = decide("siao", Verdict::Rejected("trop fin".to_owned()), &may.id).await.unwrap();
     assert_eq!((rejected.state, rejected.published_at), (State::Rejected, None));
     assert_eq!(rejected.decisions[0].verdict.reason(), "trop fin");
+    assert_eq!(journal.kept().await.unwrap(), [[9]], "what was rejected has been seen");
     assert_eq!(decide("ccas", Verdict::Approved, &may.id).await.unwrap_err().kind, ErrorKind::Conflict);
     assert_eq!(journal.propose(&next, now, 2).await.unwrap().state, State::Proposed);
     let nowhere: PublicationId = "0123456789abcdef".parse().unwrap();
     assert_eq!(decide("ccas", Verdict::Approved, &nowhere).await.unwrap_err().kind, ErrorKind::NotFound);
 }
 
-#[tokio::test]
-async fn what_was_altered_behind_its_back_shows() {
-    let (dir, journal) = journal().await;
+async fn what_was_altered_behind_its_back_shows(on: On) {
+    let (_dir, journal) = journal(on).await;
     let now = moment("2026-05-02");
     for title in ["a", "b", "c"] {
         journal.propose(&proposal(title, &[]), now, 9).await.unwrap();
@@ -132,27 +141,34 @@ async fn what_was_altered_behind_its_back_shows() {
     for change in [
         "UPDATE entries SET who = 'x'",
         "DELETE FROM entries",
-        "UPDATE publications SET document = x'00'",
+        "UPDATE publications SET document = fingerprint",
         "DELETE FROM publications",
     ] {
         assert!(sqlx::query(change).execute(&journal.pool).await.is_err(), "{change}");
     }
-    let by_hand = linkage_common::store::open_sqlite(&dir.path().join("journal.sqlite")).await.unwrap();
-    for trigger in ["DROP TRIGGER entries_stay", "DROP TRIGGER publications_stay"] {
+    let by_hand = Pool::connect(journal.pool.place(), "").await.unwrap();
+    let (triggers, other_figure) = match by_hand.kind() {
+        Kind::Sqlite => (
+            ["DROP TRIGGER entries_stay", "DROP TRIGGER publications_stay"],
+            "UPDATE publications SET document = CAST(replace(document, '120.0', '121.0') AS BLOB) WHERE title = 'c'",
+        ),
+        Kind::Postgres => (
+            ["DROP TRIGGER entries_stay ON entries", "DROP TRIGGER publications_stay ON publications"],
+            "UPDATE publications SET document = convert_to(replace(convert_from(document, 'UTF8'), '120.0', '121.0'), 'UTF8')
+             WHERE title = 'c'",
+        ),
+    };
+    for trigger in triggers {
         sqlx::query(trigger).execute(&by_hand).await.unwrap();
     }
     sqlx::query("UPDATE entries SET reason = 'x' WHERE number = 3").execute(&by_hand).await.unwrap();
     assert_eq!(journal.check(&agreement, &HASH).await.unwrap(), Checked { altered: 1, ..sound });
-    sqlx::query("UPDATE publications SET document = CAST(replace(document, '120.0', '121.0') AS BLOB) WHERE title = 'c'")
-        .execute(&by_hand)
-        .await
-        .unwrap();
+    sqlx::query(other_figure).execute(&by_hand).await.unwrap();
     assert_eq!(journal.check(&agreement, &HASH).await.unwrap(), Checked { altered: 3, ..sound });
 }
 
-#[tokio::test]
-async fn signatures_are_checked_under_the_agreement_s_keys() {
-    let (_dir, journal) = journal().await;
+async fn signatures_are_checked_under_the_agreement_s_keys(on: On) {
+    let (_dir, journal) = journal(on).await;
     let now = moment("2026-05-02");
     let keys = ["ccas", "siao"].map(|_| SigningKey::generate(&mut linkage_common::rng()));
     let agreement = crate::testing::agreement(&[("ccas", &keys[0]), ("siao", &keys[1])]);

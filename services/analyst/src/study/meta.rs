@@ -72,6 +72,9 @@ pub(super) struct Meta {
     pub(super) months: Vec<MonthFacts>,
     /// Runs, in the custodian's order.
     pub(super) runs: Vec<TakenRun>,
+    /// Requests by which records were taken out or put back, so that figures before and after are told apart.
+    #[serde(default)]
+    pub(super) withdrawals: u64,
     /// Pseudonyms of persons, of records, names of households, by number; values of attributes, by code.
     pub(super) dictionaries: Option<[FileFacts; 4]>,
 }
@@ -86,6 +89,7 @@ impl Meta {
             attributes: Vec::new(),
             months: Vec::new(),
             runs: Vec::new(),
+            withdrawals: 0,
             dictionaries: None,
         }
     }

@@ -127,6 +127,14 @@ pub(super) fn write(batch: &RecordBatch) -> Result<Vec<u8>, Broken> {
     Ok(bytes)
 }
 
+/// What was in the rows that were taken out.
+#[derive(Debug, Default)]
+pub(super) struct TakenOut {
+    pub(super) rows: u64,
+    pub(super) persons: Vec<u32>,
+    pub(super) households: Vec<u32>,
+}
+
 /// A month's file, open: it can be read also when a later generation has deleted its name.
 #[derive(Debug)]
 pub(super) struct MonthFile {
@@ -207,6 +215,45 @@ impl MonthFile {
         let schema = Schema::new(columns.iter().map(|column| column.field()).collect::<Vec<_>>());
         let batch = ordered(&RecordBatch::try_new(Arc::new(schema), arrays)?)?;
         Ok(Some((batch, changed)))
+    }
+    /// The rows without those of `records`: the batch, and persons and households of the rows taken out; none when there is none.
+    pub(super) fn without(&self, records: &[u32]) -> Result<Option<(RecordBatch, TakenOut)>, Broken> {
+        let missing = || Broken::Damaged("column".to_owned());
+        let columns: Vec<Column> = FIXED.into_iter().chain(self.attributes()).collect();
+        let held = self.read(&[Column::Record])?;
+        let [Some(of)] = held.as_slice() else { return Err(missing()) };
+        let of = of.as_primitive_opt::<UInt32Type>().ok_or_else(missing)?;
+        if !of.values().iter().any(|record| records.contains(record)) {
+            return Ok(None);
+        }
+        let arrays = self.read(&columns)?.into_iter().collect::<Option<Vec<_>>>().ok_or_else(missing)?;
+        let schema = Schema::new(columns.iter().map(|column| column.field()).collect::<Vec<_>>());
+        let batch = RecordBatch::try_new(Arc::new(schema), arrays)?;
+        let (persons, of) = (values::<UInt32Type>(&batch, Column::Person)?, values::<UInt32Type>(&batch, Column::Record)?);
+        let households = batch.column_by_name(&Column::Household.name()).and_then(|c| c.as_primitive_opt::<UInt32Type>());
+        let households = households.ok_or_else(missing)?;
+        let mut taken = TakenOut::default();
+        let mut kept: Vec<(u32, u8, u32, u32)> = Vec::with_capacity(of.len());
+        for ((record, person), row) in of.iter().zip(persons).zip(0_u32..) {
+            if records.contains(record) {
+                taken.rows += 1;
+                taken.persons.push(*person);
+                let at = row as usize;
+                taken.households.extend(households.is_valid(at).then(|| households.value(at)));
+            } else {
+                kept.push((0, 0, 0, row));
+            }
+        }
+        let arrays = batch.columns().iter().map(|array| permuted(array, &kept)).collect::<Result<_, _>>()?;
+        Ok(Some((RecordBatch::try_new(batch.schema(), arrays)?, taken)))
+    }
+    /// Those of `numbers` that stand in a column.
+    pub(super) fn holding(&self, column: Column, numbers: &BTreeSet<u32>) -> Result<BTreeSet<u32>, Broken> {
+        let missing = || Broken::Damaged("column".to_owned());
+        let held = self.read(&[column])?;
+        let [Some(held)] = held.as_slice() else { return Err(missing()) };
+        let held = held.as_primitive_opt::<UInt32Type>().ok_or_else(missing)?;
+        Ok(held.iter().flatten().filter(|number| numbers.contains(number)).collect())
     }
     /// The attributes that the file holds.
     fn attributes(&self) -> impl Iterator<Item = Column> {

@@ -25,6 +25,23 @@ impl Numbers {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         self.names.concat()
     }
+    /// Puts a name that `draw` gives in place of each one whose number is not `used`.
+    pub(super) fn blank_all_but(&mut self, used: &[bool], draw: &mut impl FnMut() -> [u8; 16]) {
+        for (at, name) in self.names.iter_mut().enumerate() {
+            if used.get(at) != Some(&true) {
+                self.numbers.remove(name);
+                *name = draw();
+            }
+        }
+    }
+    /// Gives the name that has a number another one, which nobody has.
+    pub(super) fn rename(&mut self, number: u32, name: [u8; 16]) {
+        if let Some(held) = self.names.get_mut(number as usize) {
+            self.numbers.remove(held);
+            *held = name;
+            self.numbers.insert(name, number);
+        }
+    }
     /// The number of a name that has one.
     pub(super) fn known(&self, name: &Pseudonym) -> Option<u32> {
         self.numbers.get(&name.0).copied()

@@ -122,7 +122,8 @@ fn local_id(whose: &Whose) -> anyhow::Result<Zeroizing<String>> {
             bytes
         }
     };
-    let text = std::str::from_utf8(&bytes).map_err(|_| anyhow::anyhow!("l'identifiant local n'est pas un texte en UTF-8 : vérifiez le fichier"))?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| anyhow::anyhow!("l'identifiant local n'est pas un texte en UTF-8 : vérifiez le fichier"))?;
     let id = Zeroizing::new(text.trim_start_matches('\u{feff}').trim().to_owned());
     if id.is_empty() || id.contains(['\n', '\r']) || id.len() as u64 > MAX_LOCAL_ID {
         bail!("un seul identifiant local est attendu, sur une seule ligne : vérifiez l'entrée");
@@ -159,8 +160,14 @@ async fn ask(right: Right, whose: &Whose, wait: &Wait) -> anyhow::Result<()> {
         return Ok(());
     }
     let cause = fault.map(|error| format!(" ({error})")).unwrap_or_default();
-    let missing = if facts.missing.is_empty() { "ce nœud".to_owned() } else { facts.missing.iter().map(|role| role_name(role)).collect::<Vec<_>>().join(", ") };
-    bail!("la demande est enregistrée et se poursuit, mais il manque : {missing}{cause} ; relancez la même commande ou « linkage rights status » plus tard")
+    let missing = if facts.missing.is_empty() {
+        "ce nœud".to_owned()
+    } else {
+        facts.missing.iter().map(|role| role_name(role)).collect::<Vec<_>>().join(", ")
+    };
+    bail!(
+        "la demande est enregistrée et se poursuit, mais il manque : {missing}{cause} ; relancez la même commande ou « linkage rights status » plus tard"
+    )
 }
 
 fn status(whose: &Whose) -> anyhow::Result<()> {
@@ -281,9 +288,7 @@ fn next_step(facts: &RequestFacts) -> &'static str {
         Right::Restriction => {
             "Les livraisons à venir écartent la personne, motif « limitation », jusqu'à « linkage rights lift »."
         }
-        Right::Lift => {
-            "Redéposez les livraisons des mois où la ligne a été écartée entre-temps ; les autres mois sont rétablis."
-        }
+        Right::Lift => "Redéposez les livraisons des mois où la ligne a été écartée entre-temps ; les autres mois sont rétablis.",
         Right::Rectification => {
             "La fiche ne prend plus part à aucun traitement ; corrigez-la dans votre logiciel : la prochaine livraison la code de nouveau."
         }
@@ -305,12 +310,18 @@ fn copy_text(copy: &AccessCopy, in_clear: bool) -> String {
     }
     for (ground, since) in &copy.listed {
         lines.push(match ground {
-            Ground::Objection => format!("Opposition en vigueur depuis le {since} : les livraisons à venir écartent la personne."),
+            Ground::Objection => {
+                format!("Opposition en vigueur depuis le {since} : les livraisons à venir écartent la personne.")
+            }
             Ground::Restriction => format!("Limitation en vigueur depuis le {since} : données conservées à part, non utilisées."),
         });
     }
     if let Some(archive) = &copy.archive {
-        let state = if archive.encoded { "codée, sans nom" } else { "retirée après rectification, en attente de la prochaine livraison" };
+        let state = if archive.encoded {
+            "codée, sans nom"
+        } else {
+            "retirée après rectification, en attente de la prochaine livraison"
+        };
         lines.push(format!(
             "Fiche archivée : {state} ; livrée de {} à {}, utile aux traitements jusqu'à {}",
             archive.since, archive.until, archive.serves_until
@@ -323,7 +334,11 @@ fn copy_text(copy: &AccessCopy, in_clear: bool) -> String {
         }
     }
     for delivery in &copy.deliveries {
-        lines.push(format!("Attributs minimisés de {}{} :", delivery.period, if delivery.household { ", avec un ménage (code)" } else { "" }));
+        lines.push(format!(
+            "Attributs minimisés de {}{} :",
+            delivery.period,
+            if delivery.household { ", avec un ménage (code)" } else { "" }
+        ));
         for (name, value) in &delivery.attributes {
             lines.push(if in_clear { format!("  {name} : {value}") } else { format!("  {name}") });
         }
@@ -336,7 +351,8 @@ fn copy_text(copy: &AccessCopy, in_clear: bool) -> String {
         }
     }
     for recipient in &copy.recipients {
-        let mut line = format!("Destinataire : {} ({}) ; reçoit : {}", recipient.name, recipient.role, recipient.receives.join(", "));
+        let mut line =
+            format!("Destinataire : {} ({}) ; reçoit : {}", recipient.name, recipient.role, recipient.receives.join(", "));
         if let Some(purpose) = &recipient.purpose {
             line.push_str(&format!(" ; finalité : {purpose}"));
         }
@@ -348,6 +364,9 @@ fn copy_text(copy: &AccessCopy, in_clear: bool) -> String {
     for request in &copy.requests {
         lines.push(text_of(request));
     }
-    lines.push("Ce qui est détenu par d'autres organismes, et les liens avec leurs fiches, ne figurent pas ici : adressez-vous à eux.".to_owned());
+    lines.push(
+        "Ce qui est détenu par d'autres organismes, et les liens avec leurs fiches, ne figurent pas ici : adressez-vous à eux."
+            .to_owned(),
+    );
     lines.join("\n")
 }

@@ -42,16 +42,24 @@ pub async fn run(args: JournalArgs) -> anyhow::Result<()> {
     let checked = desk.journal().check(gate.agreement(), &gate.agreement_hash()).await?;
     let month = Period::of(gate.today());
     let spent = desk.journal().spent(desk.analyst(), month).await?;
+    let withdrawals = desk.journal().withdrawals().await?;
     let budget = gate.agreement().disclosure.tables_per_month();
     if args.json {
         print_json(&json!({
             "publications": all.iter().map(facts).collect::<Vec<Value>>(), "month": month, "spent": spent, "budget": budget,
+            "withdrawals": withdrawals.iter().map(|(at, publications)| json!({ "at": at, "publications": publications })).collect::<Vec<Value>>(),
             "entries": checked.entries, "altered": checked.altered, "unsigned": checked.unsigned,
         }))?;
     } else {
         for publication in &all {
             say(&format!("{}  {}", day(publication.at), line(publication)));
             say(&format!("    par {} ; motif : {}", publication.by, publication.justification.replace('\n', " ")));
+        }
+        for (at, publications) in &withdrawals {
+            say(&format!(
+                "{}  demande d'une personne concernée suivie : {publications} publication(s) reposent sur sa fiche",
+                day(*at)
+            ));
         }
         say(&format!("Budget de {month} : {spent} tableau(x) sur {budget}"));
         say(&format!(
