@@ -1,9 +1,10 @@
-//! A certificate authority for demonstrations and tests.
+//! A certificate authority, for demonstrations and tests, and for partners that have none ([`office`]).
 //!
-//! Production certificates come from an authority that the partners agree on; this one keeps its key in a
-//! plain file beside the demonstration and must not be used for more. Certificates are ECDSA P-256, valid
+//! It keeps its key in a plain file of its owner's: in use, on a machine that is on no network. Certificates are ECDSA P-256, valid
 //! for both ends of a connection, and name their holder by URI (RFC 5280 section 4.2.1.6), as every role
 //! expects.
+
+pub mod office;
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rcgen::PublicKeyData;
 use zeroize::Zeroizing;
 
 use crate::fsx::{self, FileError};
@@ -35,10 +37,10 @@ pub enum AuthorityError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A file cannot be written.
-    #[error("écriture impossible dans le dossier de l'autorité de démonstration")]
+    #[error("écriture impossible dans le dossier de l'autorité")]
     Write(#[from] std::io::Error),
     /// The files are not those of an authority, or a name cannot stand in a certificate.
-    #[error("certificat impossible à produire ; recréez l'autorité de démonstration")]
+    #[error("certificat impossible à produire ; vérifiez les fichiers de l'autorité")]
     Certificate(#[from] rcgen::Error),
     /// What is to be revoked is no certificate.
     #[error("le texte donné n'est pas un certificat PEM")]
@@ -152,14 +154,27 @@ impl DevAuthority {
 
     fn issue_named(&self, names: Vec<SanType>, validity: Validity) -> Result<(String, Zeroizing<String>), AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        Ok((self.certify_named(&key, names, validity)?, Zeroizing::new(key.serialize_pem())))
+    }
+
+    /// A certificate, PEM, for the holder named `uri` over a key whose private part is elsewhere.
+    pub(crate) fn certify(&self, key: &impl PublicKeyData, uri: &str, validity: Validity) -> Result<String, AuthorityError> {
+        self.certify_named(key, vec![SanType::URI(Ia5String::try_from(uri)?)], validity)
+    }
+
+    fn certify_named(
+        &self,
+        key: &impl PublicKeyData,
+        names: Vec<SanType>,
+        validity: Validity,
+    ) -> Result<String, AuthorityError> {
         let mut params = params("linkage", validity)?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.subject_alt_names = names;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok((certificate.pem(), Zeroizing::new(key.serialize_pem())))
+        Ok(params.signed_by(key, &self.issuer)?.pem())
     }
 
     /// Issues for `uri` and writes `ca.pem`, `STEM.pem` and `STEM.key` (mode 0600) to `dir`, made when absent.

@@ -26,6 +26,7 @@ pub mod receipt;
 pub mod retention;
 pub mod rate;
 pub mod role;
+pub mod schema;
 pub mod signer;
 pub mod store;
 pub mod telemetry;

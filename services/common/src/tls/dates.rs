@@ -4,9 +4,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
 use super::files::{TlsFileError, TlsFiles, certificates, revocation_lists};
+use crate::authority::AuthorityError;
 use crate::metrics::metrics;
 
 /// From when until when a certificate or a list holds.
@@ -16,6 +18,17 @@ pub struct Dates {
     pub from: Timestamp,
     /// Last moment; of a revocation list, when the next one is due. The first of several.
     pub until: Timestamp,
+}
+
+impl Dates {
+    /// Those of a certificate, PEM.
+    ///
+    /// # Errors
+    /// [`AuthorityError::NotACertificate`].
+    pub fn of_pem(pem: &str) -> Result<Self, AuthorityError> {
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| AuthorityError::NotACertificate)?;
+        dates_of(&certificate).ok_or(AuthorityError::NotACertificate)
+    }
 }
 
 /// The dates of a role's certificate files.
