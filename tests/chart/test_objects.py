@@ -338,7 +338,7 @@ class Hooks(unittest.TestCase):
             elif pod.owner["kind"] == "Job":
                 self.assertEqual(pod.owner["metadata"]["annotations"]["helm.sh/hook"], "post-upgrade")
                 wanted = {"custodian-migrate": "3", "analyst-migrate": "0"}[pod.component]
-                self.assertEqual(pod.container["args"][-2:], ["--to", wanted])
+                self.assertEqual(pod.container["args"][-3:], ["--to", wanted, "--back"])
         claims = [v["persistentVolumeClaim"]["claimName"] for p in cluster.pods(objects) for v in p.volumes.values() if "persistentVolumeClaim" in v]
         self.assertIn("data-essai-linkage-analyst-0", claims)
 
