@@ -3,7 +3,7 @@
 //! One line of JSON for each question, view, export and decision, in one file a month (`access/AAAA-MM.jsonl`), appended
 //! and synchronised before the answer leaves: what cannot be noted is not shown. It holds identities of those who look,
 //! titles and digests, never a figure, a pseudonym or a document. Months past the agreement's
-//! `retention.access_log_months` are deleted when a month begins.
+//! `retention.access_log_months` are deleted by [`crate::retention`].
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -161,22 +161,19 @@ pub struct Line {
 pub struct AccessLog {
     folder: PathBuf,
     clock: Arc<dyn Clock>,
-    kept_months: u32,
     /// One line at a time in this process; between processes each line is one write of an appending file.
     writing: Arc<Mutex<()>>,
 }
 
 impl AccessLog {
-    /// Opens (and creates) the log in `data_dir`; months before the last `kept_months` are deleted.
+    /// Opens (and creates) the log in `data_dir`.
     ///
     /// # Errors
     /// The folder cannot be made or read.
-    pub fn open(data_dir: &Path, clock: Arc<dyn Clock>, kept_months: u32) -> Result<Self, ServiceError> {
+    pub fn open(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, ServiceError> {
         let folder = data_dir.join("access");
         fsx::create_private_dir(&folder)?;
-        let log = Self { folder, clock, kept_months, writing: Arc::default() };
-        log.forget_old_months()?;
-        Ok(log)
+        Ok(Self { folder, clock, writing: Arc::default() })
     }
 
     fn path(&self, month: Period) -> PathBuf {
@@ -201,9 +198,6 @@ impl AccessLog {
         text.push(b'\n');
         let path = self.path(Period::of(self.clock.today()));
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if !path.try_exists()? {
-            self.forget_old_months()?;
-        }
         let mut file = open_appending(&path)?;
         // A process that was killed may have left half a line: the next one must not be joined to it.
         if !ends_a_line(&mut file)? {
@@ -260,15 +254,15 @@ impl AccessLog {
         Ok((lines, unreadable))
     }
 
-    fn forget_old_months(&self) -> Result<(), ServiceError> {
-        let now = Period::of(self.clock.today()).index();
-        for month in self.months()?.into_iter().filter(|m| m.index() + self.kept_months < now) {
-            match std::fs::remove_file(self.path(month)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-                _ => tracing::info!(%month, "a month of the access log has reached its term and is deleted"),
-            }
+    /// Deletes a month.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn forget(&self, month: Period) -> Result<(), ServiceError> {
+        match std::fs::remove_file(self.path(month)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -307,7 +301,7 @@ mod tests {
     #[test]
     fn lines_are_kept_in_order_and_half_a_line_joins_no_other() {
         let (dir, clock) = (tempfile::tempdir().unwrap(), clock("2026-11-22"));
-        let log = AccessLog::open(dir.path(), Arc::new(clock.clone()), 12).unwrap();
+        let log = AccessLog::open(dir.path(), Arc::new(clock.clone())).unwrap();
         let month: Period = "2026-11".parse().unwrap();
         let who = Who::Login("a\"b\nc".to_owned());
         log.note(&access(&who, "première\nligne")).unwrap();
@@ -326,21 +320,5 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(std::fs::metadata(log.path(month)).unwrap().permissions().mode() & 0o077, 0);
         }
-    }
-
-    #[test]
-    fn months_past_their_term_go_when_a_month_begins() {
-        let (dir, clock) = (tempfile::tempdir().unwrap(), clock("2026-01-31"));
-        let log = AccessLog::open(dir.path(), Arc::new(clock.clone()), 2).unwrap();
-        let who = Who::Console("x".to_owned());
-        let kept = |log: &AccessLog| log.months().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
-        for day in ["2026-01-31", "2026-02-01", "2026-03-01", "2026-03-02"] {
-            clock.set(format!("{day}T00:00:00Z").parse().unwrap());
-            log.note(&access(&who, day)).unwrap();
-        }
-        assert_eq!(kept(&log), ["2026-01", "2026-02", "2026-03"]);
-        clock.set("2026-04-01T00:00:00Z".parse().unwrap());
-        log.note(&access(&who, "avril")).unwrap();
-        assert_eq!(kept(&log), ["2026-02", "2026-03", "2026-04"]);
     }
 }

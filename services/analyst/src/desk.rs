@@ -125,8 +125,7 @@ impl Desk {
     pub async fn of(config: &AnalystConfig) -> Result<Self, ServiceError> {
         let clock = Arc::new(SystemClock);
         let gate = Arc::new(Gate::load(&config.agreement, clock.clone())?);
-        let months = gate.agreement().retention.access_log_months;
-        let access = AccessLog::open(&config.data_dir, clock, months)?;
+        let access = AccessLog::open(&config.data_dir, clock)?;
         Ok(Self { ahead: false, ..Self::open(config, gate, access).await? })
     }
 

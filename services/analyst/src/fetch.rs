@@ -11,13 +11,14 @@ use linkage_common::attributes;
 use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_common::gate::Gate;
 use linkage_common::order::reference_party;
+use linkage_common::tls::Channel;
 use linkage_crypto::pseudonym::{AnalystScalar, PseudonymPoint};
 use linkage_crypto::seal::{SealingKey, attributes_info};
 use linkage_crypto::storage::StorageKey;
 use linkage_proto::v1::{self, registry_client::RegistryClient};
 use rayon::prelude::*;
-use linkage_common::tls::Channel;
 
+use crate::retention;
 use crate::rows::{NewRow, Rows};
 use crate::study::{Added, StudyStore};
 use crate::tables::{RunFacts, RunTables, Tables};
@@ -94,7 +95,9 @@ pub async fn fetch_new(
         let run: RunId = table.run_id.parse().map_err(|_| {
             ServiceError::invalid("le tiers de confiance annonce un traitement sans identifiant valable ; prévenez-le")
         })?;
-        if holdings.has(&run)? {
+        // What is over its term here is not asked for, also while the custodian still has it.
+        let over = table.period.parse().is_ok_and(|period| !retention::may_hold(gate, period));
+        if over || holdings.has(&run)? {
             continue;
         }
         let made = match fetch(gate, keys, finisher, client, &run, table).await {

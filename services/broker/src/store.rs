@@ -1,12 +1,13 @@
-//! The broker's durable state: runs, uploads, relayed key contributions, deletion records; leases are in [`crate::jobs`].
+//! The broker's durable state: runs, uploads, relayed key contributions, deletion certificates; leases are in [`crate::jobs`].
 //!
 //! One method is one transaction. Encodings are in the blob store under `runs/RUN/`; this database holds counts and
 //! digests only, and nothing that names a person or a record.
 
 use linkage_agreement::{PartyId, Period, RunId};
 use linkage_common::batches::HeldBatch;
-use linkage_common::error::ServiceError;
 use linkage_common::database::Place;
+use linkage_common::deletion::{Draft, table};
+use linkage_common::error::ServiceError;
 use linkage_common::store::{Connection, Pool, Schema, db, held_batches, id};
 use sqlx::Row;
 
@@ -246,12 +247,13 @@ impl Store {
 
     /// The batches of one party that are held, by rising sequence.
     pub async fn batches(&self, run: &RunId, party: &PartyId) -> Result<Vec<HeldBatch>, ServiceError> {
-        let rows = sqlx::query("SELECT sequence, records, digest FROM batches WHERE run_id = $1 AND party = $2 ORDER BY sequence")
-            .bind(run.as_str())
-            .bind(party.as_str())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(db)?;
+        let rows =
+            sqlx::query("SELECT sequence, records, digest FROM batches WHERE run_id = $1 AND party = $2 ORDER BY sequence")
+                .bind(run.as_str())
+                .bind(party.as_str())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(db)?;
         Ok(held_batches(&rows))
     }
 
@@ -348,20 +350,11 @@ impl Store {
         Ok(done)
     }
 
-    /// Records the signed deletion of a run's encodings and forgets batches and level frequencies. A repetition keeps the
-    /// first record. The job stays until [`Self::finish`].
-    pub async fn record_deletion(&self, run: &RunId, statement: &str, signature: &[u8], now: i64) -> Result<(), ServiceError> {
+    /// Notes the deletion of a run's encodings, to be certified, and forgets batches and level frequencies. A repetition keeps
+    /// the first note. The job stays until [`Self::finish`].
+    pub async fn record_deletion(&self, run: &RunId, draft: &Draft) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin("record_deletion").await.map_err(db)?;
-        sqlx::query(
-            "INSERT INTO deletions (run_id, statement, signature, deleted_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-        )
-        .bind(run.as_str())
-        .bind(statement)
-        .bind(signature)
-        .bind(now)
-        .execute(&mut *tx)
-        .await
-        .map_err(db)?;
+        table::note(&mut tx, draft).await?;
         sqlx::query("DELETE FROM batches WHERE run_id = $1").bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
         sqlx::query("UPDATE uploads SET level_frequencies = $2, removed = $2 WHERE run_id = $1")
             .bind(run.as_str())
@@ -372,14 +365,9 @@ impl Store {
         tx.commit().await.map_err(db)
     }
 
-    /// The signed deletion of a run: statement and signature.
-    pub async fn deletion(&self, run: &RunId) -> Result<Option<(String, Vec<u8>)>, ServiceError> {
-        let row = sqlx::query("SELECT statement, signature FROM deletions WHERE run_id = $1")
-            .bind(run.as_str())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(db)?;
-        Ok(row.map(|row| (row.get(0), row.get(1))))
+    /// The certificate of a run's deletion, once it is signed.
+    pub async fn deletion(&self, run: &RunId) -> Result<Option<String>, ServiceError> {
+        table::of_run(&self.pool, run).await
     }
 
     /// Stores one party's contribution. A repeated identical one changes nothing; a different one is a conflict.
@@ -478,13 +466,14 @@ async fn admit(
         return Ok(Admission::Held);
     }
     collects(connection, &run.id, party).await?;
-    let so_far: i64 = sqlx::query("SELECT CAST(coalesce(sum(records), 0) AS BIGINT) FROM batches WHERE run_id = $1 AND party = $2")
-        .bind(run.id.as_str())
-        .bind(party.as_str())
-        .fetch_one(connection)
-        .await
-        .map_err(db)?
-        .get(0);
+    let so_far: i64 =
+        sqlx::query("SELECT CAST(coalesce(sum(records), 0) AS BIGINT) FROM batches WHERE run_id = $1 AND party = $2")
+            .bind(run.id.as_str())
+            .bind(party.as_str())
+            .fetch_one(connection)
+            .await
+            .map_err(db)?
+            .get(0);
     if (so_far as u64).saturating_add(batch.records) > limit {
         return Err(ServiceError::exhausted(format!(
             "la convention prévoit au plus {limit} fiches de ce partenaire dans un traitement, leurres compris ; un avenant peut relever ce nombre"

@@ -1,6 +1,7 @@
 //! Leases, admissions and endings, over times that a test sets.
 
 use linkage_common::error::ErrorKind;
+use linkage_test_databases::{On, on_both};
 
 use super::*;
 use crate::jobs::Step;
@@ -11,6 +12,18 @@ struct Bench {
     _dir: tempfile::TempDir,
     store: Store,
 }
+
+on_both!(
+    a_step_is_never_leased_to_two_workers_at_once,
+    workers_that_ask_at_once_get_different_runs,
+    only_the_owner_of_the_lease_moves_a_run_on,
+    a_step_that_waits_says_why_and_starts_afresh_once_done,
+    a_run_ended_during_a_step_only_remains_to_be_deleted,
+    nothing_is_admitted_after_commit_or_end,
+    the_limit_holds_for_batches_sent_at_once,
+    a_kept_run_is_held_until_its_time_is_over,
+    a_kept_run_gives_way_to_a_newer_one_and_to_the_coordinator,
+);
 
 fn run_of(name: &str) -> Run {
     Run {
@@ -45,9 +58,10 @@ fn upload(party: PartyId) -> Upload {
 }
 
 impl Bench {
-    async fn new() -> Self {
+    async fn new(on: On) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("broker.sqlite")).await.unwrap();
+        let place = Place::of(on.url().as_deref(), &dir.path().join("broker.sqlite")).unwrap();
+        let store = Store::open_at(&place).await.unwrap();
         Self { _dir: dir, store }
     }
     async fn opened(&self, name: &str) -> Run {
@@ -69,9 +83,8 @@ impl Bench {
     }
 }
 
-#[tokio::test]
-async fn a_step_is_never_leased_to_two_workers_at_once() {
-    let bench = Bench::new().await;
+async fn a_step_is_never_leased_to_two_workers_at_once(on: On) {
+    let bench = Bench::new(on).await;
     let run = bench.linking("r").await;
     let step = || Some(("r".to_owned(), Step::Compare));
     assert_eq!(bench.leased("a", 100).await, step());
@@ -85,9 +98,8 @@ async fn a_step_is_never_leased_to_two_workers_at_once() {
     assert_eq!(bench.leased("a", 189).await, None);
 }
 
-#[tokio::test]
-async fn workers_that_ask_at_once_get_different_runs() {
-    let bench = Bench::new().await;
+async fn workers_that_ask_at_once_get_different_runs(on: On) {
+    let bench = Bench::new(on).await;
     for name in ["r1", "r2", "r3"] {
         bench.linking(name).await;
     }
@@ -107,9 +119,8 @@ async fn workers_that_ask_at_once_get_different_runs() {
     assert_eq!(leased, ["r1", "r2", "r3"]);
 }
 
-#[tokio::test]
-async fn only_the_owner_of_the_lease_moves_a_run_on() {
-    let bench = Bench::new().await;
+async fn only_the_owner_of_the_lease_moves_a_run_on(on: On) {
+    let bench = Bench::new(on).await;
     let run = bench.linking("r").await;
     bench.leased("a", 100).await.unwrap();
     bench.leased("b", 200).await.unwrap();
@@ -126,9 +137,8 @@ async fn only_the_owner_of_the_lease_moves_a_run_on() {
     assert_eq!(bench.store.run(&run.id).await.unwrap().state, State::Closed);
 }
 
-#[tokio::test]
-async fn a_step_that_waits_says_why_and_starts_afresh_once_done() {
-    let bench = Bench::new().await;
+async fn a_step_that_waits_says_why_and_starts_afresh_once_done(on: On) {
+    let bench = Bench::new(on).await;
     let run = bench.linking("r").await;
     for (attempt, now) in [(1, 100), (2, 200)] {
         bench.leased("a", now).await.unwrap();
@@ -143,9 +153,8 @@ async fn a_step_that_waits_says_why_and_starts_afresh_once_done() {
     assert_eq!(bench.store.attempts(&run.id).await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn a_run_ended_during_a_step_only_remains_to_be_deleted() {
-    let bench = Bench::new().await;
+async fn a_run_ended_during_a_step_only_remains_to_be_deleted(on: On) {
+    let bench = Bench::new(on).await;
     let run = bench.linking("r").await;
     bench.leased("a", 100).await.unwrap();
     assert!(bench.store.end_run(&run.id, State::Cancelled, "annulé").await.unwrap());
@@ -155,18 +164,29 @@ async fn a_run_ended_during_a_step_only_remains_to_be_deleted() {
     let ended = bench.store.run(&run.id).await.unwrap();
     assert_eq!((ended.state, ended.step.as_str(), ended.reason.as_str()), (State::Cancelled, "delete", "annulé"));
     assert_eq!(bench.leased("b", 131).await, Some(("r".to_owned(), Step::Delete)));
-    bench.store.record_deletion(&run.id, "first", &[1; 64], 1).await.unwrap();
-    bench.store.record_deletion(&run.id, "second", &[2; 64], 2).await.unwrap();
-    assert_eq!(bench.store.deletion(&run.id).await.unwrap(), Some(("first".to_owned(), vec![1; 64])));
+    let draft = |rule: &str| linkage_common::deletion::Draft {
+        rule: rule.to_owned(),
+        value: None,
+        cause: linkage_common::deletion::Cause::RunEnded,
+        as_of: jiff::civil::date(2024, 1, 1),
+        run: Some(run.id.clone()),
+        data: Vec::new(),
+    };
+    bench.store.record_deletion(&run.id, &draft("first")).await.unwrap();
+    bench.store.record_deletion(&run.id, &draft("second")).await.unwrap();
+    let noted: Vec<(i64, String)> =
+        sqlx::query_as("SELECT number, draft FROM certificates").fetch_all(&bench.store.pool).await.unwrap();
+    assert_eq!(noted.len(), 1);
+    assert!(noted[0].0 == 1 && noted[0].1.contains("first"));
+    assert_eq!(bench.store.deletion(&run.id).await.unwrap(), None);
     assert_eq!(bench.store.batches(&run.id, &ccas()).await.unwrap(), []);
     assert!(bench.store.committed(&run.id).await.unwrap().iter().all(|u| u.level_frequencies.is_empty()));
     bench.store.finish(&run.id).await.unwrap();
     assert_eq!(bench.leased("b", 1_000).await, None);
 }
 
-#[tokio::test]
-async fn nothing_is_admitted_after_commit_or_end() {
-    let bench = Bench::new().await;
+async fn nothing_is_admitted_after_commit_or_end(on: On) {
+    let bench = Bench::new(on).await;
     let kind = |result: Result<(), ServiceError>| result.map_err(|e| e.kind);
     let run = bench.opened("r").await;
     bench.store.insert_batch(&run, &ccas(), &batch(0, 1), LIMIT).await.unwrap();
@@ -180,9 +200,8 @@ async fn nothing_is_admitted_after_commit_or_end() {
     assert_eq!(kind(bench.store.commit_upload(&run, &upload(siao())).await), Err(ErrorKind::Conflict));
 }
 
-#[tokio::test]
-async fn the_limit_holds_for_batches_sent_at_once() {
-    let bench = Bench::new().await;
+async fn the_limit_holds_for_batches_sent_at_once(on: On) {
+    let bench = Bench::new(on).await;
     let run = bench.opened("r").await;
     let sent: Vec<_> = (0..20)
         .map(|n| {
@@ -223,9 +242,8 @@ async fn closed(bench: &Bench, name: &str) -> RunId {
     run.id
 }
 
-#[tokio::test]
-async fn a_kept_run_is_held_until_its_time_is_over() {
-    let bench = Bench::new().await;
+async fn a_kept_run_is_held_until_its_time_is_over(on: On) {
+    let bench = Bench::new(on).await;
     let run = closed(&bench, "r").await;
     assert!(bench.store.hold(&run, 1_000).await.unwrap());
     assert!(bench.store.hold(&run, 1_000).await.unwrap(), "a step done again");
@@ -243,9 +261,8 @@ async fn a_kept_run_is_held_until_its_time_is_over() {
     assert!(!bench.store.let_go(&run).await.unwrap());
 }
 
-#[tokio::test]
-async fn a_kept_run_gives_way_to_a_newer_one_and_to_the_coordinator() {
-    let bench = Bench::new().await;
+async fn a_kept_run_gives_way_to_a_newer_one_and_to_the_coordinator(on: On) {
+    let bench = Bench::new(on).await;
     let first = closed(&bench, "r1").await;
     assert!(bench.store.hold(&first, 1_000).await.unwrap());
     let second = closed(&bench, "r2").await;

@@ -11,18 +11,22 @@ use linkage_agreement::{PartyId, RunId};
 use linkage_common::audit::Act;
 use linkage_common::batches::HeldBatch;
 use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
+use linkage_common::deletion::{Cause, DataSet, Draft};
 use linkage_common::error::{ErrorKind, ServiceError};
+use linkage_common::metrics::metrics;
+use linkage_common::tls::Channel;
+use linkage_common::trace;
 use linkage_linking::Snapshot;
 use linkage_linking::tokens::Partitions;
 use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, dispositions_client::DispositionsClient, registry_client::RegistryClient};
 use sha2::{Digest, Sha256};
-use linkage_common::tls::Channel;
 
 use crate::held::{HeldTokens, OneByOne, Uploaded};
 use crate::increments::{self, HeldRun};
 use crate::jobs::Step;
 use crate::pipeline::{self, Compared, Member, RunReport, Uploads};
+use crate::retention::Retention;
 use crate::service::Broker;
 use crate::spill::SpillFolder;
 use crate::store::{Run, State};
@@ -51,12 +55,17 @@ pub struct Worker {
     pub spill: PathBuf,
     /// Folder of the tokens of runs that are held.
     pub held: PathBuf,
+    /// Whether other replicas take up what this one did: tokens of runs that are held are kept with the outputs then, and in
+    /// the folder only while they are made or read.
+    pub shared: bool,
     /// Memory that a linkage may take, in bytes.
     pub memory_bytes: u64,
     /// The custodian.
     pub custodian: RegistryClient<Channel>,
     /// The custodian, for pairs that their owners have settled.
     pub dispositions: DispositionsClient<Channel>,
+    /// What ends by itself, and certificates.
+    pub retention: Retention,
     /// This worker's name in leases, drawn at start.
     pub owner: String,
 }
@@ -73,6 +82,8 @@ enum Output {
     /// Of a run that is kept: its classifier, and the number of partitions of its tokens.
     Model,
     Partitions,
+    /// Tokens of one partition, where replicas share them.
+    Tokens(u32),
 }
 
 /// What a step that is done is called in the audit log.
@@ -90,6 +101,10 @@ impl Worker {
     /// Works until the task is dropped.
     pub async fn run(mut self) {
         loop {
+            self.retention.round(&self.broker).await;
+            if let Err(error) = self.broker.store.count_runs().await {
+                tracing::warn!(%error, "runs not counted");
+            }
             match self.once().await {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -106,11 +121,22 @@ impl Worker {
         let Some((run, step)) = self.broker.store.lease(&self.owner, now, LEASE_S).await? else { return Ok(false) };
         tracing::info!(run = %run.id, step = step.as_str(), "step started");
         let keeper = self.keep_lease(&run.id);
-        let done = self.step(&run, step).await;
+        let measured = metrics().step(step.as_str());
+        metrics().leases(1);
+        self.broker.store.step_began(&run.id, step, now).await?;
+        let done = trace::step(step.as_str(), run.id.as_str(), self.step(&run, step)).await;
+        metrics().leases(0);
         keeper.abort();
         let error = match done {
             Ok(()) => {
                 self.broker.audit.record(Act::own(act(step)).run(&run.id).period(run.period)).await?;
+                self.broker.store.step_ended(&run.id, step, self.broker.gate.now()).await?;
+                measured.end("done");
+                match step {
+                    Step::Compare => metrics().records("linked", self.broker.store.records_of(&run.id).await?),
+                    Step::Delete => metrics().deleted("encodings"),
+                    Step::Settle | Step::Cluster | Step::Deliver => {}
+                }
                 tracing::info!(run = %run.id, step = step.as_str(), "step done");
                 return Ok(true);
             }
@@ -119,12 +145,14 @@ impl Worker {
         let attempts = self.broker.store.attempts(&run.id).await?;
         match verdict(step, &error, attempts) {
             Verdict::Postpone => {
+                measured.end("postponed");
                 let pause = pause_s(attempts);
                 tracing::warn!(run = %run.id, step = step.as_str(), attempts, pause, %error, "step postponed");
                 let reason = format!("en attente, nouvel essai dans {pause} s : {}", error.message);
                 self.broker.store.postpone(&run.id, &self.owner, self.broker.gate.now() + pause, &reason).await?;
             }
             Verdict::Fail => {
+                measured.end("failed");
                 tracing::error!(run = %run.id, step = step.as_str(), %error, "run failed");
                 self.broker.store.end_run(&run.id, State::Failed, &error.message).await?;
                 self.broker.audit.record(Act::own("run.failed").run(&run.id).period(run.period).failed()).await?;
@@ -139,8 +167,10 @@ impl Worker {
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(LEASE_S as u64 / 3)).await;
-                if let Err(error) = store.renew(&run, &owner, gate.now() + LEASE_S).await {
-                    tracing::warn!(run = %run, %error, "lease not prolonged");
+                match store.renew(&run, &owner, gate.now() + LEASE_S).await {
+                    Ok(true) => {}
+                    Ok(false) => metrics().lease_lost(),
+                    Err(error) => tracing::warn!(run = %run, %error, "lease not prolonged"),
                 }
             }
         })
@@ -257,6 +287,9 @@ impl Worker {
         })
         .await?;
         if let Some(partitions) = partitions {
+            if self.shared {
+                self.share_tokens(&run.id, partitions).await?;
+            }
             self.put(&run.id, Output::Partitions, partitions.to_le_bytes().to_vec()).await?;
         }
         Ok(compared)
@@ -287,7 +320,11 @@ impl Worker {
         let count = self.get(&base_id, Output::Partitions).await?;
         let count = count.as_ref().try_into().map(u32::from_le_bytes).map_err(ServiceError::internal)?;
         let partitions = Partitions::new(count).ok_or_else(|| ServiceError::internal("number of partitions"))?;
-        let tokens = HeldTokens::new(&self.held.join(base_id.as_str()), partitions, 0);
+        let folder = self.held.join(base_id.as_str());
+        if self.shared {
+            self.borrow_tokens(&base_id, count).await?;
+        }
+        let tokens = HeldTokens::new(&folder, partitions, 0);
 
         let agreement = self.broker.gate.agreement().clone();
         let Uploaded { parties, batches } = self.uploaded(&run.id).await?;
@@ -301,11 +338,37 @@ impl Worker {
             let uploads = Uploads::new(&agreement, &parties, read);
             increments::link_increment(&agreement, &base, &tokens, &one_by_one, &uploads, &removed, &settled)
         })
-        .await?;
+        .await;
+        if self.shared {
+            increments::forget_tokens(&folder)?;
+        }
+        let made = made?;
         let mut report = made.report;
         report["increment"]["base_run"] = base_id.as_str().into();
         let report = serde_json::to_vec(&report).map_err(ServiceError::internal)?;
         self.put_linked(&run.id, &made.clusters, report).await
+    }
+
+    /// Moves a run's tokens from the folder to the outputs.
+    async fn share_tokens(&self, run: &RunId, partitions: u32) -> Result<(), ServiceError> {
+        let folder = self.held.join(run.as_str());
+        for number in 0..partitions {
+            if let Some(bytes) = HeldTokens::packed(&folder, number)? {
+                self.put(run, Output::Tokens(number), bytes).await?;
+            }
+        }
+        increments::forget_tokens(&folder)
+    }
+
+    /// Brings a run's tokens back into the folder.
+    async fn borrow_tokens(&self, run: &RunId, partitions: u32) -> Result<(), ServiceError> {
+        let folder = self.held.join(run.as_str());
+        increments::forget_tokens(&folder)?;
+        for number in 0..partitions {
+            let bytes = self.get(run, Output::Tokens(number)).await?;
+            HeldTokens::unpack(&folder, number, &bytes)?;
+        }
+        Ok(())
     }
 
     fn name(run: &RunId, output: Output) -> Result<BlobName, ServiceError> {
@@ -318,6 +381,7 @@ impl Worker {
             Output::Report => ("report", 0),
             Output::Model => ("model", 0),
             Output::Partitions => ("partitions", 0),
+            Output::Tokens(number) => ("tokens", u64::from(number)),
         };
         let place: PartyId = place.parse().map_err(ServiceError::internal)?;
         Ok(BlobName::new(run, &place, number))
@@ -377,7 +441,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Holds a run that is closed and kept; else deletes all that the run holds, signs the record of it, and has the custodian forget a run that never got clusters.
+    /// Holds a run that is closed and kept; else deletes all that the run holds, certifies it, and has the custodian forget a run that never got clusters.
     async fn delete(&mut self, run: &Run) -> Result<(), ServiceError> {
         let days = i64::from(self.broker.gate.agreement().retention.encodings_days);
         if self.broker.store.hold(&run.id, self.broker.gate.now() + days * DAY_S).await? {
@@ -388,22 +452,18 @@ impl Worker {
         let uploads = self.broker.store.committed(&run.id).await?;
         let files = self.broker.blobs.delete_prefix(&BlobPrefix::Run(run.id.clone())).await?
             + self.outputs.delete_prefix(&BlobPrefix::Run(run.id.clone())).await?;
-        let now = self.broker.gate.now();
-        let statement = serde_json::json!({
-            "statement": "linkage deletion v1",
-            "role": "broker",
-            "agreement": hex::encode(self.broker.gate.agreement_hash()),
-            "run": run.id.as_str(),
-            "period": run.period.to_string(),
-            "data": ["tokens", "filters", "similarities", "dispositions"],
-            "records": uploads.iter().map(|u| u.records).sum::<u64>(),
-            "files": files,
-            "deleted_at": now,
-        })
-        .to_string();
-        let signature = self.broker.signer.sign("deletion", statement.as_bytes());
-        self.broker.store.record_deletion(&run.id, &statement, &signature, now).await?;
-        linkage_common::store::scrub(&self.broker.store.pool).await;
+        let records = uploads.iter().map(|u| u.records).sum::<u64>();
+        let encodings = DataSet { files: Some(files), ..DataSet::records("encodings", records) };
+        let draft = Draft {
+            rule: "retention.encodings_days".to_owned(),
+            value: Some(days.unsigned_abs()),
+            cause: Cause::RunEnded,
+            as_of: self.broker.gate.today(),
+            run: Some(run.id.clone()),
+            data: vec![encodings.of_months([run.period])],
+        };
+        self.broker.store.record_deletion(&run.id, &draft).await?;
+        self.retention.certify(&self.broker).await?;
         tracing::info!(run = %run.id, files, "encodings deleted");
         if run.state != State::Closed {
             let request = v1::CloseRunRequest { agreement: Some(self.broker.gate.reference()), run_id: run.id.to_string() };

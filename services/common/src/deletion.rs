@@ -248,6 +248,9 @@ pub fn read(text: &str, agreement: &Agreement, hash: &[u8; 32]) -> Result<Certif
             return Err(fault(closing + at, "cette ligne n'est pas celle d'un certificat : elle a été changée, ou elle manque"));
         }
     }
+    if tail.get(1).and_then(|line| listed_signature(line)).is_none() {
+        return Err(fault(closing + 1, "cette ligne n'est pas celle d'une signature : elle a été changée"));
+    }
     if tail.len() > 4 {
         return Err(fault(closing + 4, "cette ligne est en trop : un certificat finit avant elle"));
     }
@@ -286,12 +289,15 @@ fn listed_digest(line: &str) -> Option<[u8; 32]> {
     hex::decode(text).ok()?.try_into().ok()
 }
 
-/// Whose signature in a certificate's last lines holds over `digests`.
-fn signer_of(tail: &[&str], digests: &[[u8; 32]], agreement: &Agreement, hash: &[u8; 32]) -> Option<RoleId> {
-    let line = tail.get(1)?;
+fn listed_signature(line: &str) -> Option<Vec<u8>> {
     let text = line.strip_prefix("  \"signature\": \"")?.strip_suffix('"')?;
     // Capitals would be the same bytes in another text.
-    let signature = hex::decode(text).ok().filter(|bytes| hex::encode(bytes) == text)?;
+    hex::decode(text).ok().filter(|bytes| hex::encode(bytes) == text)
+}
+
+/// Whose signature in a certificate's last lines holds over `digests`.
+fn signer_of(tail: &[&str], digests: &[[u8; 32]], agreement: &Agreement, hash: &[u8; 32]) -> Option<RoleId> {
+    let signature = listed_signature(tail.get(1)?)?;
     let roles = [RoleId::Broker, RoleId::Custodian]
         .into_iter()
         .chain(agreement.party.iter().map(|party| RoleId::Party(party.id.clone())))

@@ -74,15 +74,14 @@ async fn set_cache(pool: &Pool, connection: &mut Connection, size: &'static str)
 }
 
 async fn read(connection: &mut Connection, run: &RunId) -> Result<Read, ServiceError> {
-    let row =
-        sqlx::query(
-            "SELECT parties, reference_party, (SELECT coalesce(max(number), 0) FROM persons),
+    let row = sqlx::query(
+        "SELECT parties, reference_party, (SELECT coalesce(max(number), 0) FROM persons),
              (SELECT coalesce(max(number), 0) FROM withdrawals) FROM runs WHERE run_id = $1",
-        )
-            .bind(run.as_str())
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(db)?;
+    )
+    .bind(run.as_str())
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(db)?;
     let mut parties: Vec<PartyId> =
         serde_json::from_str(&row.get::<String, _>(0)).map_err(|_| ServiceError::internal("malformed parties in the store"))?;
     parties.sort();
@@ -177,11 +176,8 @@ async fn write(
         .get(0);
     let newest: Person =
         sqlx::query("SELECT coalesce(max(number), 0) FROM persons").fetch_one(&mut *connection).await.map_err(db)?.get(0);
-    let withdrawals: i64 = sqlx::query("SELECT coalesce(max(number), 0) FROM withdrawals")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(db)?
-        .get(0);
+    let withdrawals: i64 =
+        sqlx::query("SELECT coalesce(max(number), 0) FROM withdrawals").fetch_one(&mut *connection).await.map_err(db)?.get(0);
     if withdrawals != read.withdrawals {
         return Err(ServiceError::unavailable("une fiche a été retirée entre-temps ; le traitement est repris"));
     }
@@ -278,12 +274,7 @@ async fn write(
 
 /// Writes the supersession list, and moves known references to the persons that they are now: first those that left their
 /// person, then all of a merged one's, also of parties that took no part in the run.
-async fn supersede(
-    connection: &mut Connection,
-    run: &RunId,
-    read: &Read,
-    assignment: &Assignment,
-) -> Result<(), ServiceError> {
+async fn supersede(connection: &mut Connection, run: &RunId, read: &Read, assignment: &Assignment) -> Result<(), ServiceError> {
     let mut lines: Vec<(Person, Person, Option<[u8; 16]>)> = Vec::new();
     for change in &assignment.supersessions {
         match &change.change {

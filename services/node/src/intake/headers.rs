@@ -8,7 +8,7 @@ pub(crate) use linkage_agreement::{fold, squash};
 use super::words;
 
 /// Canonical columns, in the order in which records have them.
-pub const CANONICAL: [&str; 28] = [
+pub const CANONICAL: [&str; 30] = [
     "local_id",
     "local_household_id",
     "nom_naissance",
@@ -31,6 +31,8 @@ pub const CANONICAL: [&str; 28] = [
     "type_accompagnement",
     "date_entree",
     "date_sortie",
+    "date_dernier_contact",
+    "date_deces",
     "street_number",
     "address_1",
     "address_2",
@@ -149,6 +151,12 @@ const KNOWN: &[(&str, &str)] = &[
         "datesortie datedesortie datefermeture datedefermeture datefin datedefin dtfin dtsortie dtferm \
          datecessation dateradiation",
     ),
+    // How long a record is kept (agreement, [retention]); never an identity or an attribute.
+    (
+        "date_dernier_contact",
+        "datederniercontact dateduderniercontact datedudernierpassage dtderniercontact dtdercontact datedernierpassage lastcontact",
+    ),
+    ("date_deces", "datedeces datededeces datedudeces dtdeces decedele dateofdeath deathdate"),
     ("street_number", "streetnumber"),
     ("address_1", "address1"),
     ("address_2", "address2"),

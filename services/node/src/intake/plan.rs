@@ -117,7 +117,9 @@ impl Plan {
                 "hebergement" => Reading::Housing,
                 "ressources" => Reading::Amount,
                 "code_lieu_naissance" | "commune_residence" | "code_postal" => Reading::Code,
-                "date_naissance" | "date_entree" | "date_sortie" => Reading::Date(column.date_format),
+                "date_naissance" | "date_entree" | "date_sortie" | "date_dernier_contact" | "date_deces" => {
+                    Reading::Date(column.date_format)
+                }
                 _ => Reading::Text,
             };
             steps.push(Step { source, slot: slot_at, values: folded_values(column), reading });

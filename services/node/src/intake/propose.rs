@@ -326,7 +326,7 @@ fn confirm(target: &'static str, worth: u8, values: &[&str]) -> (&'static str, u
     let number = |v: &str| v.len() <= 3 && v.bytes().all(|b| b.is_ascii_digit());
     let up_to = |v: &str, most: u8| v.parse::<u8>().is_ok_and(|n| n <= most);
     let fitting = match target {
-        "date_naissance" | "date_entree" | "date_sortie" => dates,
+        "date_naissance" | "date_entree" | "date_sortie" | "date_dernier_contact" | "date_deces" => dates,
         "jour_naissance" => share(&|v| up_to(v, 31)),
         "mois_naissance" => share(&|v| up_to(v, 12)),
         "annee_naissance" => share(&|v| v.len() == 4 && values::year_month(v).is_some()),

@@ -180,7 +180,7 @@ impl Site {
         linkage_common::config::write_secret(&path("pseudonym.key"), &[7; 32]).unwrap();
         fsx::create_private_dir(&config.data_dir).unwrap();
         let gate = Arc::new(Gate::load(&config.agreement, Arc::new(clock.clone())).unwrap());
-        let access = AccessLog::open(&config.data_dir, Arc::new(clock.clone()), 6).unwrap();
+        let access = AccessLog::open(&config.data_dir, Arc::new(clock.clone())).unwrap();
         let desk = Arc::new(Desk::open(&config, gate.clone(), access).await.unwrap());
         let ready = open(&config, gate, desk).await.unwrap().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
