@@ -79,7 +79,7 @@ class Machine:
         """Fills the pod's volumes."""
         uid = pod.spec["securityContext"]["runAsUser"]
         group = pod.spec["securityContext"]["fsGroup"]
-        for name in {m["name"] for m in pod.container.get("volumeMounts", [])}:
+        for name in {m["name"] for m in pod.spec["containers"][0].get("volumeMounts", [])}:
             target = self.home(pod) / name
             volume = pod.volumes.get(name, {})
             parts = list(cluster.sources(volume))
@@ -96,7 +96,7 @@ class Machine:
     def publish(self, pod, target, parts, group):
         """Writes a volume's files into a new folder and exchanges the link, as a kubelet does."""
         target.mkdir(parents=True, exist_ok=True)
-        data = target / f"..{len(list(target.glob('..2026*')))}".replace("..", "..2026_")
+        data = target / f"..edition_{len(list(target.glob('..edition_*')))}"
         data.mkdir()
         for kind, name, wanted, optional in parts:
             held = (self.secrets if kind == "Secret" else self.config_maps).get(name)
@@ -105,8 +105,8 @@ class Machine:
                 continue
             for file, key in (wanted or {k: k for k in held}).items():
                 content = held[key]
-                if kind == "ConfigMap" and isinstance(content, str):
-                    content = self.rewritten(pod, content) if file.endswith(".toml") and file.split(".")[0] == pod.component.split("-")[0] else content
+                if kind == "ConfigMap" and file == f"{pod.component.removesuffix('-migrate')}.toml":
+                    content = self.rewritten(pod, content)
                 path = data / file
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
                 path.chmod((0o440 if ROOT else 0o400) if kind == "Secret" else 0o644)
@@ -120,10 +120,12 @@ class Machine:
 
     def command(self, pod, arguments):
         """A process of the pod's container with these arguments."""
-        container = pod.container if len(pod.spec["containers"]) == 1 else pod.spec["containers"][0]
+        container = pod.spec["containers"][0]
         assert container["command"] == ["/linkage"]
         uid, group = self.mount(pod)
-        environment = {e["name"]: self.rewritten(pod, e["value"]) for e in container.get("env", [])}
+        environment = {e["name"]: self.rewritten(pod, e.get("value", "")) for e in container.get("env", [])}
+        if "LINKAGE_REPLICA" in environment:
+            environment["LINKAGE_REPLICA"] = f"{pod.owner['metadata']['name']}-5d8f7c9b44-x2x7k"
         line = [str(self.binary), *[self.rewritten(pod, a) for a in arguments]]
         if READ_ONLY:
             mounts = container.get("volumeMounts", [])

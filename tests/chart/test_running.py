@@ -17,6 +17,7 @@ import unittest
 import cluster
 import helm
 import machine
+import postgresql
 import probe
 
 PATIENCE = 60
@@ -39,7 +40,8 @@ def until(what, condition, machine=None, pod=None):
 class Federation:
     """The releases, their Secrets, and the machine that they run on."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, server):
+        self.server = server
         self.folder = pathlib.Path(folder)
         self.site = self.folder / "site"
         demo = [str(BINARY), "demo", "--persons", "200", "--months", "1", "--seed", "7", "--keep", str(self.site)]
@@ -65,6 +67,13 @@ class Federation:
         files = {"tls.crt": "certificat.pem", "tls.key": "certificat.key", "ca.crt": "ca.pem"}
         self.machine.secrets[f"{name}-tls"] = {key: (tls / file).read_bytes() for key, file in files.items()}
 
+    def database(self, role):
+        """A database of its own on the test's server; SQLite where there is none."""
+        if not self.server:
+            return {}
+        self.machine.secrets[f"{role}-base"] = {"url": self.server.url(role)}
+        return {"database": {"existingSecret": f"{role}-base"}}
+
     def role(self, name, **more):
         return {"enabled": True, "keys": {"existingSecret": f"{name}-cles"}, "tls": {"existingSecret": f"{name}-tls"}, **more}
 
@@ -76,14 +85,15 @@ class Federation:
         return {
             "image": {"repository": "registre.exemple.fr/linkage"},
             "agreement": dict(zip(("text", "signatures"), ((self.site / name).read_text() for name in AGREEMENT))),
-            "custodian": self.role("custodian", limits=limits),
-            "broker": self.role("broker", limits=limits),
+            "custodian": self.role("custodian", limits=limits, **self.database("custodian")),
+            "broker": self.role("broker", limits=limits, **self.database("broker")),
             "analyst": self.role("analyst", id="etude", limits=limits, page=page),
-            "networkPolicy": {"from": {"broker": anybody, "custodian": anybody, "page": anybody}},
+            "networkPolicy": {"from": {"broker": anybody, "custodian": anybody, "page": anybody}, "to": {"database": anybody}},
         }
 
     def node_values(self, party):
         node = self.role(party, party=party, brokerUrl=f"https://{HOST}-linkage-broker:8443", custodianUrl=f"https://{HOST}-linkage-custodian:8443")
+        node["analystUrls"] = {"etude": f"https://{HOST}-linkage-analyst:8443"}
         node["keys"]["groupContribution"] = True
         node["mapping"] = {"text": (self.site / "noeuds" / party / "correspondance.toml").read_text()}
         anybody = {"cidrs": ["127.0.0.0/8"]}
@@ -91,7 +101,7 @@ class Federation:
             "image": {"repository": "registre.exemple.fr/linkage"},
             "agreement": {"existingConfigMap": "convention"},
             "node": node,
-            "networkPolicy": {"to": {"broker": anybody, "custodian": anybody}},
+            "networkPolicy": {"to": {"broker": anybody, "custodian": anybody, "analyst": anybody}},
         }
 
     def release(self, name, values):
@@ -113,7 +123,12 @@ class Running(unittest.TestCase):
         os.chmod(cls.folder, 0o755)
         cls.addClassCleanup(shutil.rmtree, cls.folder, True)
         (pathlib.Path(cls.folder) / "machine").mkdir()
-        cls.federation = Federation(cls.folder)
+        server = postgresql.Server(pathlib.Path(cls.folder) / "postgresql") if postgresql.FOUND else None
+        if server:
+            cls.addClassCleanup(server.stop)
+        elif os.environ.get("CI"):
+            raise AssertionError("no PostgreSQL: install the package postgresql")
+        cls.federation = Federation(cls.folder, server)
         cls.machine = cls.federation.machine
         cls.addClassCleanup(cls.machine.stop)
 
@@ -135,6 +150,12 @@ class Running(unittest.TestCase):
         host = federation.pods(federation.host)
         nodes = {party: federation.pods(objects)["node"] for party, objects in federation.nodes.items()}
         pods = [host["custodian"], host["broker"], host["analyst"], *nodes.values()]
+        # The hooks, before any pod of theirs: each migrates the database that its role then finds as it should be.
+        jobs = [p for p in cluster.pods(federation.host) if p.owner["kind"] == "Job"]
+        self.assertEqual(len(jobs), 2 if federation.server else 0)
+        for job in jobs:
+            code, text = machine_.run(job)
+            self.assertEqual(code, 0, text)
         for pod in pods:
             machine_.start(pod)
         for pod in pods:
@@ -218,9 +239,6 @@ class Running(unittest.TestCase):
         finally:
             self.machine.secrets["broker-cles"] = held
         # A key that everybody may read is refused, whoever holds it.
-        uid, _ = self.machine.mount(broker)
-        key = self.machine.place(broker, "/etc/linkage/keys/signing.key").resolve()
-        key.chmod(0o444)
         line, environment = self.machine.command(broker, broker.container["args"])
         self.machine.place(broker, "/etc/linkage/keys/signing.key").resolve().chmod(0o444)
         done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, cwd="/")
@@ -231,7 +249,8 @@ class Running(unittest.TestCase):
         """Says in the test's output what was checked here."""
         account = "the pod's own account" if machine.ROOT else "the account of the test"
         disk = "a read-only root filesystem" if machine.READ_ONLY else "a writable root filesystem"
-        print(f"processes ran as {account}, on {disk}", flush=True)
+        base = "PostgreSQL" if self.federation.server else "SQLite"
+        print(f"processes ran as {account}, on {disk}, custodian and broker on {base}", flush=True)
 
 
 if __name__ == "__main__":

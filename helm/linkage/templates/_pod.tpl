@@ -27,11 +27,15 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
-{{- define "linkage.container.env" -}}
+{{- define "linkage.container.logEnv" -}}
 - name: LINKAGE_LOG
   value: {{ .Values.log.filter | quote }}
 - name: LINKAGE_LOG_FORMAT
   value: {{ .Values.log.format | quote }}
+{{- end -}}
+
+{{- define "linkage.container.env" -}}
+{{ include "linkage.container.logEnv" . }}
 - name: SQLITE_TMPDIR
   value: /tmp
 {{- with .Values.telemetry.otlpEndpoint }}
