@@ -85,6 +85,8 @@ pub struct Federation {
     pub parties: Vec<String>,
     /// `LINKAGE_LOG` of the processes.
     pub log_filter: String,
+    /// Further variables of the processes' environment.
+    pub environment: Vec<(String, String)>,
     processes: BTreeMap<Role, Child>,
     _temporary: Option<TempDir>,
 }
@@ -172,7 +174,7 @@ impl Federation {
             fs::read_dir(folder.join("noeuds")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         parties.sort_by_key(|p| (*p != coordinator, p.clone()));
         let federation =
-            Self { folder, seed, parties, log_filter: "info".to_owned(), processes: BTreeMap::new(), _temporary: temporary };
+            Self { folder, seed, parties, log_filter: "info".to_owned(), environment: Vec::new(), processes: BTreeMap::new(), _temporary: temporary };
         for role in [Role::Broker, Role::Custodian, Role::Analyst] {
             let old = federation.setting(&role, "listen");
             let new = format!("127.0.0.1:{}", free_port());
@@ -247,6 +249,7 @@ impl Federation {
             .arg(self.config(role))
             .env("LINKAGE_EXIT_WITH_PARENT", "1")
             .env("LINKAGE_LOG", &self.log_filter)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)

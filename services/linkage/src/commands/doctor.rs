@@ -1,6 +1,8 @@
-//! `linkage doctor`: what this machine offers, what the commands make of it, and why.
+//! `linkage doctor`: what this machine offers, what the commands make of it, and why; of a role, what is wrong ([`role`]).
 //!
 //! It changes nothing and reads no data. What cannot be found out is said to be unknown, never guessed.
+
+mod role;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -27,6 +29,9 @@ pub struct DoctorArgs {
     /// Folder of the data, whose disk is looked at.
     #[arg(long, default_value = ".")]
     data: PathBuf,
+    /// Configuration of a role, which is examined instead: keys, certificates, agreement, database, disk, peers.
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    config: Option<PathBuf>,
     /// Print the facts as JSON.
     #[arg(long)]
     json: bool,
@@ -60,8 +65,11 @@ struct Facts {
     warnings: Vec<String>,
 }
 
-/// Prints the facts.
-pub fn run(args: &DoctorArgs, asked: Option<NonZeroUsize>) -> anyhow::Result<()> {
+/// Prints the facts; of a role, exit code 3 when something is at fault.
+pub async fn run(args: &DoctorArgs, asked: Option<NonZeroUsize>) -> anyhow::Result<()> {
+    if let Some(config) = &args.config {
+        return role::run(config, args.json).await;
+    }
     let facts = Facts::find(&args.data, asked);
     if args.json {
         return print_json(&facts);
@@ -95,7 +103,7 @@ impl Facts {
             memory_available: memory_available(),
             memory_limit: memory_limit(),
             data: data.to_owned(),
-            disk_free: disk_free(data),
+            disk_free: linkage_common::fsx::free_bytes(data),
             instructions,
             warnings: Vec::new(),
         };
@@ -223,14 +231,6 @@ fn available_in(meminfo: &str) -> Option<u64> {
 /// The limit of this container, if it has one (control groups, version 2).
 fn memory_limit() -> Option<u64> {
     std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
-}
-
-/// Bytes that this account may still write on the disk of a folder.
-fn disk_free(folder: &Path) -> Option<u64> {
-    #[cfg(unix)]
-    return rustix::fs::statvfs(folder).ok().and_then(|disk| disk.f_bavail.checked_mul(disk.f_frsize));
-    #[cfg(not(unix))]
-    return None.filter(|_: &u64| folder.is_dir());
 }
 
 #[cfg(test)]
