@@ -328,6 +328,49 @@ mod tests {
     }
 
     #[test]
+    fn a_record_taken_out_is_in_no_segment_and_comes_back_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::open(dir.path(), &[7; 32]).unwrap();
+        let layout = Layout::new(&[FieldKind::BirthName, FieldKind::Sex], 64, 2, 4);
+        let period: Period = "2024-01".parse().unwrap();
+        let record = |n: u8| ArchivedRecord {
+            reference: RecordRef([n; 16]),
+            header: u32::from(n),
+            entries: Zeroizing::new(vec![n; entries_len(&layout)]),
+        };
+        let mut index = Index::load(&vault).unwrap();
+        index.append(&vault, period, &[record(1), record(2), record(3)], |_| ([9; 16], false)).unwrap();
+        let two = RecordRef([2; 16]);
+        let taken = index.take_out(&vault, &layout, &two).unwrap().unwrap();
+        assert_eq!(
+            (taken.positions.as_slice(), taken.record.header, &*taken.record.entries),
+            ([0, 2].as_slice(), 2, &*record(2).entries)
+        );
+        index.save(&vault).unwrap();
+        index.drop_unnamed(&vault).unwrap();
+        let mut index = Index::load(&vault).unwrap();
+        let bytes = vault.get("archive/segment-00000001").unwrap().unwrap();
+        assert!(!bytes.contains(&2), "nothing of it is left");
+        assert_eq!(vault.list("archive").unwrap(), ["archive/index", "archive/segment-00000001"]);
+        assert!(index.take_out(&vault, &layout, &two).unwrap().is_none());
+        let segment = Segment::load(&vault, &layout, 1).unwrap();
+        assert_eq!(segment.record(1, &RecordRef([3; 16])).unwrap().0, 3);
+
+        let put = index.put_back(&vault, &layout, &taken.at, &taken.record).unwrap();
+        assert_eq!(Segment::load(&vault, &layout, put).unwrap().record(0, &two).unwrap().0, 2);
+        assert_eq!((index.records[&two].first, index.records[&two].content), (period.index(), [9; 16]));
+        // Void: remembered, of no segment, and to be encoded again whatever it is delivered as.
+        let taken = index.take_out(&vault, &layout, &two).unwrap().unwrap();
+        index.void(two, &taken.at);
+        index.save(&vault).unwrap();
+        let mut index = Index::load(&vault).unwrap();
+        assert!(index.is_void(&two) && index.records[&two].content != [9; 16]);
+        assert_eq!(index.segments(|_| true).iter().map(|(_, records)| records.len()).sum::<usize>(), 2);
+        index.append(&vault, period.next(), &[record(2)], |_| ([9; 16], false)).unwrap();
+        assert_eq!((index.is_void(&two), index.records[&two].first), (false, period.index()));
+    }
+
+    #[test]
     fn what_nothing_names_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let vault = Vault::open(dir.path(), &[7; 32]).unwrap();

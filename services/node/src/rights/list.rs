@@ -155,3 +155,53 @@ impl Screen {
         self.marks.get(&marker.local_id(local_id)).or_else(of_identity).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linkage_encoding::identity::FieldValue;
+
+    fn identity(name: &str, day: u8, quality: DateQuality) -> Identity {
+        let date = linkage_encoding::date::BirthDate { year: 1971, month: Some(3), day: Some(day), quality };
+        Identity::from_values(vec![
+            (FieldKind::BirthName, FieldValue::Name(vec![name.to_owned()])),
+            (FieldKind::GivenNames, FieldValue::Name(vec!["ANNICK".to_owned()])),
+            (FieldKind::BirthDate, FieldValue::Date(Some(date))),
+            (FieldKind::Sex, FieldValue::Sex(Some(Sex::Woman))),
+        ])
+    }
+
+    #[test]
+    fn a_person_is_known_by_local_id_or_by_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::open(dir.path(), &[7; 32]).unwrap();
+        let marker = Marker::new(&vault);
+        let one = identity("MARZOUKI", 9, DateQuality::Full);
+        let listed = |ground, id: &str, identity: Option<Mark>| Listed {
+            ground,
+            local_id: hex::encode(marker.local_id(id)),
+            identity: identity.map(hex::encode),
+            since: jiff::civil::date(2024, 1, 2),
+        };
+        assert_eq!(Screen::load(&vault).unwrap().ground("A-1", &one), None);
+        let list = [
+            listed(Ground::Restriction, "A-1", marker.identity(&one)),
+            listed(Ground::Objection, "A-1", marker.identity(&one)),
+            listed(Ground::Restriction, "B-2", None),
+        ];
+        save(&vault, &list).unwrap();
+        let screen = Screen::load(&vault).unwrap();
+        let other = identity("LE GOFFIC", 9, DateQuality::Full);
+        assert_eq!(screen.ground("A-1", &other), Some(Ground::Objection), "the same local id, objected and restricted");
+        assert_eq!(screen.ground("Z-9", &one), Some(Ground::Objection), "a new local id");
+        assert_eq!(screen.ground("B-2", &other), Some(Ground::Restriction));
+        assert_eq!(screen.ground("Z-9", &identity("MARZOUKI", 10, DateQuality::Full)), None, "born on another day");
+        assert_eq!(marker.identity(&identity("MARZOUKI", 9, DateQuality::Default)), None, "a default date tells nobody");
+        assert_eq!(Screen::none().ground("A-1", &one), None);
+        // The list is sealed, and another key's digests are others.
+        let bytes = std::fs::read(dir.path().join("rights/list.enc")).unwrap();
+        assert!(!bytes.windows(16).any(|window| window == marker.local_id("A-1")));
+        let elsewhere = tempfile::tempdir().unwrap();
+        assert_ne!(Marker::new(&Vault::open(elsewhere.path(), &[8; 32]).unwrap()).local_id("A-1"), marker.local_id("A-1"));
+    }
+}
