@@ -94,7 +94,9 @@ fn a_run_is_entered_everywhere_and_countersigned_and_no_log_can_be_written_anew(
     let coordinator = federation.parties[0].clone();
 
     // What each role did and was asked, with counts.
-    wait_for("the analyst has fetched", || (!entries(&federation, &Role::Custodian, &["--what", "GetLinkTable"]).is_empty()).then_some(()));
+    wait_for("the analyst has fetched", || {
+        (!entries(&federation, &Role::Custodian, &["--what", "GetLinkTable"]).is_empty()).then_some(())
+    });
     let broker = of_run(&federation, &Role::Broker);
     let custodian = of_run(&federation, &Role::Custodian);
     let asked: BTreeSet<&str> = broker.keys().map(String::as_str).collect();
@@ -126,7 +128,8 @@ fn a_run_is_entered_everywhere_and_countersigned_and_no_log_can_be_written_anew(
     let other = federation.config(&Role::Node(federation.parties[1].clone()));
     let refused = linkage(["run", "open", "--run", "intrus", "--period", MONTH, "--config", other.to_str().unwrap()]);
     assert!(!refused.status.success());
-    let refusals = || entries(&federation, &Role::Broker, &["--not-done", "--what", "Runs/OpenRun", "--who", &federation.parties[1]]);
+    let refusals =
+        || entries(&federation, &Role::Broker, &["--not-done", "--what", "Runs/OpenRun", "--who", &federation.parties[1]]);
     let code = wait_for("the refusal is entered", || refusals().first().map(|e| e["code"].clone()));
     assert_eq!(code, "PermissionDenied");
 

@@ -14,11 +14,14 @@ use crate::node::Node;
 use crate::serve::{POLL, Peers};
 
 impl Node {
+    pub(crate) fn signer(&self) -> Result<Signer, NodeError> {
+        let role = RoleId::Party(self.party().clone());
+        Ok(Signer::load(&self.config.signing_key, self.gate.agreement(), self.gate.agreement_hash(), role)?)
+    }
+
     /// This node as one that countersigns.
     pub fn witness(&self) -> Result<Witness, NodeError> {
-        let role = RoleId::Party(self.party().clone());
-        let signer = Signer::load(&self.config.signing_key, self.gate.agreement(), self.gate.agreement_hash(), role)?;
-        Ok(Witness::open(self.audit.clone(), signer)?)
+        Ok(Witness::open(self.audit.clone(), self.signer()?)?)
     }
 
     /// Whose logs are looked at, each with its channel.
@@ -26,7 +29,9 @@ impl Node {
         let mut watched = vec![(RoleId::Broker, peers.broker.clone()), (RoleId::Custodian, peers.custodian.clone())];
         for (id, url) in &self.config.analyst_urls {
             let analyst = self.gate.agreement().analyst.iter().find(|a| &a.id == id).ok_or_else(|| {
-                NodeError::Configuration(format!("« analyst_urls » : la convention ne nomme aucun destinataire {id} ; corrigez-le"))
+                NodeError::Configuration(format!(
+                    "« analyst_urls » : la convention ne nomme aucun destinataire {id} ; corrigez-le"
+                ))
             })?;
             let channel = linkage_common::tls::connect_lazy(url, &self.config.tls, &analyst.certificate_identity)
                 .map_err(|e| NodeError::Configuration(e.to_string()))?;

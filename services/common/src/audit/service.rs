@@ -44,7 +44,8 @@ impl AuditLog {
             reached = last.ok_or_else(|| ServiceError::internal("audit entries missing"))?;
             found = digests;
         }
-        let signed = Checkpoint::sign(&self.inner.log, &reached, self.inner.gate.now(), &self.inner.gate.agreement_hash(), signer);
+        let signed =
+            Checkpoint::sign(&self.inner.log, &reached, self.inner.gate.now(), &self.inner.gate.agreement_hash(), signer);
         Ok(AuditCheckpoint { digests: found.concat().into(), first, head: head.number, ..signed.to_wire()? })
     }
 
@@ -83,7 +84,9 @@ impl Audit for Checkpoints {
         let party = gate.party(&request, request.get_ref().agreement.as_ref())?;
         let asked = request.into_inner();
         let checkpoint = asked.checkpoint.as_ref().ok_or_else(|| {
-            ServiceError::invalid("il manque le point de contrôle que la contresignature vise ; vérifiez la version du logiciel du nœud")
+            ServiceError::invalid(
+                "il manque le point de contrôle que la contresignature vise ; vérifiez la version du logiciel du nœud",
+            )
         })?;
         // Nothing that was not signed here is kept: its texts are this role's own.
         let countersigned = Countersigned {

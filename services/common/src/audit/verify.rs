@@ -105,7 +105,11 @@ impl fmt::Display for Fault {
                 write!(f, "il manque l'entrée n° {expected}, retirée ou déplacée (ici se trouve le n° {found})")
             }
             FaultKind::Missing { expected, found } => {
-                write!(f, "il manque les entrées n° {expected} à {}, retirées ou déplacées (ici se trouve le n° {found})", found - 1)
+                write!(
+                    f,
+                    "il manque les entrées n° {expected} à {}, retirées ou déplacées (ici se trouve le n° {found})",
+                    found - 1
+                )
             }
             FaultKind::OutOfOrder { expected, found } => {
                 write!(f, "entrée répétée, déplacée ou ajoutée : le n° {expected} est attendu, ici se trouve le n° {found}")

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use crate::tls::Channel;
 use linkage_agreement::{RoleId, certificate_identity};
 use linkage_proto::v1::audit_client::AuditClient;
 use linkage_proto::v1::{self, AuditCheckpoint};
 use serde::{Deserialize, Serialize};
-use crate::tls::Channel;
 
 use super::entry::{self, Act, Link};
 use super::log::{AuditLog, held};

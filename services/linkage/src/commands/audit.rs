@@ -124,14 +124,14 @@ fn role_named(text: &str) -> Result<RoleId, String> {
 }
 
 /// A role's log, for reading.
-struct Log {
-    place: Place,
-    gate: Arc<Gate>,
-    role: RoleId,
+pub(super) struct Log {
+    pub(super) place: Place,
+    pub(super) gate: Arc<Gate>,
+    pub(super) role: RoleId,
 }
 
 impl Log {
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let text = super::text(path)?;
         let keys: toml::Table = toml::from_str(&text).with_context(|| path.display().to_string())?;
         let log = |agreement: &AgreementFiles, audit: &AuditConfig, home: &Path, role: RoleId| {
@@ -154,7 +154,7 @@ impl Log {
         }
     }
 
-    fn verify(&self) -> anyhow::Result<Report> {
+    pub(super) fn verify(&self) -> anyhow::Result<Report> {
         if !self.place.folder.is_dir() {
             bail!("{} : aucun journal d'audit ici ; vérifiez « data_dir » et « audit »", self.place.folder.display());
         }
@@ -317,7 +317,19 @@ fn export(entries: &[Entry], format: Format, file: &mut std::fs::File) -> std::i
     }
     let mut csv = csv::WriterBuilder::new().delimiter(b';').from_writer(out);
     csv.write_record([
-        "numero", "instant", "qui", "avec_qui", "quoi", "convention", "traitement", "mois", "fiches", "champs", "issue", "code", "fois",
+        "numero",
+        "instant",
+        "qui",
+        "avec_qui",
+        "quoi",
+        "convention",
+        "traitement",
+        "mois",
+        "fiches",
+        "champs",
+        "issue",
+        "code",
+        "fois",
     ])?;
     for e in entries {
         let some = |text: &Option<String>| text.clone().unwrap_or_default();

@@ -45,7 +45,17 @@ fn agreement() -> Agreement {
         let Role { name: full, dpo_contact, certificate_identity, signing_key } = role(&RoleId::Party(id(name)));
         let sealing_key = sealing(9 + name.len() as u8);
         let (duplicate_free, max_records, profile) = (true, 1000, None);
-        Party { id: id(name), name: full, dpo_contact, certificate_identity, signing_key, sealing_key, duplicate_free, max_records, profile }
+        Party {
+            id: id(name),
+            name: full,
+            dpo_contact,
+            certificate_identity,
+            signing_key,
+            sealing_key,
+            duplicate_free,
+            max_records,
+            profile,
+        }
     };
     let custodian = role(&RoleId::Custodian);
     let analyst = role(&RoleId::Analyst(id("etude")));
@@ -87,8 +97,7 @@ impl Site {
         let signatures: Signatures = [signed("ccas", 1), signed("caf", 2)].into_iter().collect();
         std::fs::write(at("convention.toml"), &text).unwrap();
         std::fs::write(at("signatures.toml"), signatures.to_toml()).unwrap();
-        let files =
-            AgreementFiles { agreement: at("convention.toml"), signatures: at("signatures.toml"), terminations: None };
+        let files = AgreementFiles { agreement: at("convention.toml"), signatures: at("signatures.toml"), terminations: None };
         let clock = MockClock::at("2026-01-10T12:00:00Z".parse().unwrap());
         let gate = Arc::new(Gate::load(&files, Arc::new(clock.clone())).unwrap());
         Self { dir, clock, gate }
