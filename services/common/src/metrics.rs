@@ -313,7 +313,7 @@ impl Metrics {
     }
 
     /// How many runs are in each state.
-    pub fn runs<'s>(&self, states: impl IntoIterator<Item = (&'static str, usize)> + 's) {
+    pub fn runs(&self, states: impl IntoIterator<Item = (&'static str, usize)>) {
         for (state, runs) in states {
             self.runs.get_or_create(&StateLabel { state }).set(i64::try_from(runs).unwrap_or(i64::MAX));
         }

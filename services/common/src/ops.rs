@@ -312,3 +312,37 @@ impl AsyncWrite for Bounded {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_health::pb::health_client::HealthClient;
+
+    #[tokio::test]
+    async fn kubernetes_probes_over_plain_http_2_are_answered() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let _ops = Ops::start(Some(&OpsConfig { listen: free }), "broker", dir.path()).await.unwrap();
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{free}")).unwrap();
+        let mut client = HealthClient::new(endpoint.connect().await.unwrap());
+        let mut ask = async |service: &str| {
+            let request = HealthCheckRequest { service: service.to_owned() };
+            client.check(request).await.map(|answer| answer.into_inner().status()).map_err(|status| status.code())
+        };
+        assert_eq!(ask("liveness").await, Ok(ServingStatus::Serving));
+        // Neither agreement nor database yet.
+        assert_eq!(ask("readiness").await, Ok(ServingStatus::NotServing));
+        assert_eq!(ask("").await, Ok(ServingStatus::NotServing));
+        assert_eq!(ask("broker").await, Err(tonic::Code::NotFound));
+        // A question larger than any service's name.
+        assert_eq!(ask(&"x".repeat(2 * MAX_QUESTION)).await, Err(tonic::Code::OutOfRange));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = OpsConfig { listen: taken.local_addr().unwrap() };
+        let refused = Ops::start(Some(&config), "broker", Path::new(".")).await.unwrap_err();
+        assert!(refused.message.contains("[ops] listen"), "{}", refused.message);
+    }
+}
