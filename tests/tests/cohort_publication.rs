@@ -170,6 +170,7 @@ fn from_wire(table: &v1::PublicTable) -> Vec<Value> {
         table_category::Kind::Value(value) => json!({ "value": value }),
         table_category::Kind::Unknown(_) => json!("unknown"),
         table_category::Kind::Absent(_) => json!("absent"),
+        table_category::Kind::Others(_) => json!("others"),
         table_category::Kind::Total(_) => json!("total"),
     };
     let mut out: Vec<Value> =

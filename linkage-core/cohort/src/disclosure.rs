@@ -10,6 +10,7 @@
 
 pub mod audit;
 pub mod cell_key;
+mod fold;
 pub mod keys;
 mod rules;
 mod simplex;
@@ -18,10 +19,10 @@ mod system;
 
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Figure, FigureTable, Unit};
+use crate::figures::{Figure, FigureTable, Unit, Whom};
 use crate::interval::ErrorRates;
 use crate::public::{Method, PublicTable, Shown};
-use audit::Measures;
+use audit::{Measures, Remembered};
 use cell_key::Noise;
 pub use rules::Kind;
 pub use suppression::Published;
@@ -76,6 +77,11 @@ pub enum Refused {
         /// The most.
         most: usize,
     },
+    /// Holding the tables against all that was shown before would take too long.
+    #[error(
+        "le tableau a trop de cellules pour être comparé à tout ce qui a déjà été montré ; réduisez les ventilations ou les périodes"
+    )]
+    TooManyComparisons,
     /// Every figure of the tables shown together would be hidden.
     #[error(
         "toutes les cellules du tableau seraient masquées (moins de {minimum} unités chacune, ou masquées pour protéger celles-ci) ; \
@@ -97,6 +103,17 @@ pub enum Refused {
 
 /// Most cells of tables that are protected together.
 pub const MOST_CELLS: usize = 200_000;
+/// Most comparisons of cells with cells shown before that one question may take: a few seconds.
+const MOST_COMPARISONS: u64 = 300_000_000;
+
+/// A table that may be shown, and what is to be remembered of it once it has been.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Protected {
+    /// The table.
+    pub table: PublicTable,
+    /// Its cells, for [`audit::Ledger::extend`]; raw.
+    pub remembered: Vec<Remembered>,
+}
 
 /// Protects one table. `errors` gives the linkage-error intervals; `noise` is used by [`Method::CellKey`].
 ///
@@ -124,7 +141,7 @@ pub fn protect_together(
     errors: &ErrorRates,
     noise: &Noise<'_>,
 ) -> Result<Vec<PublicTable>, Refused> {
-    protect_beside(&[], tables, policy, errors, noise)
+    Ok(protect_beside(&[], tables, policy, errors, noise)?.into_iter().map(|made| made.table).collect())
 }
 
 /// Protects tables that are shown beside what was `published` under suppression before: what was hidden stays hidden, what
@@ -138,17 +155,24 @@ pub fn protect_beside(
     policy: &Policy,
     errors: &ErrorRates,
     noise: &Noise<'_>,
-) -> Result<Vec<PublicTable>, Refused> {
+) -> Result<Vec<Protected>, Refused> {
     let raw: Vec<&FigureTable> = tables.iter().map(|(table, _)| *table).collect();
     check(&raw)?;
-    let hidden = match policy.method {
-        Method::Suppression => suppression::patterns(&raw, policy, published)?,
-        Method::CellKey => raw.iter().map(|table| rules::sensitive(table, policy)).collect(),
+    let made: Vec<Protected> = match policy.method {
+        Method::Suppression => {
+            let hidden = suppression::patterns(&raw, policy, published)?;
+            tables.iter().zip(hidden).map(|((table, title), hidden)| suppressed(table, title, &hidden, policy, errors)).collect()
+        }
+        Method::CellKey => {
+            let comparisons = |table: &&FigureTable| noise.ledger().map_or(0, |l| l.comparisons(table, policy.minimum));
+            if raw.iter().map(comparisons).fold(0, u64::saturating_add) > MOST_COMPARISONS {
+                return Err(Refused::TooManyComparisons);
+            }
+            tables.iter().map(|(table, title)| noisy(table, title, policy, errors, noise)).collect()
+        }
     };
-    let made: Vec<PublicTable> =
-        tables.iter().zip(&hidden).map(|((table, title), hidden)| show(table, title, hidden, policy, errors, noise)).collect();
     // One empty table among others says what the others' text needs; nothing but empty ones is no answer.
-    let cells = || made.iter().flat_map(|table| &table.cells);
+    let cells = || made.iter().flat_map(|made| &made.table.cells);
     let filled = |shown: &Shown| matches!(shown, Shown::Value { value, .. } if *value != 0.0);
     if cells().any(|shown| *shown == Shown::Hidden) && !cells().any(filled) {
         return Err(Refused::AllHidden { minimum: policy.minimum });
@@ -167,40 +191,85 @@ fn check(tables: &[&FigureTable]) -> Result<(), Refused> {
     if cells > MOST_CELLS { Err(Refused::TooLarge { cells, most: MOST_CELLS }) } else { Ok(()) }
 }
 
-fn show(
-    table: &FigureTable,
-    title: &str,
-    hidden: &[bool],
-    policy: &Policy,
-    errors: &ErrorRates,
-    noise: &Noise<'_>,
-) -> PublicTable {
+/// A table under suppression, `hidden` saying which cells are. Empty cells are shown as empty.
+fn suppressed(table: &FigureTable, title: &str, hidden: &[bool], policy: &Policy, errors: &ErrorRates) -> Protected {
     let kind = Kind::of(&table.measure);
     let measures = Measures::of(table);
-    let value = |at: usize, figure: &Figure, hidden: bool| -> Option<f64> {
-        if figure.units == 0 {
-            return Some(figure.value);
-        }
-        match policy.method {
-            Method::Suppression => (!hidden).then_some(figure.value),
-            Method::CellKey => match noise.before(&measures, at, table.unit, figure, policy.round_to) {
-                Some(before) => before,
-                None if hidden => None,
-                None => noise.apply(kind, table.unit, figure, policy.minimum),
-            },
-        }
+    let shown = |(figure, hidden): (&Figure, &bool)| match figure {
+        figure if figure.missing || (kind == Kind::Quantile && figure.units == 0) => Shown::Missing,
+        _ if *hidden => Shown::Hidden,
+        figure => value_of(rules::round(figure.value, kind, policy.round_to)),
     };
-    let cells: Vec<Shown> = table
-        .cells
+    let cells: Vec<Shown> = table.cells.iter().zip(hidden).map(shown).collect();
+    let told = cells
         .iter()
-        .zip(hidden)
+        .zip(&table.cells)
         .enumerate()
-        .map(|(at, (figure, hidden))| match value(at, figure, *hidden) {
-            _ if figure.missing => Shown::Missing,
-            None => Shown::Hidden,
-            Some(value) => Shown::Value { value: rules::round(value, kind, policy.round_to), interval: None, uncertain: false },
-        })
-        .collect();
+        .filter(|(_, (shown, figure))| **shown != Shown::Missing && audit::is_looked_up(figure.units, policy.minimum));
+    let remember = |(at, (shown, figure)): (usize, (&Shown, &Figure))| {
+        Remembered::new(table.unit, measures.at(at), figure, number(shown), None)
+    };
+    let remembered = told.map(remember).collect();
+    Protected { table: public(table, title, cells, policy, errors), remembered }
+}
+
+/// A table under cell-key noise. Values of what occurred whose every cell is hidden are put together: that a combination is
+/// named would tell that somebody has it.
+fn noisy(table: &FigureTable, title: &str, policy: &Policy, errors: &ErrorRates, noise: &Noise<'_>) -> Protected {
+    let (cells, mut remembered) = noisy_cells(table, policy, noise);
+    let Some(folded) = fold::folded(table, &cells) else {
+        return Protected { table: public(table, title, cells, policy, errors), remembered };
+    };
+    let (cells, of_folded) = noisy_cells(&folded, policy, noise);
+    remembered.extend(of_folded);
+    Protected { table: public(&folded, title, cells, policy, errors), remembered }
+}
+
+fn noisy_cells(table: &FigureTable, policy: &Policy, noise: &Noise<'_>) -> (Vec<Shown>, Vec<Remembered>) {
+    let kind = Kind::of(&table.measure);
+    let measures = Measures::of(table);
+    let mut remembered = Vec::new();
+    let mut cells = Vec::with_capacity(table.cells.len());
+    for (at, figure) in table.cells.iter().enumerate() {
+        // Whether a quantile of a few can be said depends on them.
+        let few = kind == Kind::Quantile && figure.units > 0 && figure.units < policy.minimum;
+        if figure.missing && !few {
+            cells.push(Shown::Missing);
+            continue;
+        }
+        // Nobody and a few look alike, whatever was shown before.
+        if figure.missing || !audit::is_looked_up(figure.units, policy.minimum) {
+            cells.push(Shown::Hidden);
+            continue;
+        }
+        let measure = measures.at(at);
+        let before = noise.before(&measure, table.unit, figure, policy.minimum);
+        let shown = match before {
+            Some(before) => before.shown(),
+            None if rules::is_sensitive(figure, kind, policy) => None,
+            None => noise.apply(kind, table.unit, figure, policy.minimum).map(|v| rules::round(v, kind, policy.round_to)),
+        };
+        remembered.push(Remembered::new(table.unit, measure, figure, shown, before));
+        cells.push(shown.map_or(Shown::Hidden, value_of));
+    }
+    if table.whom == Whom::Everybody {
+        fold::show_empty(table, &mut cells, kind);
+    }
+    (cells, remembered)
+}
+
+fn value_of(value: f64) -> Shown {
+    Shown::Value { value, interval: None, uncertain: false }
+}
+
+fn number(shown: &Shown) -> Option<f64> {
+    match shown {
+        Shown::Value { value, .. } => Some(*value),
+        Shown::Hidden | Shown::Missing => None,
+    }
+}
+
+fn public(table: &FigureTable, title: &str, cells: Vec<Shown>, policy: &Policy, errors: &ErrorRates) -> PublicTable {
     let mut made = PublicTable {
         title: title.to_owned(),
         unit: table.unit,

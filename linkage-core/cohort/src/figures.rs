@@ -27,7 +27,9 @@ pub enum Category {
     Unknown,
     /// The unit is not in the population in that period: a state of transitions.
     Absent,
-    /// All the others together.
+    /// All values of a dimension that names what occurred (combinations, paths, states) with too few units to be told.
+    Others,
+    /// All values together.
     Total,
 }
 
@@ -115,6 +117,9 @@ pub struct FigureTable {
     pub unit: Unit,
     /// The measure's name, as in query documents.
     pub measure: String,
+    /// The attribute that a sum is of.
+    #[serde(default)]
+    pub of: Option<String>,
     /// Whom it counts.
     #[serde(default)]
     pub whom: Whom,

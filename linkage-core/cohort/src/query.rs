@@ -35,4 +35,5 @@ pub use check::{MAX_BREAKDOWNS, MAX_CELLS, MAX_CONDITIONS, check};
 pub use document::{Condition, Grain, Measure, Population, Query, Range, When};
 pub use error::{QueryError, Unreadable};
 pub use evaluate::{Inputs, evaluate};
+pub use facts::household_keys;
 pub use read::{MAX_BYTES, MAX_DEPTH};

@@ -6,9 +6,9 @@ mod population;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use linkage_cohort::disclosure::audit::{Ledger, remember};
+use linkage_cohort::disclosure::audit::{FURTHEST, Ledger};
 use linkage_cohort::disclosure::cell_key::Noise;
-use linkage_cohort::disclosure::{Policy, Published, protect, protect_beside};
+use linkage_cohort::disclosure::{Policy, Protected, Published, Refused, protect, protect_beside};
 use linkage_cohort::interval::{ErrorRates, Estimate, RunRates};
 use linkage_cohort::{Category, Dimension, Figure, FigureTable, Method, PublicTable, Shown, Unit, Whom};
 use population::{Population, Random};
@@ -28,11 +28,30 @@ fn counts(sets: &[&[u64]]) -> FigureTable {
     cells.push(figure(&large));
     let categories = (0..cells.len()).map(|n| Category::Value(n.to_string())).collect();
     let dimensions = vec![population::months(1), Dimension { name: "set".to_owned(), categories, partition: false }];
-    FigureTable { unit: Unit::Persons, measure: "stock".to_owned(), whom: Whom::Everybody, dimensions, cells, notes: Vec::new() }
+    FigureTable {
+        unit: Unit::Persons,
+        measure: "stock".to_owned(),
+        of: None,
+        whom: Whom::Everybody,
+        dimensions,
+        cells,
+        notes: Vec::new(),
+    }
+}
+
+fn answered(table: &FigureTable, policy: &Policy, noise: &Noise<'_>) -> Protected {
+    protect_beside(&[], &[(table, "")], policy, &ErrorRates::default(), noise).unwrap().remove(0)
 }
 
 fn shown(table: &FigureTable, noise: &Noise<'_>) -> PublicTable {
-    protect(table, "", &POLICY, &ErrorRates::default(), noise).unwrap()
+    answered(table, &POLICY, noise).table
+}
+
+/// Asks beside a ledger, and remembers what was shown.
+fn ask(table: &FigureTable, ledger: &mut Ledger) -> PublicTable {
+    let made = answered(table, &POLICY, &Noise::new().beside(ledger));
+    ledger.extend(made.remembered);
+    made.table
 }
 
 fn value(cell: Shown) -> Option<f64> {
@@ -60,8 +79,7 @@ fn two_queries_that_differ_by_one_person_look_the_same() {
         let (first, second): (&[u64], &[u64]) = if round % 2 == 0 { (without, &with) } else { (&with, without) };
         let mut ledger = Ledger::new(&everybody);
         let raw = counts(&[first]);
-        let before = shown(&raw, &Noise::new());
-        ledger.extend(remember(&raw, &before));
+        let before = ask(&raw, &mut ledger);
         let after = shown(&counts(&[second]), &Noise::new().beside(&ledger));
         differ_with_ledger += usize::from(before.cells[0] != after.cells[0]);
         let bare = shown(&counts(&[second]), &Noise::new());
@@ -131,15 +149,17 @@ fn what_suppression_hid_stays_hidden_in_queries() {
     let people = Population::draw(&mut Random(13), 300, &[4, 5]);
     let raw = people.table("count", &[0, 1]);
     let report = Policy { method: Method::Suppression, ..POLICY };
-    let before = protect(&raw, "", &report, &ErrorRates::default(), &Noise::new()).unwrap();
+    let before = answered(&raw, &report, &Noise::new());
     let person_keys: Vec<u64> = people.persons.iter().map(|p| p.key).collect();
     let mut ledger = Ledger::new(&person_keys);
-    ledger.extend(remember(&raw, &before));
-    let published = [Published::of(&raw, &before)];
-    let query =
-        protect_beside(&published, &[(&raw, "")], &POLICY.for_query(), &ErrorRates::default(), &Noise::new().beside(&ledger));
-    assert_eq!(query.unwrap()[0].cells, before.cells, "one set, one figure");
-    assert!(before.cells.contains(&Shown::Hidden));
+    ledger.extend(before.remembered);
+    let published = [Published::of(&raw, &before.table)];
+    let noise = Noise::new().beside(&ledger);
+    let query = protect_beside(&published, &[(&raw, "")], &POLICY.for_query(), &ErrorRates::default(), &noise).unwrap();
+    for ((figure, report), query) in raw.cells.iter().zip(&before.table.cells).zip(&query[0].table.cells) {
+        assert!(report == query || figure.units == 0, "one set, one figure");
+    }
+    assert!(before.table.cells.contains(&Shown::Hidden));
 }
 
 /// What an attacker gets who asks for a group within ever other sets, and for these without it, and takes the mean.
@@ -153,13 +173,12 @@ fn averaged(random: &mut Random, group: u64, pairs: usize, ledger: bool) -> f64 
         let start = (100 + random.below(3700)) as usize;
         let without = &everybody[start..start + size as usize];
         let with: Vec<u64> = without.iter().chain(target).copied().collect();
-        let mut ask = |set: &[u64]| {
+        let mut asked = |set: &[u64]| {
             let raw = counts(&[set]);
-            let made = if ledger { shown(&raw, &Noise::new().beside(&memory)) } else { shown(&raw, &Noise::new()) };
-            memory.extend(remember(&raw, &made));
+            let made = if ledger { ask(&raw, &mut memory) } else { shown(&raw, &Noise::new()) };
             value(made.cells[0]).unwrap()
         };
-        sum += ask(&with) - ask(without);
+        sum += asked(&with) - asked(without);
     }
     sum / pairs as f64
 }
@@ -225,4 +244,189 @@ fn sums_hide_their_largest_contributors() {
         assert!((shown - 10_000.0).abs() <= 1250.0);
         assert!(method == Method::CellKey || shown == 10_000.0);
     }
+}
+
+/// A population that somebody composed, in place of everybody.
+fn composed(table: FigureTable) -> FigureTable {
+    FigureTable { whom: Whom::Population { parties: 1 }, ..table }
+}
+
+#[test]
+fn nobody_and_a_few_look_alike() {
+    let few: Vec<u64> = keys(&mut Random(31), 9);
+    for number in 0..few.len() {
+        let of = |sets: &[&[u64]]| shown(&composed(counts(sets)), &Noise::new()).cells;
+        assert_eq!(of(&[&[]]), of(&[&few[..number]]), "{number}");
+        // Nothing but these: refused in the same words.
+        let alone = |set: &[u64]| {
+            let mut table = composed(counts(&[set]));
+            table.dimensions[1].categories.pop();
+            table.cells.pop();
+            protect(&table, "", &POLICY, &ErrorRates::default(), &Noise::new())
+        };
+        assert_eq!(alone(&few[..number]), Err(Refused::AllHidden { minimum: 11 }));
+    }
+}
+
+#[test]
+fn empty_cells_of_everybody_are_shown_within_lines_that_are() {
+    let mut random = Random(32);
+    let (mut empty, mut told) = (0, 0);
+    for round in 0..200 {
+        let people = Population::draw(&mut random, 60 + round, &[5, 6]);
+        let raw = people.table("stock", &[0, 1]);
+        let made = shown(&raw, &Noise::new());
+        for (first, second) in (0..6).flat_map(|first| (0..7).map(move |second| (first, second))) {
+            if raw.cell(&[0, first, second]).unwrap().units > 0 {
+                continue;
+            }
+            let lines = [made.cell(&[0, first, 6]).unwrap(), made.cell(&[0, 5, second]).unwrap()];
+            let shown = made.cell(&[0, first, second]) == Some(Shown::Value { value: 0.0, interval: None, uncertain: false });
+            assert_eq!(shown, lines.iter().all(|line| *line != Shown::Hidden), "round {round}, {first}, {second}");
+            empty += 1;
+            told += usize::from(shown);
+        }
+        assert!(!shown(&composed(raw), &Noise::new()).cells.iter().any(|cell| value(*cell) == Some(0.0)));
+    }
+    println!("{told} of {empty} empty cells are shown as empty");
+    assert!(told * 4 > empty, "{told} of {empty}");
+}
+
+#[test]
+fn a_line_is_not_there_for_one_person() {
+    let mut random = Random(33);
+    let everybody = keys(&mut random, 300);
+    let figure = |keys: &[u64]| counts(&[keys]).cells[0];
+    let total = |parts: &[&[u64]]| figure(&parts.concat());
+    let mut differ = 0;
+    for round in 0..300u64 {
+        let (many, rest) = everybody.split_at(20 + round as usize % 200);
+        let (some, rest) = rest.split_at(30);
+        let few = &rest[..(round % 9) as usize];
+        // The person's combination is nobody else's: with it, a line more.
+        let table = |with: bool| {
+            let person: &[u64] = if with { &rest[49..50] } else { &[] };
+            let mut names = vec!["ccas", "siao"];
+            let mut sets: Vec<&[u64]> = vec![many, some];
+            for (name, set) in [("caf", few), ("caf + ccas", person)] {
+                if !set.is_empty() {
+                    names.push(name);
+                    sets.push(set);
+                }
+            }
+            let mut cells: Vec<Figure> = sets.iter().map(|set| figure(set)).collect();
+            cells.push(total(&sets));
+            let categories = names.iter().map(|name| Category::Value((*name).to_owned())).chain([Category::Total]).collect();
+            let parties = Dimension { name: "parties".to_owned(), categories, partition: true };
+            composed(FigureTable { dimensions: vec![population::months(1), parties], cells, ..counts(&[]) })
+        };
+        let mut ledger = Ledger::new(&everybody);
+        let first = ask(&table(round % 2 == 0), &mut ledger);
+        let second = ask(&table(round % 2 == 1), &mut ledger);
+        differ += usize::from(first != second);
+        let names: Vec<&Category> = first.dimensions[1].categories.iter().collect();
+        assert!(names.contains(&&Category::Others) && first.cells.len() == names.len());
+    }
+    assert_eq!(differ, 0);
+}
+
+#[test]
+fn two_queries_that_differ_by_one_household_look_the_same() {
+    let mut random = Random(34);
+    let persons = keys(&mut random, 3000);
+    let mut left = persons.as_slice();
+    let mut households = Vec::new();
+    while left.len() > 5 {
+        let (household, rest) = left.split_at(1 + random.below(5) as usize);
+        households.push(household.iter().fold(0u64, |sum, key| sum.wrapping_add(*key)));
+        left = rest;
+    }
+    let (mut differ, mut without_keys) = (0, 0);
+    for round in 0..2000u64 {
+        let size = 12 + round % 100;
+        let start = random.below(700) as usize;
+        let (without, one) = (&households[start..start + size as usize], households[households.len() - 1 - round as usize % 50]);
+        let with: Vec<u64> = without.iter().copied().chain([one]).collect();
+        let of = |set: &[u64]| FigureTable { unit: Unit::Households, ..counts(&[set]) };
+        let mut ledger = Ledger::new(&persons);
+        let alone = ask(&of(without), &mut ledger);
+        without_keys += usize::from(alone.cells[0] != shown(&of(&with), &Noise::new().beside(&ledger)).cells[0]);
+        ledger.know_households(&households);
+        differ += usize::from(alone.cells[0] != shown(&of(&with), &Noise::new().beside(&ledger)).cells[0]);
+    }
+    println!("pairs of households that differ: {differ} of 2000 with their keys, {without_keys} without");
+    assert_eq!(differ, 0);
+    assert!(without_keys > 800, "{without_keys}");
+}
+
+/// A ladder: a group, and the same less one known member, less two, and so on until the figure changes. Steps down, the figure
+/// before and the one after, and how many there were then.
+fn ladder(everybody: &[u64], start: usize, size: usize) -> (usize, f64, Option<f64>, usize) {
+    let mut ledger = Ledger::new(everybody);
+    let mut asked = |size: usize| value(ask(&composed(counts(&[&everybody[start..start + size]])), &mut ledger).cells[0]);
+    let Some(first) = asked(size) else { return (0, 0.0, None, size) };
+    for step in 1..=size {
+        let now = asked(size - step);
+        if now != Some(first) {
+            return (step, first, now, size - step);
+        }
+    }
+    (size, first, None, 0)
+}
+
+#[test]
+fn a_ladder_of_sets_does_not_count_them() {
+    let mut random = Random(35);
+    let everybody = keys(&mut random, 4000);
+    // How far the figure lies from the count where it changes: who knew that would know the count.
+    let (mut large, mut small) = (BTreeMap::<i64, usize>::new(), BTreeMap::<usize, usize>::new());
+    let mut longest = 0;
+    for round in 0..2000 {
+        let start = random.below(3800) as usize;
+        let (steps, figure, after, count) = ladder(&everybody, start, 30 + round % 100);
+        // One person less always looks the same. (Where a chain breaks and draws the same figure by chance, it goes on.)
+        assert!(steps >= 2, "{steps}");
+        longest = longest.max(steps);
+        if after.is_some() {
+            *large.entry(figure as i64 - count as i64).or_default() += 1;
+        }
+        let (steps, _, after, count) = ladder(&everybody, start, 13 + round % 10);
+        if steps > 0 && after.is_none() {
+            // The last one shown was of ten at least, though the minimum is eleven: one less must look the same.
+            assert!(count + 1 >= 10, "{count}");
+            *small.entry(count).or_default() += 1;
+        }
+    }
+    let share = |most: usize, all: usize| most as f64 / all as f64;
+    let guessed = share(*large.values().max().unwrap(), large.values().sum());
+    let guessed_small = share(*small.values().max().unwrap(), small.values().sum());
+    println!("the count at the step that changes, guessed from the figure: {:.0} %", 100.0 * guessed);
+    println!("the count at the step that hides: {small:?}, the likeliest in {:.0} %", 100.0 * guessed_small);
+    assert!(guessed < 0.25, "{guessed}: {large:?}");
+    assert!(longest > FURTHEST as usize, "reaches are drawn up to it: {longest}");
+    assert!(guessed_small < 0.6, "{guessed_small}");
+}
+
+#[test]
+fn figures_of_the_same_persons_are_not_taken_for_one_another() {
+    let everybody = keys(&mut Random(36), 40);
+    let mut ledger = Ledger::new(&everybody);
+    let mut sum = |of: &str, value: f64| {
+        let mut table = counts(&[&everybody]);
+        (table.measure, table.of) = ("sum".to_owned(), Some(of.to_owned()));
+        (table.cells[0].value, table.cells[0].largest) = (value, [900, 800]);
+        (table.cells[1].value, table.cells[1].largest) = (250_000.0, [900, 800]);
+        ask(&table, &mut ledger).cells[0]
+    };
+    let children = value(sum("nb_enfants", 10_000.0)).unwrap();
+    assert_eq!(value(sum("nb_enfants", 10_000.0)), Some(children));
+    assert_ne!(value(sum("ressources", 10_500.0)), Some(children), "another attribute");
+    let mut ledger = Ledger::new(&everybody);
+    let mut median = |months: f64| {
+        let mut table = counts(&[&everybody]);
+        table.measure = "durations".to_owned();
+        table.cells.iter_mut().for_each(|cell| cell.value = months);
+        value(ask(&table, &mut ledger).cells[0])
+    };
+    assert_eq!([3.0, 4.0, 12.0, 3.0].map(&mut median), [Some(3.0), Some(3.0), Some(12.0), Some(3.0)], "stays of another year");
 }

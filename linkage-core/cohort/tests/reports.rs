@@ -105,6 +105,7 @@ fn text(table: &PublicTable) -> Vec<String> {
         Category::Value(value) => value.clone(),
         Category::Unknown => "inconnu".to_owned(),
         Category::Absent => "absent".to_owned(),
+        Category::Others => "autres".to_owned(),
         Category::Total => "ensemble".to_owned(),
     };
     let mut heads = vec![String::new()];

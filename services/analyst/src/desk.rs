@@ -2,22 +2,19 @@
 //!
 //! Every answer has passed disclosure control under the agreement's terms, and every question, view, export and decision is
 //! in the access log before its answer leaves. A query is held against the study, evaluated and protected; publishing puts
-//! the protected answer into the journal. What was published under suppression, and what was shown under noise, is
-//! reckoned with in later answers, so that the persons between two answers are told by neither.
+//! the protected answer into the journal. Whatever was shown, draft or publication, is reckoned with in later answers, so that
+//! the persons between two answers are told by neither.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use linkage_agreement::model::{AnalystRight, DisclosureMethod};
-use linkage_agreement::{PartyId, RunId};
-use linkage_cohort::disclosure::audit::remember;
-use linkage_cohort::disclosure::cell_key::Noise;
+use linkage_agreement::{PartyId, Period, RunId};
 use linkage_cohort::disclosure::keys::person_keys;
-use linkage_cohort::disclosure::{self, Policy, Published};
+use linkage_cohort::disclosure::{Policy, Published};
 use linkage_cohort::households::Resolver;
-use linkage_cohort::interval::ErrorRates;
-use linkage_cohort::query::{Inputs, Query, QueryError, Unreadable, evaluate};
-use linkage_cohort::study::{Households, SourceError, Study};
+use linkage_cohort::query::{Query, QueryError, Unreadable, evaluate};
+use linkage_cohort::study::{Households as _, SourceError, Study};
 use linkage_cohort::{FigureTable, Method, PublicTable};
 use linkage_common::clock::SystemClock;
 use linkage_common::error::{ErrorKind, ServiceError};
@@ -31,8 +28,12 @@ use crate::journal::{Journal, Moment, Proposal, Publication};
 use crate::publish::{self, Document, PublicationId, Question, Release, Verdict};
 use crate::study::StudyStore;
 use ledger::ShownBefore;
+use opened::Opened;
 
+mod asked;
 mod ledger;
+mod lines;
+mod opened;
 mod rates;
 mod secret;
 
@@ -50,16 +51,6 @@ pub struct Answer {
     pub tables: Vec<PublicTable>,
 }
 
-/// A study with what every question takes of it.
-struct Opened {
-    study: Arc<Study>,
-    release: Release,
-    keys: Vec<u64>,
-    households: Resolver<Arc<Study>>,
-    rates: ErrorRates,
-    shown: Mutex<ShownBefore>,
-}
-
 /// The desk.
 pub struct Desk {
     gate: Arc<Gate>,
@@ -70,7 +61,7 @@ pub struct Desk {
     journal: Journal,
     access: AccessLog,
     opened: Mutex<Option<Arc<Opened>>>,
-    room: Semaphore,
+    room: Arc<Semaphore>,
     /// Whether households are resolved before somebody asks for them.
     ahead: bool,
 }
@@ -108,9 +99,9 @@ impl Desk {
             analyst: config.analyst.clone(),
             data_dir: config.data_dir.clone(),
             secret: secret::CellSecret::open(&config.data_dir)?,
-            journal: Journal::open(&config.data_dir).await?,
+            journal: Journal::open_at(&config.place()?).await?,
             opened: Mutex::default(),
-            room: Semaphore::new(AT_A_TIME),
+            room: Arc::new(Semaphore::new(AT_A_TIME)),
             ahead: true,
             store,
             access,
@@ -177,7 +168,7 @@ impl Desk {
     /// The disk.
     pub fn release(&self) -> Result<Release, ServiceError> {
         let runs: Vec<RunId> = self.store.runs()?.into_iter().map(|taken| taken.run).collect();
-        Ok(Release { runs })
+        Ok(Release { runs, withdrawals: self.store.withdrawals()? })
     }
 
     /// The answer to a question, protected.
@@ -185,8 +176,27 @@ impl Desk {
     /// # Errors
     /// `Refused` outside the agreement or the analyst's rights; `Invalid` for what the study cannot answer.
     pub async fn answer(self: &Arc<Self>, question: &Question, who: &Who) -> Result<Answer, ServiceError> {
-        let made = self.computed(question).await.map(|(answer, _)| answer);
-        self.noted(who, Action::Query, question, None, made)
+        let (desk, question, who) = (self.clone(), question.clone(), who.clone());
+        self.in_turn(async move {
+            let made = desk.computed(&question).await.map(|(answer, _)| answer);
+            desk.noted(&who, Action::Query, &question, None, made)
+        })
+        .await
+    }
+
+    /// Does work in turn, and to its end whether or not somebody still waits for it: what was computed is at work for as
+    /// long as it takes, and stands in the access log.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let room = self.room.clone().acquire_owned().await.map_err(ServiceError::internal)?;
+        let done = tokio::spawn(async move {
+            let made = work.await;
+            drop(room);
+            made
+        });
+        done.await.map_err(ServiceError::internal)?
     }
 
     /// The answer to one query.
@@ -207,9 +217,13 @@ impl Desk {
         justification: &str,
         who: &Who,
     ) -> Result<Publication, ServiceError> {
-        let made = self.put_forward(question, justification, who).await;
-        let id = made.as_ref().ok().map(|p| p.id.to_string());
-        self.noted(who, Action::Publish, question, id.as_deref(), made)
+        let (desk, question, who, justification) = (self.clone(), question.clone(), who.clone(), justification.to_owned());
+        self.in_turn(async move {
+            let made = desk.put_forward(&question, &justification, &who).await;
+            let id = made.as_ref().ok().map(|p| p.id.to_string());
+            desk.noted(&who, Action::Publish, &question, id.as_deref(), made)
+        })
+        .await
     }
 
     async fn put_forward(
@@ -369,44 +383,38 @@ impl Desk {
     /// The answer to a question, and what is to be kept of it when it is published.
     async fn computed(self: &Arc<Self>, question: &Question) -> Result<(Answer, Option<Vec<Published>>), ServiceError> {
         self.permit(AnalystRight::Cohorts)?;
-        let published: Vec<Published> = match question {
+        let published = match question {
             Question::Query(_) => Vec::new(),
-            Question::Report { .. } => {
-                let mut all: Vec<Published> = Vec::new();
-                for kept in self.journal.kept().await? {
-                    all.extend(serde_json::from_slice::<Vec<Published>>(&kept).map_err(ServiceError::internal)?);
-                }
-                all
-            }
+            Question::Report { .. } => self.journal.kept().await?,
         };
-        let _room = self.room.acquire().await.map_err(ServiceError::internal)?;
         let (desk, question) = (self.clone(), question.clone());
         tokio::task::spawn_blocking(move || desk.compute(question, &published)).await.map_err(ServiceError::internal)?
     }
 
-    fn compute(&self, question: Question, published: &[Published]) -> Result<(Answer, Option<Vec<Published>>), ServiceError> {
+    /// `published`: what the journal keeps of reports.
+    fn compute(&self, question: Question, published: &[Vec<u8>]) -> Result<(Answer, Option<Vec<Published>>), ServiceError> {
         let opened = self.opened()?;
-        let households: &dyn Households = &opened.households;
-        let inputs = Inputs { person_keys: &opened.keys, households: Some(households) };
+        let inputs = opened.inputs();
         let raw: Vec<FigureTable> = question
             .queries()
             .iter()
             .map(|query| evaluate(query, &opened.study, inputs).map_err(|error| refused(&error)))
             .collect::<Result<_, _>>()?;
         let named: Vec<(&FigureTable, &str)> = raw.iter().zip(question.queries().iter().map(|q| q.title.as_str())).collect();
+        let month = Period::of(self.gate.today());
+        let known_by = asked::known_by(question.queries(), &opened.release)?;
+        opened.shown().lock()?.count(month, known_by)?;
         let policy = self.policy(&question);
-        let mut shown = opened.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let locked = shown.lock()?;
-        let noise = Noise::new().beside(locked.ledger());
-        let tables = disclosure::protect_beside(published, &named, &policy, &opened.rates, &noise)
-            .map_err(|error| ServiceError::invalid(format!("rien ne peut être montré : {error}")))?;
-        drop(noise);
-        locked.remember(raw.iter().zip(&tables).flat_map(|(raw, shown)| remember(raw, shown)).collect())?;
-        let kept = (policy.method == Method::Suppression)
-            .then(|| raw.iter().zip(&tables).map(|(raw, shown)| Published::of(raw, shown)).collect());
+        let suppressed = if policy.method == Method::Suppression { opened.suppressed(&named, &policy, published)? } else { None };
+        let (tables, kept) = match suppressed {
+            Some((tables, kept)) => (tables, Some(kept)),
+            None => (opened.noisy(&named, &policy.for_query())?, None),
+        };
         Ok((Answer { question, release: opened.release.clone(), tables }, kept))
     }
 
+    /// Suppression is for reports of everybody or of all at one party: of populations that somebody composed there are as
+    /// many as one likes, and their exact figures would tell by difference who is in one and not in the other.
     fn policy(&self, question: &Question) -> Policy {
         let terms = &self.gate.agreement().disclosure;
         let agreed = Policy {
@@ -419,8 +427,8 @@ impl Desk {
             round_to: u64::from(terms.round_to()),
         };
         match question {
-            Question::Query(_) => agreed.for_query(),
-            Question::Report { .. } => agreed,
+            Question::Report { queries, .. } if queries.iter().all(Query::counts_a_whole) => agreed,
+            Question::Report { .. } | Question::Query(_) => agreed.for_query(),
         }
     }
 
@@ -444,6 +452,7 @@ impl Desk {
             shown: Mutex::new(ShownBefore::new(&self.data_dir, &keys)),
             keys,
             households: Resolver::new(study.clone()),
+            household_keys: OnceLock::new(),
             rates: rates::of(&self.data_dir, &study)?,
             study,
         });

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use jiff::civil::Date;
 use linkage_agreement::{Agreement, PartyId, Period};
-use linkage_common::error::ServiceError;
 use linkage_common::database::Place;
+use linkage_common::error::ServiceError;
 use linkage_common::store::{Connection, Pool, Row as StoreRow, Schema, db, id};
 use sha2::{Digest, Sha256};
 use sqlx::Row;
@@ -315,15 +315,14 @@ impl Journal {
         Ok(all)
     }
 
-    /// What was kept of all publications that were not rejected, in order, to protect later tables beside them.
+    /// What was kept of all publications, in order, to protect later tables beside them: what was rejected has been seen, too.
     ///
     /// # Errors
     /// The journal cannot be read.
     pub async fn kept(&self) -> Result<Vec<Vec<u8>>, ServiceError> {
         sqlx::query_scalar(
             "SELECT p.kept FROM publications p JOIN entries e ON e.publication = p.id AND e.kind = 'proposed'
-             WHERE p.kept IS NOT NULL
-             AND NOT EXISTS (SELECT 1 FROM entries r WHERE r.publication = p.id AND r.kind = 'rejected') ORDER BY e.number",
+             WHERE p.kept IS NOT NULL ORDER BY e.number",
         )
         .fetch_all(&self.pool)
         .await

@@ -35,6 +35,7 @@ fn dimension(dimension: &Dimension) -> v1::TableDimension {
         Category::Value(value) => table_category::Kind::Value(value.clone()),
         Category::Unknown => table_category::Kind::Unknown(true),
         Category::Absent => table_category::Kind::Absent(true),
+        Category::Others => table_category::Kind::Others(true),
         Category::Total => table_category::Kind::Total(true),
     };
     v1::TableDimension {

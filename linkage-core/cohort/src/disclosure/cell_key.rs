@@ -9,15 +9,15 @@
 //! The published tables of noise forbid outputs of 1 to js by moving small counts to 0 or above js. With a minimum of 11
 //! that would take noise of 10 either way on every small count, and show groups of one as 11. Here a count below the
 //! minimum is hidden, and so is one that its noise takes below it: no figure stands for fewer than the minimum, none
-//! below the minimum is shown, and a hidden cell may be of up to minimum + 4. Empty cells stay empty. As no row of the table
-//! below the minimum is ever used, one row serves all.
+//! below the minimum is shown, and a hidden cell may be of up to minimum + 4, or of nobody. As no row of the table below the
+//! minimum is ever used, one row serves all.
 //!
 //! Margins bear noise of their own: tables do not add up exactly, which is what keeps a hidden cell from being worked
 //! out to less than the noise of all that it is worked out from.
 
 use sha2::{Digest, Sha256};
 
-use super::audit::{Ledger, Measures};
+use super::audit::{Ledger, Measured, Remembered};
 use super::rules::Kind;
 use super::unit_label;
 use crate::figures::{Figure, Unit};
@@ -64,7 +64,7 @@ impl<'l> Noise<'l> {
         }
         Self { cumulative, ledger: None }
     }
-    /// The same beside what has been shown before: a cell whose units differ by one or two from those of a cell that was
+    /// The same beside what has been shown before: a cell whose units differ by one at most from those of a cell that was
     /// shown is shown as that one was (see [`super::audit`]).
     #[must_use]
     pub fn beside(self, ledger: &'l Ledger) -> Self {
@@ -85,22 +85,16 @@ impl<'l> Noise<'l> {
         at as i32 - Self::MOST
     }
 
-    /// What a cell of the same units, or of one person more or less, was shown as.
-    pub(super) fn before(
-        &self,
-        measures: &Measures,
-        at: usize,
-        unit: Unit,
-        figure: &Figure,
-        round_to: u64,
-    ) -> Option<Option<f64>> {
-        self.ledger?.near(&measures.at(at), unit, figure, round_to)
+    /// What has been shown before, where it is looked at.
+    pub(super) fn ledger(&self) -> Option<&'l Ledger> {
+        self.ledger
+    }
+    /// The cell shown before that this one follows.
+    pub(super) fn before(&self, measure: &Measured, unit: Unit, figure: &Figure, minimum: u64) -> Option<&'l Remembered> {
+        self.ledger?.near(measure, unit, figure, minimum)
     }
     /// The figure with its noise; `None` when it must not be shown.
     pub(super) fn apply(&self, kind: Kind, unit: Unit, figure: &Figure, minimum: u64) -> Option<f64> {
-        if figure.units == 0 {
-            return Some(figure.value);
-        }
         if figure.units < minimum {
             return None;
         }
@@ -183,6 +177,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(noise.apply(Kind::Count, Unit::Persons, &Figure::default(), 11), Some(0.0), "nobody is nobody");
+        assert_eq!(noise.apply(Kind::Count, Unit::Persons, &Figure::default(), 11), None, "nobody is as few as a few");
     }
 }

@@ -1,7 +1,7 @@
 //! What makes a figure sensitive by itself, and rounding.
 
 use super::Policy;
-use crate::figures::{Figure, FigureTable};
+use crate::figures::Figure;
 
 /// What a measure's figures are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,13 +30,8 @@ impl Kind {
 /// Hundepool et al. 2012, chapter 4).
 const P_PERCENT: f64 = 10.0;
 
-/// Which figures must not be shown, whatever stands beside them.
-pub(super) fn sensitive(table: &FigureTable, policy: &Policy) -> Vec<bool> {
-    let kind = Kind::of(&table.measure);
-    table.cells.iter().map(|figure| is_sensitive(figure, kind, policy)).collect()
-}
-
-/// Whether a figure must not be shown, whatever stands beside it. That a cell is empty tells nothing of anybody.
+/// Whether a figure must not be shown, whatever stands beside it. Empty cells are not sensitive under suppression, whose
+/// tables are of everybody or of one party; queries never come here with one.
 pub(super) fn is_sensitive(figure: &Figure, kind: Kind, policy: &Policy) -> bool {
     if figure.missing || figure.units == 0 {
         return false;

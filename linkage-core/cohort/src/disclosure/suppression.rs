@@ -38,6 +38,10 @@ impl Published {
     pub fn of(raw: &FigureTable, shown: &PublicTable) -> Self {
         Self { table: raw.clone(), hidden: shown.cells.iter().map(|cell| *cell == Shown::Hidden).collect() }
     }
+    /// Number of its cells.
+    pub fn cells(&self) -> usize {
+        self.hidden.len()
+    }
 }
 
 /// Most sensitive cells of tables that are protected together: each takes up to two programmes.

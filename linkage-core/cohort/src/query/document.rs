@@ -49,6 +49,21 @@ pub struct Query {
     pub population: Option<Population>,
 }
 
+impl Query {
+    /// Whether it counts everybody, or everybody at one party: no more of such sets can be had than there are parties.
+    /// Any other population is one that somebody composed.
+    pub fn counts_a_whole(&self) -> bool {
+        match &self.population {
+            None => true,
+            Some(Population::Record(condition)) => {
+                let Condition { party, attributes, when, period } = condition;
+                party.is_some() && attributes.is_empty() && *when == When::Same && period.is_none()
+            }
+            Some(_) => false,
+        }
+    }
+}
+
 fn persons() -> Unit {
     Unit::Persons
 }

@@ -226,7 +226,9 @@ impl<'a> Evaluation<'_, 'a> {
         self.shape(missing, Vec::new(), Some(quantile)).table(cube, &self.frame, |curve| {
             let of = |(_, running): (&str, f64)| {
                 let months = curve.quantile(running);
-                Figure { value: months.unwrap_or(0) as f64, missing: months.is_none(), ..curve.tally.figure() }
+                // Nobody has no stays: that is an empty cell, not one of which nothing can be said.
+                let missing = months.is_none() && curve.tally.units > 0;
+                Figure { value: months.unwrap_or(0) as f64, missing, ..curve.tally.figure() }
             };
             QUANTILES.map(of).to_vec()
         })

@@ -9,6 +9,7 @@ use arrow_array::Array;
 use super::axes::{Axis, BANDS, SEXES, Values};
 use super::check::within_cells;
 use super::error::QueryError;
+use super::evaluate::Inputs;
 use super::frame::{Frame, Rows};
 use crate::figures::Unit;
 use crate::rates::{AgeBand, Sex};
@@ -315,6 +316,29 @@ fn keys<'a>(rows: &Rows, frame: &Frame<'a>) -> Result<Keys<'a>, QueryError> {
     }
     let absent = frame.inputs.person_keys.iter().fold(0u64, |sum, key| sum.wrapping_add(*key));
     Ok(Keys::Households { keys, absent })
+}
+
+/// Keys of all households of a study in all of its months, rising: a household's key is that of its persons of the month.
+/// What was shown of households is held against these ([`crate::disclosure::audit::Ledger::know_households`]).
+///
+/// # Errors
+/// No households, or data that cannot be read.
+pub fn household_keys(study: &Study, inputs: Inputs<'_>) -> Result<Vec<u64>, QueryError> {
+    let frame = Frame::new(study, inputs, Unit::Households)?;
+    let mut all: Vec<u64> = Vec::new();
+    for month in 0..study.months.len() {
+        let rows = frame.rows(month, &[Column::Person])?;
+        if let Keys::Households { keys, absent } = keys(&rows, &frame)? {
+            if month == 0 {
+                all.extend((0..frame.size as u64).map(|unit| mix(absent.wrapping_add(unit))));
+            }
+            all.extend(keys.into_iter().filter(|key| *key != 0));
+        }
+        // Most households are the same from month to month.
+        all.sort_unstable();
+        all.dedup();
+    }
+    Ok(all)
 }
 
 /// Spreads a number over 64 bits (Steele, Lea, Flood 2014, SplitMix64).

@@ -70,7 +70,8 @@ impl Shape<'_> {
         }
         dimensions.extend(self.figures);
         let measure = self.query.measure.name().to_owned();
-        Ok(FigureTable { unit: self.query.unit, measure, whom: self.whom, dimensions, cells: all, notes: self.notes })
+        let of = self.query.of.clone().filter(|_| self.query.measure == Measure::Sum);
+        Ok(FigureTable { unit: self.query.unit, measure, of, whom: self.whom, dimensions, cells: all, notes: self.notes })
     }
 
     /// Stride and width of the dimension of parties.

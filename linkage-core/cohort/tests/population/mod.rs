@@ -65,6 +65,7 @@ pub(crate) fn count<'p>(
     let mut table = FigureTable {
         unit: Unit::Persons,
         measure: measure.to_owned(),
+        of: None,
         whom: Whom::Everybody,
         dimensions,
         cells: vec![Figure::default(); cells],

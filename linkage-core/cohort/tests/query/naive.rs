@@ -467,7 +467,7 @@ impl Naive<'_> {
             let stays: Vec<(u32, bool)> = inside.iter().filter_map(|c| c.stay).collect();
             let found = (1..=60u32).find(|t| survival(&stays, *t) <= running + 1e-9);
             figure.value = found.map_or(0.0, f64::from);
-            figure.missing = found.is_none();
+            figure.missing = found.is_none() && !inside.is_empty();
         }
         (figure, key_told)
     }

@@ -1,30 +1,42 @@
 //! The ledger of what was shown: cells with their units' keys, so that later answers do not tell by difference who is
-//! in them (see `linkage_cohort::disclosure::audit`).
+//! in them (see `linkage_cohort::disclosure::audit`), and the reports that were answered under suppression, drafts as
+//! well as publications, so that no two of them give away together what each hides.
 //!
-//! One file (`shown.jsonl`, mode 0600) for all processes of an analyst's side: whoever answers holds it locked from reading
-//! what was shown before until what is shown now is on disk, so that of two answers one knows the other. A cell that is
-//! there already is not written again. The file is raw, and goes into backups with the secret of the cell keys.
+//! Two files (`shown.jsonl`, `reports.jsonl`, mode 0600) for all processes of an analyst's side: whoever answers holds the
+//! first locked from reading what was shown before until what is shown now is on disk, so that of two answers one knows the
+//! other. What is there already is not written again. The files are raw, and go into backups with the secret of the cell keys.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use linkage_agreement::Period;
+use linkage_cohort::disclosure::Published;
 use linkage_cohort::disclosure::audit::{Ledger, Remembered};
 use linkage_common::error::ServiceError;
-use sha2::{Digest, Sha256};
 
-/// Name of the file.
-const NAME: &str = "shown.jsonl";
+use super::asked;
+use super::lines::{Lines, digest, lines};
 
-/// What this process has read of the file.
+/// Cells shown.
+const SHOWN: &str = "shown.jsonl";
+/// Reports answered under suppression.
+const REPORTS: &str = "reports.jsonl";
+/// Most cells of reports that later ones are protected beside: beyond, reports bear noise like queries.
+const MOST_KEPT: usize = 500_000;
+
+/// What this process has read of the files.
 pub(super) struct ShownBefore {
-    path: PathBuf,
+    data_dir: PathBuf,
+    shown: Lines,
     ledger: Ledger,
     /// Digests of the cells' lines.
     known: HashSet<[u8; 16]>,
-    /// Bytes read.
-    read: u64,
+    reports: Lines,
+    kept: Arc<Vec<Published>>,
+    /// Digests of the reports' lines.
+    kept_known: HashSet<[u8; 16]>,
 }
 
 /// The ledger, locked and up to date.
@@ -36,78 +48,109 @@ pub(super) struct Locked<'l> {
 impl ShownBefore {
     /// Of nothing yet, for persons with these keys.
     pub(super) fn new(data_dir: &Path, person_keys: &[u64]) -> Self {
-        Self { path: data_dir.join(NAME), ledger: Ledger::new(person_keys), known: HashSet::new(), read: 0 }
+        Self {
+            data_dir: data_dir.to_owned(),
+            shown: Lines::new(data_dir.join(SHOWN)),
+            ledger: Ledger::new(person_keys),
+            known: HashSet::new(),
+            reports: Lines::new(data_dir.join(REPORTS)),
+            kept: Arc::default(),
+            kept_known: HashSet::new(),
+        }
     }
 
-    /// Waits for the file and takes in what others have shown since.
+    /// Waits for the files and takes in what others have shown since.
     pub(super) fn lock(&mut self) -> Result<Locked<'_>, ServiceError> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&self.path)?;
+        let mut file = self.shown.open()?;
         file.lock()?;
-        file.seek(SeekFrom::Start(self.read))?;
-        let mut new = Vec::new();
-        file.read_to_end(&mut new)?;
-        // What a killed process left is cut off: nothing of it was shown.
-        let whole = new.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        if whole < new.len() {
-            file.set_len(self.read + whole as u64)?;
-            new.truncate(whole);
+        let news = self.shown.news(&mut file)?;
+        if news.again {
+            self.ledger.clear();
+            self.known.clear();
         }
-        let damaged = || {
-            ServiceError::internal(
-                "the ledger of what was shown (shown.jsonl) is damaged; restore it from a backup: without it answers could be compared",
-            )
-        };
-        for line in new.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
-            let cell: Remembered = serde_json::from_slice(line).map_err(|_| damaged())?;
+        for line in lines(&news.text) {
+            let cell: Remembered = serde_json::from_slice(line).map_err(|_| damaged(SHOWN))?;
             if self.known.insert(digest(line)) {
                 self.ledger.extend([cell]);
             }
         }
-        self.read += whole as u64;
+        let news = self.reports.news(&mut self.reports.open()?)?;
+        if news.again {
+            (self.kept, self.kept_known) = (Arc::default(), HashSet::new());
+        }
+        for line in lines(&news.text) {
+            self.take_in(line, REPORTS)?;
+        }
         Ok(Locked { file, before: self })
+    }
+
+    fn take_in(&mut self, line: &[u8], name: &str) -> Result<(), ServiceError> {
+        if self.kept_known.insert(digest(line)) {
+            let tables: Vec<Published> = serde_json::from_slice(line).map_err(|_| damaged(name))?;
+            Arc::make_mut(&mut self.kept).extend(tables);
+        }
+        Ok(())
     }
 }
 
+fn damaged(name: &str) -> ServiceError {
+    ServiceError::internal(format!(
+        "what was shown ({name}) is damaged; restore it from a backup: without it answers could be compared"
+    ))
+}
+
 impl Locked<'_> {
-    /// What was shown before.
-    pub(super) fn ledger(&self) -> &Ledger {
-        &self.before.ledger
+    /// The cells shown before.
+    pub(super) fn ledger(&mut self) -> &mut Ledger {
+        &mut self.before.ledger
     }
 
-    /// Remembers cells durably; only then may they be shown.
-    pub(super) fn remember(self, cells: Vec<Remembered>) -> Result<(), ServiceError> {
-        let mut file = self.file;
+    /// The reports answered under suppression, those of the journal (`published`) among them; none when they are too many
+    /// for another to be protected beside them.
+    pub(super) fn reports(&mut self, published: &[Vec<u8>]) -> Result<Option<Arc<Vec<Published>>>, ServiceError> {
+        for document in published {
+            self.before.take_in(document, "journal.sqlite")?;
+        }
+        let cells: usize = self.before.kept.iter().map(Published::cells).sum();
+        Ok((cells <= MOST_KEPT).then(|| self.before.kept.clone()))
+    }
+
+    /// Counts a question against the bound of the month.
+    pub(super) fn count(&self, month: Period, question: String) -> Result<(), ServiceError> {
+        asked::count(&self.before.data_dir, month, question, asked::PER_MONTH)
+    }
+
+    /// Remembers cells, and the `report` that they are of where it was made under suppression, durably; only then may they
+    /// be shown.
+    pub(super) fn remember(self, cells: Vec<Remembered>, report: Option<&[Published]>) -> Result<(), ServiceError> {
+        let Self { mut file, before } = self;
+        if let Some(report) = report {
+            let line = serde_json::to_vec(report).map_err(ServiceError::internal)?;
+            if !before.kept_known.contains(&digest(&line)) {
+                before.reports.append(&mut before.reports.open()?, &[line.as_slice(), b"\n"].concat())?;
+                before.take_in(&line, REPORTS)?;
+            }
+        }
         let mut text = Vec::new();
         let mut new = Vec::new();
         for cell in cells {
             let line = serde_json::to_vec(&cell).map_err(ServiceError::internal)?;
-            if self.before.known.insert(digest(&line)) {
+            let digest = digest(&line);
+            if !before.known.contains(&digest) {
                 text.extend_from_slice(&line);
                 text.push(b'\n');
-                new.push(cell);
+                new.push((digest, cell));
             }
         }
         if new.is_empty() {
             return Ok(());
         }
-        let written = file.write_all(&text).and_then(|()| file.sync_data());
-        if let Err(error) = written {
-            // Half a line may be there: the next to lock cuts it off, and this process reads the whole file again.
-            (self.before.read, self.before.known) = (0, HashSet::new());
-            return Err(error.into());
+        before.shown.append(&mut file, &text)?;
+        for (digest, cell) in new {
+            if before.known.insert(digest) {
+                before.ledger.extend([cell]);
+            }
         }
-        self.before.read += text.len() as u64;
-        self.before.ledger.extend(new);
         Ok(())
     }
-}
-
-fn digest(line: &[u8]) -> [u8; 16] {
-    let mut short = [0; 16];
-    short.copy_from_slice(&Sha256::digest(line)[..16]);
-    short
 }

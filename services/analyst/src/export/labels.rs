@@ -35,6 +35,7 @@ pub fn category(category: &Category) -> String {
         Category::Value(value) => value.clone(),
         Category::Unknown => "inconnu".to_owned(),
         Category::Absent => "absent".to_owned(),
+        Category::Others => "autres".to_owned(),
         Category::Total => "ensemble".to_owned(),
     }
 }

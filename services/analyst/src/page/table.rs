@@ -16,6 +16,7 @@ pub(super) fn category(lang: Lang, category: &Category) -> String {
         Category::Value(value) => value.clone(),
         Category::Unknown => lang.texts().unknown.to_owned(),
         Category::Absent => lang.texts().absent.to_owned(),
+        Category::Others => lang.texts().others.to_owned(),
         Category::Total => lang.texts().all_together.to_owned(),
     }
 }

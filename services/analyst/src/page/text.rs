@@ -110,6 +110,7 @@ texts! {
     figure: "effectif", "figure";
     unknown: "non renseigné", "unknown";
     absent: "absent", "absent";
+    others: "autres", "others";
     all_together: "ensemble", "all";
     secret: "secret", "hidden";
     not_delivered: "non livré", "not delivered";
