@@ -90,6 +90,17 @@ install_chart_tools() {
         cp "$wanted" "$held/requirements.txt"
 }
 
+# install_object_server: moto, the S3-compatible server of the tests; false where no such wheels fit the machine.
+install_object_server() {
+    local wanted=tests/objects/requirements.txt held=$tools/objects
+    cmp -s "$wanted" "$held/requirements.txt" && return 0
+    rm -rf "$held"
+    python3 -m pip --version >/dev/null 2>&1 || ! has apt-get || install_packages python3-pip
+    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: \
+        --require-hashes --target "$held" -r "$wanted" &&
+        cp "$wanted" "$held/requirements.txt"
+}
+
 step "what the tests need"
 has cargo || fail "no cargo: install a Rust toolchain from https://rustup.rs, then run tests/run.sh again."
 has cc || install_packages gcc libc6-dev
@@ -98,11 +109,26 @@ python_is_recent || fail "Python 3.11 or later is needed (tomllib); found: $(pyt
 chromium_path() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 chromium_path >/dev/null || install_packages chromium
 { has node && has npm; } || install_packages nodejs npm
+# The stores' tests start servers of their own from these programs.
+postgres_programs() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
+if ! postgres_programs >/dev/null && ! { has apt-get && install_packages postgresql; }; then
+    [ -z "${CI:-}" ] || fail "PostgreSQL could not be installed: see what apt-get says above."
+    echo "PostgreSQL is not tested here: install it with your system's package manager"
+    export LINKAGE_NO_POSTGRES=1
+fi
 for component in rustfmt clippy; do
     has "cargo-${component/rustfmt/fmt}" || rustup component add "$component"
 done
 mkdir -p "$tools/bin"
 export PATH="$PATH:$tools/bin"
+if install_object_server; then
+    export LINKAGE_OBJECT_SERVER=$tools/objects
+elif [ -n "${CI:-}" ]; then
+    fail "the libraries of tests/objects/requirements.txt could not be installed: see what pip says above."
+else
+    echo "object storage is not tested here: pip cannot install the libraries of tests/objects/requirements.txt"
+    export LINKAGE_NO_OBJECTS=1
+fi
 has cargo-deny || install_deny
 cargo fetch --locked --quiet
 (cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --silent)

@@ -219,6 +219,8 @@ impl World {
         BrokerConfig {
             listen: self.addresses[0],
             data_dir: self.path("broker"),
+            database: None,
+            objects: None,
             custodian_url: self.url(&RoleId::Custodian),
             agreement: self.files(),
             audit: Default::default(),
@@ -236,6 +238,7 @@ impl World {
         CustodianConfig {
             listen: self.addresses[1],
             data_dir: self.path("custodian"),
+            database: None,
             agreement: self.files(),
             audit: Default::default(),
             tls: self.tls(&RoleId::Custodian),
@@ -255,6 +258,7 @@ impl World {
             analyst: id(name),
             listen: self.addresses[2],
             data_dir: self.path(name),
+            database: None,
             custodian_url: self.url(&RoleId::Custodian),
             agreement: self.files(),
             audit: Default::default(),

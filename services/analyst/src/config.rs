@@ -7,6 +7,8 @@ use linkage_agreement::PartyId;
 use linkage_common::AgreementFiles;
 use linkage_common::audit::AuditConfig;
 use linkage_common::config::SecretSource;
+use linkage_common::database::{DatabaseConfig, Place};
+use linkage_common::error::ServiceError;
 use linkage_common::ops::OpsConfig;
 use linkage_common::tls::{Limits, TlsFiles};
 use serde::Deserialize;
@@ -25,6 +27,9 @@ pub struct AnalystConfig {
     pub data_dir: PathBuf,
     /// The custodian's address, `https://host:port`.
     pub custodian_url: String,
+    /// PostgreSQL server that keeps the database; without it, a SQLite file in `data_dir` does.
+    #[serde(default)]
+    pub database: Option<DatabaseConfig>,
     /// The signed agreement.
     pub agreement: AgreementFiles,
     /// The audit log; in a folder of its own beside the data without this section.
@@ -50,4 +55,15 @@ pub struct AnalystConfig {
     pub pseudonym_key: SecretSource,
     /// Ed25519 key that signs deletion certificates, receipts and checkpoints (32 bytes, base64).
     pub signing_key: SecretSource,
+}
+
+impl AnalystConfig {
+    /// Where the database is.
+    ///
+    /// # Errors
+    /// `[database]` is wrong, or what it names cannot be read.
+    pub fn place(&self) -> Result<Place, ServiceError> {
+        DatabaseConfig::place(self.database.as_ref(), &self.data_dir.join(crate::journal::FILE))
+            .map_err(ServiceError::configuration)
+    }
 }

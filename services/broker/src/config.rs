@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use linkage_common::AgreementFiles;
 use linkage_common::audit::AuditConfig;
 use linkage_common::config::SecretSource;
+use linkage_common::database::{DatabaseConfig, Place};
+use linkage_common::error::ServiceError;
+use linkage_common::objects::ObjectsConfig;
 use linkage_common::ops::OpsConfig;
 use linkage_common::tls::{Limits, TlsFiles};
 use serde::Deserialize;
@@ -20,6 +23,12 @@ pub struct BrokerConfig {
     pub data_dir: PathBuf,
     /// The custodian's address, `https://host:port`.
     pub custodian_url: String,
+    /// PostgreSQL server that keeps the database; without it, a SQLite file in `data_dir` does.
+    #[serde(default)]
+    pub database: Option<DatabaseConfig>,
+    /// S3-compatible store of uploads and step outputs, for replicas to share; without it, they are files in `data_dir`.
+    #[serde(default)]
+    pub objects: Option<ObjectsConfig>,
     /// The signed agreement.
     pub agreement: AgreementFiles,
     /// The audit log; in a folder of its own beside the data without this section.
@@ -39,8 +48,18 @@ pub struct BrokerConfig {
     /// Memory that one linkage may take, in MiB; what exceeds it goes to files under `data_dir`.
     #[serde(default = "memory_mib")]
     pub memory_mib: u64,
-    /// Ed25519 key that signs deletion records (32 bytes, base64).
+    /// Ed25519 key that signs deletion certificates, receipts and checkpoints (32 bytes, base64).
     pub signing_key: SecretSource,
+}
+
+impl BrokerConfig {
+    /// Where the database is.
+    ///
+    /// # Errors
+    /// `[database]` is wrong, or what it names cannot be read.
+    pub fn place(&self) -> Result<Place, ServiceError> {
+        DatabaseConfig::place(self.database.as_ref(), &self.data_dir.join("broker.sqlite")).map_err(ServiceError::configuration)
+    }
 }
 
 /// Two lists of a million records without a file.

@@ -48,6 +48,27 @@ impl HeldTokens {
         drop(writer);
         fsx::write_atomic(&path(folder, addition, partition), &bytes).map_err(|e| refused(&e))
     }
+
+    /// One partition of a run's own tokens, as it is kept; `None` when it has none.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn packed(folder: &Path, partition: u32) -> Result<Option<Vec<u8>>, ServiceError> {
+        match std::fs::read(path(folder, 0, partition)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(refused(&error)),
+        }
+    }
+
+    /// Puts one partition that was packed back into `folder`.
+    ///
+    /// # Errors
+    /// The disk is full, or refuses.
+    pub fn unpack(folder: &Path, partition: u32, bytes: &[u8]) -> Result<(), ServiceError> {
+        fsx::create_private_dir(folder).map_err(|e| refused(&e))?;
+        fsx::write_atomic(&path(folder, 0, partition), bytes).map_err(|e| refused(&e))
+    }
 }
 
 fn path(folder: &Path, addition: u32, partition: u32) -> PathBuf {

@@ -37,14 +37,14 @@ impl Store {
              ON CONFLICT (run_id) DO UPDATE SET agreement = excluded.agreement, period = excluded.period,
              snapshot = excluded.snapshot, made_at = excluded.made_at",
         )
-            .bind(run.id.as_str())
-            .bind(agreement)
-            .bind(run.period.to_string())
-            .bind(text)
-            .bind(now)
-            .execute(&mut *tx)
-            .await
-            .map_err(db)?;
+        .bind(run.id.as_str())
+        .bind(agreement)
+        .bind(run.period.to_string())
+        .bind(text)
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?;
         sqlx::query(
             "DELETE FROM snapshots WHERE agreement = $1 AND run_id NOT IN
              (SELECT run_id FROM snapshots WHERE agreement = $1 ORDER BY period DESC, made_at DESC, run_id DESC LIMIT $2)",
@@ -84,8 +84,13 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use linkage_common::database::Place;
+    use linkage_test_databases::{On, on_both};
+
     use super::*;
     use crate::store::State;
+
+    on_both!(a_month_is_compared_with_the_month_before_under_the_same_agreement, old_snapshots_go);
 
     fn run(name: &str, period: &str) -> Run {
         Run {
@@ -112,10 +117,10 @@ mod tests {
         .unwrap()
     }
 
-    #[tokio::test]
-    async fn a_month_is_compared_with_the_month_before_under_the_same_agreement() {
+    async fn a_month_is_compared_with_the_month_before_under_the_same_agreement(on: On) {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("broker.sqlite")).await.unwrap();
+        let place = Place::of(on.url().as_deref(), &dir.path().join("broker.sqlite")).unwrap();
+        let store = Store::open_at(&place).await.unwrap();
         let months = [("a", "2024-01", 100), ("b", "2024-02", 100), ("b2", "2024-02", 110), ("c", "2024-03", 100)];
         for (now, (name, period, records)) in months.into_iter().enumerate() {
             let run = run(name, period);
@@ -140,10 +145,10 @@ mod tests {
         assert!(of("c", "2024-03", b"one", 200).await.is_none());
     }
 
-    #[tokio::test]
-    async fn old_snapshots_go() {
+    async fn old_snapshots_go(on: On) {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("broker.sqlite")).await.unwrap();
+        let place = Place::of(on.url().as_deref(), &dir.path().join("broker.sqlite")).unwrap();
+        let store = Store::open_at(&place).await.unwrap();
         for month in 0..30 {
             let run = run(&format!("r{month}"), &format!("{}-{:02}", 2024 + month / 12, 1 + month % 12));
             store.insert_run(&run, b"one", 1).await.unwrap();

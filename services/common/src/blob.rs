@@ -12,9 +12,11 @@ use futures::TryStreamExt;
 use linkage_agreement::{PartyId, RunId};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
+use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::fsx;
+use crate::objects::{ObjectsConfig, ObjectsError};
 
 /// The name of one object: `RUN/PARTY/NUMBER`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,9 +56,27 @@ pub enum BlobError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The configuration of the object store cannot be used.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
+    /// The object store does not answer.
+    #[error("dépôt d'objets injoignable ; vérifiez qu'il est en marche et que le réseau y mène")]
+    Unreachable(#[source] object_store::Error),
     /// Anything else.
     #[error("le dépôt de blocs a refusé une opération")]
     Other(#[source] object_store::Error),
+}
+
+/// Whether an error comes of a connection rather than of an answer.
+fn is_connection(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<object_store::client::HttpError>() {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 impl From<object_store::Error> for BlobError {
@@ -64,6 +84,7 @@ impl From<object_store::Error> for BlobError {
         match error {
             object_store::Error::NotFound { .. } => Self::NotFound,
             error if fsx::is_disk_full_in(&error) => Self::DiskFull,
+            error if is_connection(&error) => Self::Unreachable(error),
             error => Self::Other(error),
         }
     }
@@ -87,6 +108,17 @@ impl BlobStore {
         let folder = folder.canonicalize().map_err(|e| refused(e.into()))?;
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(|e| refused(e.into()))?.with_automatic_cleanup(true);
         Ok(Self { store: Arc::new(store), folder: Some(folder) })
+    }
+
+    /// Objects under `place` in the store that a configuration names, or as files under `data_dir/place` without one.
+    ///
+    /// # Errors
+    /// [`BlobError::Folder`], [`BlobError::Objects`].
+    pub fn open(objects: Option<&ObjectsConfig>, data_dir: &Path, place: &str) -> Result<Self, BlobError> {
+        match objects {
+            None => Self::local(&data_dir.join(place)),
+            Some(objects) => Ok(Self::new(Arc::new(PrefixStore::new(objects.store()?, place)))),
+        }
     }
 
     /// Objects in any store whose `put` is durable when it returns.

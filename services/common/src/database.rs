@@ -85,6 +85,16 @@ impl DatabaseConfig {
     }
 }
 
+impl Place {
+    /// The server at `url`, or `file` without one.
+    ///
+    /// # Errors
+    /// [`PlaceError`].
+    pub fn of(url: Option<&str>, file: &Path) -> Result<Self, PlaceError> {
+        url.map_or_else(|| Ok(Self::File(file.to_owned())), |url| Ok(Self::Server(Server::new(url)?)))
+    }
+}
+
 impl Server {
     /// The server at `url`.
     ///
@@ -147,7 +157,7 @@ mod tests {
             "postgres://broker:hunter2@127.0.0.1/linkage",
             "postgresql://broker:hunter2@[::1]:5432/linkage",
             "postgresql://broker:hunter2@db.example:5432/linkage?sslmode=verify-full",
-            "postgresql://broker:hunter2@/linkage?host=/run/postgresql",
+            "postgresql://broker:hunter2@localhost/linkage?host=/run/postgresql",
         ] {
             let server = kept(here).unwrap_or_else(|error| unreachable!("{here}: {error}"));
             for shown in [server.to_string(), format!("{server:?}"), format!("{:?}", Place::Server(server.clone()))] {

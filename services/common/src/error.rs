@@ -187,6 +187,11 @@ impl From<BlobError> for ServiceError {
     fn from(error: BlobError) -> Self {
         match error {
             BlobError::DiskFull => disk_full(),
+            BlobError::Unreachable(cause) => {
+                tracing::warn!(cause = %Chain(&cause), "the object store does not answer");
+                Self::unavailable("dépôt d'objets injoignable ; réessayez dans quelques secondes")
+            }
+            BlobError::Objects(refused) => Self::configuration(refused),
             BlobError::NotFound => Self::not_found("ce bloc n'est pas détenu ici ; renvoyez-le"),
             other => Self::internal(Chain(&other)),
         }

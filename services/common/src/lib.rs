@@ -20,6 +20,7 @@ pub mod error;
 pub mod fsx;
 pub mod gate;
 pub mod metrics;
+pub mod objects;
 pub mod ops;
 pub mod order;
 pub mod receipt;

@@ -27,7 +27,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyQueryResult, AnyStatement, AnyTypeInfo};
 use sqlx::migrate::Migrator;
-use sqlx::{Any, AnyPool, Either, Execute, Executor, Row as _, SqlStr};
+use sqlx::{Any, AnyPool, ConnectOptions as _, Either, Execute, Executor, Row as _, SqlStr};
 
 use crate::batches::HeldBatch;
 use crate::database::{Place, Server};
@@ -53,6 +53,8 @@ pub type Transaction<'c> = sqlx::Transaction<'c, Any>;
 const CONNECTIONS: u32 = 8;
 /// How long a connection is waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a server is tried when a process starts, once a second.
+const START_ATTEMPTS: u32 = 30;
 /// How often a transaction is begun before its caller is told to repeat it.
 const ATTEMPTS: u32 = 4;
 /// First pause before it is begun again; it doubles each time, and as much again at random is added.
@@ -86,6 +88,27 @@ pub struct Schema {
     pub postgres: Migrator,
     /// What else a connection to SQLite is told, as `PRAGMA cache_size`; may be empty.
     pub sqlite_session: &'static str,
+}
+
+impl Schema {
+    /// The migrations of one of the databases.
+    pub fn of(&self, kind: Kind) -> &Migrator {
+        match kind {
+            Kind::Sqlite => &self.sqlite,
+            Kind::Postgres => &self.postgres,
+        }
+    }
+    /// This program's version.
+    pub fn latest(&self) -> i64 {
+        self.sqlite.iter().map(|migration| migration.version).max().unwrap_or_default()
+    }
+    /// The oldest version that a database can be brought back to.
+    pub fn oldest(&self, kind: Kind) -> i64 {
+        let ways_back = self.of(kind).iter().filter(|migration| migration.migration_type.is_down_migration());
+        let ways_back: Vec<i64> = ways_back.map(|migration| migration.version).collect();
+        let forward = self.of(kind).iter().filter(|migration| !migration.migration_type.is_down_migration());
+        forward.map(|migration| migration.version).filter(|version| !ways_back.contains(version)).max().unwrap_or_default()
+    }
 }
 
 /// The pool of connections to a role's database.
@@ -237,6 +260,40 @@ impl Pool {
         Ok(())
     }
 
+    /// The newest migration that the database has had; 0 for an empty one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn version(&self) -> Result<i64, StoreError> {
+        let there = match self.kind() {
+            Kind::Sqlite => "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'",
+            Kind::Postgres => "SELECT count(*) FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')",
+        };
+        if sqlx::query_scalar::<_, i64>(there).fetch_one(self).await? == 0 {
+            return Ok(0);
+        }
+        Ok(sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations").fetch_one(self).await?)
+    }
+
+    /// Brings the schema to `target`, forward or back. Back, what later versions added is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::NoWayBack`] below the oldest version that can be gone back to, and as [`Self::migrate`].
+    pub async fn migrate_to(&self, schema: &Schema, target: i64) -> Result<(), StoreError> {
+        let version = self.version().await?;
+        if target >= version {
+            return self.bring_to(schema, target).await;
+        }
+        if version > schema.latest() {
+            return Err(StoreError::Migration(sqlx::migrate::MigrateError::VersionMissing(version)));
+        }
+        let oldest = schema.oldest(self.kind());
+        if target < oldest {
+            return Err(StoreError::NoWayBack { oldest });
+        }
+        self.bring_to(schema, target).await
+    }
+
     /// Brings the schema to this program's version. One process migrates at a time.
     ///
     /// A service and a command may open a new database at the same moment. SQLite gives a migrator no lock that lasts over
@@ -247,19 +304,40 @@ impl Pool {
     /// # Errors
     /// [`StoreError`].
     pub async fn migrate(&self, schema: &Schema) -> Result<(), StoreError> {
+        let (mut connection, lock) = self.alone_to_migrate().await?;
+        // Directly: of what a migrator asks of its connection otherwise the compiler cannot tell that it may change threads.
+        let migrated = schema.of(self.kind()).run_direct(None, &mut *connection, false).await;
+        Self::migrated(connection, lock, migrated).await
+    }
+
+    async fn bring_to(&self, schema: &Schema, target: i64) -> Result<(), StoreError> {
+        let (mut connection, lock) = self.alone_to_migrate().await?;
+        let migrator = schema.of(self.kind());
+        let migrated = match migrator.run_to(target, &mut *connection).await {
+            Ok(()) => migrator.undo(&mut *connection, target).await,
+            refused => refused,
+        };
+        Self::migrated(connection, lock, migrated).await
+    }
+
+    async fn alone_to_migrate(&self) -> Result<(sqlx::pool::PoolConnection<Any>, Option<std::fs::File>), StoreError> {
         let lock = match &*self.place {
             Place::File(path) => Some(lock_of(path).await?),
             Place::Server(_) => None,
         };
         let mut connection = self.acquire().await?;
-        let migrated = match self.kind() {
-            Kind::Sqlite => schema.sqlite.run(&mut *connection).await,
-            Kind::Postgres => {
-                // Another replica may migrate for longer than a transaction waits for its lock.
-                sqlx::query("SET lock_timeout = '30min'").execute(&mut *connection).await?;
-                schema.postgres.run(&mut *connection).await
-            }
-        };
+        if self.kind() == Kind::Postgres {
+            // Another replica may migrate for longer than a transaction waits for its lock.
+            sqlx::query("SET lock_timeout = '30min'").execute(&mut *connection).await?;
+        }
+        Ok((connection, lock))
+    }
+
+    async fn migrated(
+        connection: sqlx::pool::PoolConnection<Any>,
+        lock: Option<std::fs::File>,
+        migrated: Result<(), sqlx::migrate::MigrateError>,
+    ) -> Result<(), StoreError> {
         // With it goes the session's lock, which a migrator that failed keeps, and its long patience.
         let closed = connection.close().await;
         drop(lock);
@@ -318,20 +396,12 @@ async fn open_file(path: &Path, session: &'static str) -> Result<AnyPool, StoreE
     let unusable = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open { path: path.to_owned(), source };
     create_private(path).map_err(|e| if fsx::is_disk_full(&e) { StoreError::DiskFull } else { unusable(e.into()) })?;
     let options: AnyConnectOptions = sqlite_url(path).parse().map_err(|e: sqlx::Error| unusable(e.into()))?;
-    let pool = AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
-        move |connection, _| {
-            Box::pin(async move {
-                for words in [SQLITE_SESSION, session] {
-                    (&mut *connection).execute(words).await?;
-                }
-                Ok(())
-            })
-        },
-    );
-    pool.connect_with(options).await.map_err(|e| match StoreError::from(e) {
+    let known = |e: sqlx::Error| match StoreError::from(e) {
         StoreError::Other(e) => unusable(e.into()),
         known => known,
-    })
+    };
+    first(&options, [SQLITE_SESSION, session]).await.map_err(known)?;
+    Ok(pool_of(options, CONNECTIONS, [SQLITE_SESSION, session]))
 }
 
 async fn open_server(server: &Server) -> Result<AnyPool, StoreError> {
@@ -340,11 +410,40 @@ async fn open_server(server: &Server) -> Result<AnyPool, StoreError> {
         known => known,
     };
     let options: AnyConnectOptions = server.url().parse().map_err(refused)?;
+    let session = [POSTGRES_SESSION, ""];
+    let mut attempts = 0;
+    // A server that starts at the same time as this process is waited for.
+    while let Err(error) = first(&options, session).await.map_err(refused) {
+        attempts += 1;
+        if !error.is_passing() || attempts >= START_ATTEMPTS {
+            return Err(error);
+        }
+        tracing::warn!(%server, cause = %error, "the database's server is waited for");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(pool_of(options, server.connections, session))
+}
+
+/// Connects once and ends: a pool would try for long whatever the reason, and not tell it.
+async fn first(options: &AnyConnectOptions, session: [&'static str; 2]) -> Result<(), sqlx::Error> {
+    let mut connection = options.connect().await?;
+    for words in session {
+        connection.execute(words).await?;
+    }
+    sqlx::Connection::close(connection).await
+}
+
+fn pool_of(options: AnyConnectOptions, connections: u32, session: [&'static str; 2]) -> AnyPool {
     let pool =
-        AnyPoolOptions::new().max_connections(server.connections).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(|connection, _| {
-            Box::pin(async move { (&mut *connection).execute(POSTGRES_SESSION).await.map(drop) })
+        AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(move |connection, _| {
+            Box::pin(async move {
+                for words in session {
+                    (&mut *connection).execute(words).await?;
+                }
+                Ok(())
+            })
         });
-    pool.connect_with(options).await.map_err(refused)
+    pool.connect_lazy_with(options)
 }
 
 /// The address of a file: every byte but letters, digits and a few signs is escaped, so that `?`, `#` and `%` stay part of

@@ -72,17 +72,18 @@ impl Store {
                 )
             })?;
         let (declared, used) = (row.get::<i64, _>(0) as u64, row.get::<i64, _>(1) as u64);
-        let fresh =
-            sqlx::query("INSERT INTO evaluations (party, period, digest, elements) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
-                .bind(party.as_str())
-                .bind(period.to_string())
-                .bind(digest)
-                .bind(elements as i64)
-                .execute(&mut *tx)
-                .await
-                .map_err(db)?
-                .rows_affected()
-                > 0;
+        let fresh = sqlx::query(
+            "INSERT INTO evaluations (party, period, digest, elements) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        )
+        .bind(party.as_str())
+        .bind(period.to_string())
+        .bind(digest)
+        .bind(elements as i64)
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?
+        .rows_affected()
+            > 0;
         if fresh {
             let budget = budget_of(declared);
             if used + elements > budget {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use linkage_common::AgreementFiles;
 use linkage_common::audit::AuditConfig;
 use linkage_common::config::SecretSource;
+use linkage_common::database::{DatabaseConfig, Place};
+use linkage_common::error::ServiceError;
 use linkage_common::ops::OpsConfig;
 use linkage_common::tls::{Limits, TlsFiles};
 use serde::Deserialize;
@@ -18,6 +20,9 @@ pub struct CustodianConfig {
     pub listen: SocketAddr,
     /// Folder of the database; created when missing, readable by the service only.
     pub data_dir: PathBuf,
+    /// PostgreSQL server that keeps the database; without it, a SQLite file in `data_dir` does.
+    #[serde(default)]
+    pub database: Option<DatabaseConfig>,
     /// The signed agreement.
     pub agreement: AgreementFiles,
     /// The audit log; in a folder of its own beside the data without this section.
@@ -40,4 +45,15 @@ pub struct CustodianConfig {
     pub pseudonym_key: SecretSource,
     /// Ed25519 key that signs deletion certificates, receipts and checkpoints (32 bytes, base64).
     pub signing_key: SecretSource,
+}
+
+impl CustodianConfig {
+    /// Where the database is.
+    ///
+    /// # Errors
+    /// `[database]` is wrong, or what it names cannot be read.
+    pub fn place(&self) -> Result<Place, ServiceError> {
+        DatabaseConfig::place(self.database.as_ref(), &self.data_dir.join("custodian.sqlite"))
+            .map_err(ServiceError::configuration)
+    }
 }

@@ -199,7 +199,10 @@ impl Store {
 }
 
 async fn delete_expired(connection: &mut Connection, today: Date) -> Result<u64, ServiceError> {
-    let done =
-        sqlx::query("DELETE FROM dispositions WHERE expiry < $1").bind(today.to_string()).execute(connection).await.map_err(db)?;
+    let done = sqlx::query("DELETE FROM dispositions WHERE expiry < $1")
+        .bind(today.to_string())
+        .execute(connection)
+        .await
+        .map_err(db)?;
     Ok(done.rows_affected())
 }

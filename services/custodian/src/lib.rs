@@ -8,7 +8,10 @@ pub mod budgets;
 pub mod config;
 pub mod dispositions;
 pub mod hand_over;
+pub mod leases;
 pub mod link_tables;
+#[cfg(test)]
+mod migration_tests;
 mod register;
 pub mod registry;
 pub mod retention;

@@ -229,7 +229,9 @@ impl Store {
                 ServiceError::not_found("aucun traitement de cet identifiant ; « linkage run list » montre ceux qui existent")
             })?;
         let parties: Vec<PartyId> = match row.get::<Option<&str>, _>(1) {
-            Some(parties) => serde_json::from_str(parties).map_err(|_| ServiceError::internal("malformed parties in the store"))?,
+            Some(parties) => {
+                serde_json::from_str(parties).map_err(|_| ServiceError::internal("malformed parties in the store"))?
+            }
             None => Vec::new(),
         };
         let rows = sqlx::query("SELECT party, sealed_keys FROM record_uploads WHERE run_id = $1 ORDER BY party")

@@ -24,10 +24,13 @@ use rand_core::Rng;
 use tokio::sync::Notify;
 
 use crate::config::CustodianConfig;
+use crate::leases::REGISTER;
 use crate::retention::Retention;
 use crate::service::Custodian;
 use crate::store::Store;
 
+/// How long a replica registers before another may take over; prolonged while it does.
+const LEASE_S: i64 = 30;
 /// How long the worker waits before it looks for work by itself.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -81,9 +84,10 @@ pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> +
 
 /// Takes clustered runs into the registry, one after the other, and deletes what is over its term.
 async fn work_on(custodian: Custodian, mut retention: Retention) {
+    let owner = format!("{:016x}", linkage_common::rng().next_u64());
     loop {
         retention.round(&custodian).await;
-        if let Err(error) = register_all(&custodian).await {
+        if let Err(error) = register_all(&custodian, &owner).await {
             metrics().failed("register");
             tracing::error!(%error, "registering a run failed; it is tried again");
         }
@@ -91,8 +95,50 @@ async fn work_on(custodian: Custodian, mut retention: Retention) {
     }
 }
 
-async fn register_all(custodian: &Custodian) -> Result<(), ServiceError> {
+/// Owns the lease of registering while this is kept, and prolongs it.
+struct Keeper(tokio::task::JoinHandle<()>);
+
+impl Keeper {
+    /// `None` while another replica registers.
+    async fn begin(custodian: &Custodian, owner: &str) -> Result<Option<Self>, ServiceError> {
+        let now = custodian.gate.now();
+        if !custodian.store.take_lease(REGISTER, owner, now, now + LEASE_S).await? {
+            return Ok(None);
+        }
+        let (custodian, owner) = (custodian.clone(), owner.to_owned());
+        Ok(Some(Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(LEASE_S as u64 / 3)).await;
+                let now = custodian.gate.now();
+                if let Err(error) = custodian.store.take_lease(REGISTER, &owner, now, now + LEASE_S).await {
+                    tracing::warn!(%error, "lease not prolonged");
+                }
+            }
+        }))))
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn register_all(custodian: &Custodian, owner: &str) -> Result<(), ServiceError> {
+    let runs = custodian.store.clustered().await?;
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let Some(keeper) = Keeper::begin(custodian, owner).await? else { return Ok(()) };
+    let registered = register_each(custodian).await;
+    drop(keeper);
+    custodian.store.give_lease_back(REGISTER, owner).await?;
+    registered
+}
+
+async fn register_each(custodian: &Custodian) -> Result<(), ServiceError> {
     let mut failed = None;
+    // Read again under the lease: another replica may have registered them.
     for run in custodian.store.clustered().await? {
         let mut rng = linkage_common::rng();
         let measured = metrics().step("register");

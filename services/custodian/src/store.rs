@@ -5,8 +5,8 @@
 
 use linkage_agreement::{Handle, PartyId, Period, RecordRef, RunId};
 use linkage_common::batches::{HeldBatch, manifest_digest};
-use linkage_common::error::ServiceError;
 use linkage_common::database::Place;
+use linkage_common::error::ServiceError;
 use linkage_common::store::{Connection, InsertRows, Pool, Row as StoreRow, Schema, db, held_batches, id};
 use sqlx::Row;
 
@@ -92,13 +92,14 @@ impl Store {
 
     /// The record batches of one party that are held.
     pub async fn record_batches(&self, run: &RunId, party: &PartyId) -> Result<Vec<HeldBatch>, ServiceError> {
-        let rows =
-            sqlx::query("SELECT sequence, records, digest FROM record_batches WHERE run_id = $1 AND party = $2 ORDER BY sequence")
-                .bind(run.as_str())
-                .bind(party.as_str())
-                .fetch_all(&self.pool)
-                .await
-                .map_err(db)?;
+        let rows = sqlx::query(
+            "SELECT sequence, records, digest FROM record_batches WHERE run_id = $1 AND party = $2 ORDER BY sequence",
+        )
+        .bind(run.as_str())
+        .bind(party.as_str())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(db)?;
         Ok(held_batches(&rows))
     }
 
@@ -374,8 +375,11 @@ impl Store {
 }
 
 async fn refuse_unless_collecting(connection: &mut Connection, run: &RunId) -> Result<(), ServiceError> {
-    let row =
-        sqlx::query("SELECT state FROM runs WHERE run_id = $1").bind(run.as_str()).fetch_optional(connection).await.map_err(db)?;
+    let row = sqlx::query("SELECT state FROM runs WHERE run_id = $1")
+        .bind(run.as_str())
+        .fetch_optional(connection)
+        .await
+        .map_err(db)?;
     match row.map(|row| row.get::<String, _>(0)).as_deref() {
         None | Some("collecting") => Ok(()),
         Some(_) => Err(ServiceError::conflict(
@@ -396,3 +400,7 @@ pub(crate) fn optional_party(row: &StoreRow, column: usize) -> Result<Option<Par
 pub(crate) fn bytes16(row: &StoreRow, column: usize) -> Result<[u8; 16], ServiceError> {
     row.get::<Vec<u8>, _>(column).try_into().map_err(|_| ServiceError::internal("malformed identifier in the store"))
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -88,8 +88,12 @@ enum Command {
     /// Deletion certificates: verify, list.
     #[command(subcommand)]
     Certificate(commands::certificate::CertificateCommand),
+    #[command(subcommand)]
     /// The data protection pack, in French: register, flows, retention, measures, what the broker learns, notice, AIPD annex.
     Pack(commands::pack::PackArgs),
+    /// Databases of roles: version of the schema, migrations forward and back.
+    #[command(subcommand)]
+    Database(commands::database::DatabaseCommand),
     /// Certificates of roles: a small authority, requests, renewal, revocation.
     #[command(subcommand)]
     Certificates(commands::certificates::CertificatesCommand),
@@ -144,6 +148,7 @@ async fn main() -> ExitCode {
         Command::Certificate(command) => commands::certificate::run(command),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Health(args) => commands::health::run(&args).await,
+        Command::Database(command) => commands::database::run(command).await,
         Command::Certificates(command) => commands::certificates::run(command),
         Command::Doctor(args) => commands::doctor::run(&args, cli.threads).await,
     };

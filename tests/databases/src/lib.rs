@@ -119,6 +119,21 @@ impl OwnServer {
         }
         launch(self.folder.path(), &options);
     }
+    /// Has it speak TLS with this certificate and key (PEM), from now on.
+    pub fn secure(&self, certificate: &str, key: &str) {
+        for (name, pem) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.folder.path().join("data").join(name);
+            std::fs::write(&path, pem).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            if is_root() {
+                std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
+        let settings = self.folder.path().join("data/postgresql.auto.conf");
+        std::fs::write(settings, "ssl = on\n").unwrap();
+        self.crash();
+        self.resume();
+    }
     /// Ends it as a crash does: connections are cut, the log is replayed at the next start.
     pub fn crash(&self) {
         halt(self.folder.path(), "immediate");

@@ -41,6 +41,12 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The schema cannot be brought back that far.
+    #[error("la base ne peut revenir en deçà de la version {oldest} de son schéma ; pour aller plus loin, restaurez une sauvegarde")]
+    NoWayBack {
+        /// The oldest version.
+        oldest: i64,
+    },
     /// The schema cannot be brought to this program's version.
     #[error(
         "le schéma de la base n'est pas celui de cette version du programme ; installez la version qui l'a écrite, ou une plus récente (linkage database status)"

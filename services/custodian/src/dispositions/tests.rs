@@ -2,12 +2,24 @@
 
 use jiff::civil::date;
 use linkage_common::batches::HeldBatch;
+use linkage_common::database::Place;
 use linkage_common::error::ErrorKind;
+use linkage_test_databases::{On, on_both};
 
 use super::*;
 use crate::store::RunRecord;
 
 const TODAY: Date = date(2026, 3, 10);
+
+on_both!(
+    both_owners_say_so_or_nothing_is_settled,
+    a_contradiction_holds_for_nobody_until_one_owner_gives_way,
+    the_earlier_day_ends_it_and_what_has_expired_is_deleted,
+    only_pairs_wholly_in_the_run_are_told,
+    a_pair_within_one_list_is_its_owners_alone,
+    either_owner_may_withdraw_its_own_half,
+    a_party_holds_a_limited_number_and_keeps_what_it_had,
+);
 
 fn id(text: &str) -> PartyId {
     text.parse().unwrap()
@@ -19,9 +31,10 @@ fn half(dossier: u8, partner: &str, reference: u8, verdict: Verdict) -> Half {
 }
 
 /// A store that holds run `r`: records 1 and 2 of `ccas` (handles 11, 12), 1 of `siao` (21), 1 of `caf` (31).
-async fn store() -> (tempfile::TempDir, Store) {
+async fn store(on: On) -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("custodian.sqlite")).await.unwrap();
+    let place = Place::of(on.url().as_deref(), &dir.path().join("custodian.sqlite")).unwrap();
+    let store = Store::open_at(&place).await.unwrap();
     for (party, records) in [("ccas", &[(11, 1), (12, 2)][..]), ("siao", &[(21, 1)]), ("caf", &[(31, 1)])] {
         let records: Vec<RunRecord> = records
             .iter()
@@ -56,9 +69,8 @@ impl Store {
 
 const ALL: [&str; 3] = ["ccas", "siao", "caf"];
 
-#[tokio::test]
-async fn both_owners_say_so_or_nothing_is_settled() {
-    let (_dir, store) = store().await;
+async fn both_owners_say_so_or_nothing_is_settled(on: On) {
+    let (_dir, store) = store(on).await;
     store.put("ccas", &[half(1, "siao", 1, Verdict::Refuted)]).await;
     assert_eq!(store.told(&ALL, TODAY).await, []);
     assert_eq!(store.states("ccas").await, [(1, HalfState::Waiting)]);
@@ -75,9 +87,8 @@ async fn both_owners_say_so_or_nothing_is_settled() {
     assert_eq!(store.told(&ALL, TODAY).await, [(11, 21, Verdict::Refuted)]);
 }
 
-#[tokio::test]
-async fn a_contradiction_holds_for_nobody_until_one_owner_gives_way() {
-    let (_dir, store) = store().await;
+async fn a_contradiction_holds_for_nobody_until_one_owner_gives_way(on: On) {
+    let (_dir, store) = store(on).await;
     store.put("ccas", &[half(1, "siao", 1, Verdict::Refuted)]).await;
     store.put("siao", &[half(1, "ccas", 1, Verdict::Confirmed)]).await;
     assert_eq!(store.told(&ALL, TODAY).await, []);
@@ -92,9 +103,8 @@ async fn a_contradiction_holds_for_nobody_until_one_owner_gives_way() {
     assert_eq!(found, SettledPairs { pairs: vec![], contradicted: 1, expired: 0 });
 }
 
-#[tokio::test]
-async fn the_earlier_day_ends_it_and_what_has_expired_is_deleted() {
-    let (_dir, store) = store().await;
+async fn the_earlier_day_ends_it_and_what_has_expired_is_deleted(on: On) {
+    let (_dir, store) = store(on).await;
     let until = |day, mut half: Half| {
         half.expiry = day;
         half
@@ -111,9 +121,8 @@ async fn the_earlier_day_ends_it_and_what_has_expired_is_deleted() {
     assert_eq!(store.told(&ALL, later).await.len(), 1);
 }
 
-#[tokio::test]
-async fn only_pairs_wholly_in_the_run_are_told() {
-    let (_dir, store) = store().await;
+async fn only_pairs_wholly_in_the_run_are_told(on: On) {
+    let (_dir, store) = store(on).await;
     store.put("ccas", &[half(1, "siao", 1, Verdict::Refuted), half(2, "siao", 9, Verdict::Refuted)]).await;
     store.put("siao", &[half(1, "ccas", 1, Verdict::Refuted), half(2, "ccas", 1, Verdict::Refuted)]).await;
     assert_eq!(store.states("ccas").await, [(1, HalfState::InForce), (2, HalfState::InForce)]);
@@ -123,9 +132,8 @@ async fn only_pairs_wholly_in_the_run_are_told() {
     assert_eq!(elsewhere, SettledPairs::default());
 }
 
-#[tokio::test]
-async fn a_pair_within_one_list_is_its_owners_alone() {
-    let (_dir, store) = store().await;
+async fn a_pair_within_one_list_is_its_owners_alone(on: On) {
+    let (_dir, store) = store(on).await;
     let mut own = half(1, "ccas", 2, Verdict::Confirmed);
     own.second = Some(RecordRef([1; 16]));
     store.put("ccas", &[own]).await;
@@ -133,9 +141,8 @@ async fn a_pair_within_one_list_is_its_owners_alone() {
     assert_eq!(store.told(&ALL, TODAY).await, [(11, 12, Verdict::Confirmed)]);
 }
 
-#[tokio::test]
-async fn either_owner_may_withdraw_its_own_half() {
-    let (_dir, store) = store().await;
+async fn either_owner_may_withdraw_its_own_half(on: On) {
+    let (_dir, store) = store(on).await;
     store.put("ccas", &[half(1, "siao", 1, Verdict::Refuted)]).await;
     store.put("siao", &[half(1, "ccas", 1, Verdict::Refuted)]).await;
     let withdraw =
@@ -147,9 +154,8 @@ async fn either_owner_may_withdraw_its_own_half() {
     assert_eq!((store.states("ccas").await, store.states("siao").await), (vec![(1, HalfState::Waiting)], vec![]));
 }
 
-#[tokio::test]
-async fn a_party_holds_a_limited_number_and_keeps_what_it_had() {
-    let (_dir, store) = store().await;
+async fn a_party_holds_a_limited_number_and_keeps_what_it_had(on: On) {
+    let (_dir, store) = store(on).await;
     let many = |from: u64, count: u64| -> Vec<Half> {
         let numbered = |n: u64| {
             let mut made = half(0, "siao", 1, Verdict::Refuted);

@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod clk;
 pub mod cohort;
 pub mod data;
+pub mod database;
 pub mod doctor;
 pub mod hash_keys;
 pub mod health;

@@ -161,6 +161,7 @@ impl Site {
             analyst: "etude".parse().unwrap(),
             listen: "127.0.0.1:0".parse().unwrap(),
             data_dir: path("donnees"),
+            database: None,
             custodian_url: "https://localhost:1".to_owned(),
             agreement: AgreementFiles {
                 agreement: path("convention.toml"),
