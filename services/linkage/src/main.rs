@@ -88,7 +88,6 @@ enum Command {
     /// Deletion certificates: verify, list.
     #[command(subcommand)]
     Certificate(commands::certificate::CertificateCommand),
-    #[command(subcommand)]
     /// The data protection pack, in French: register, flows, retention, measures, what the broker learns, notice, AIPD annex.
     Pack(commands::pack::PackArgs),
     /// Databases of roles: version of the schema, migrations forward and back.
