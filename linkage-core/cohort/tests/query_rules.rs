@@ -77,6 +77,7 @@ fn name(category: &Category) -> String {
         Category::Value(name) => name.clone(),
         Category::Unknown => "?".to_owned(),
         Category::Absent => "-".to_owned(),
+        Category::Others => "+".to_owned(),
         Category::Total => "=".to_owned(),
     }
 }
