@@ -75,17 +75,17 @@ class Machine:
         text = text.replace("0.0.0.0:", f"{self.address(pod)}:")
         return re.sub(r"(?<![\w/.:])(/(?:etc/linkage|var/lib/linkage|tmp)[\w./-]*)", lambda m: str(self.place(pod, m[1])), text)
 
-    def mount(self, pod):
-        """Fills the pod's volumes."""
+    def mount(self, pod, again):
+        """Fills the pod's volumes; those that are there only where `again` says so."""
         uid = pod.spec["securityContext"]["runAsUser"]
         group = pod.spec["securityContext"]["fsGroup"]
         for name in {m["name"] for m in pod.spec["containers"][0].get("volumeMounts", [])}:
             target = self.home(pod) / name
             volume = pod.volumes.get(name, {})
             parts = list(cluster.sources(volume))
-            if parts:
+            if parts and (again or not target.is_dir()):
                 self.publish(pod, target, parts, group)
-            elif not target.is_dir():
+            elif not parts and not target.is_dir():
                 # A volume of one's own: fsGroup may write, setgid hands the group on.
                 target.mkdir(parents=True)
                 if ROOT:
@@ -118,11 +118,12 @@ class Machine:
         link.symlink_to(data.name)
         link.rename(target / "..data")
 
-    def command(self, pod, arguments):
-        """A process of the pod's container with these arguments."""
+    def command(self, pod, arguments=None):
+        """A process of the pod's container, with its own arguments or with others beside it."""
         container = pod.spec["containers"][0]
         assert container["command"] == ["/linkage"]
-        uid, group = self.mount(pod)
+        uid, group = self.mount(pod, again=arguments is None)
+        arguments = container["args"] if arguments is None else arguments
         environment = {e["name"]: self.rewritten(pod, e.get("value", "")) for e in container.get("env", [])}
         if "LINKAGE_REPLICA" in environment:
             environment["LINKAGE_REPLICA"] = f"{pod.owner['metadata']['name']}-5d8f7c9b44-x2x7k"
@@ -143,7 +144,7 @@ class Machine:
 
     def start(self, pod):
         """Starts a pod's one container; its log is in the pod's folder."""
-        line, environment = self.command(pod, pod.container["args"])
+        line, environment = self.command(pod)
         log = self.home(pod) / "log"
         with open(log, "ab") as output:
             process = subprocess.Popen(line, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/")
@@ -152,7 +153,7 @@ class Machine:
 
     def run(self, pod, arguments=None):
         """Runs a container to its end: a hook's, a test's, or what `kubectl exec` would start."""
-        line, environment = self.command(pod, arguments or pod.container["args"])
+        line, environment = self.command(pod, arguments)
         done = subprocess.run(line, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, cwd="/")
         return done.returncode, done.stdout + done.stderr
 

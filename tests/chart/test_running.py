@@ -7,7 +7,6 @@ analyst, five hold a node each; their configurations, commands, environments, pr
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import tempfile
@@ -115,15 +114,16 @@ class Federation:
         return {p.component: p for p in cluster.pods(objects) if p.owner["kind"] in ("Deployment", "StatefulSet")}
 
 
-@unittest.skipUnless(BINARY.is_file(), f"{BINARY} is not built")
 class Running(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
+        assert BINARY.is_file(), f"{BINARY} is not built: cargo build --workspace"
         cls.folder = tempfile.mkdtemp(prefix="linkage-chart-")
         os.chmod(cls.folder, 0o755)
         cls.addClassCleanup(shutil.rmtree, cls.folder, True)
         (pathlib.Path(cls.folder) / "machine").mkdir()
         server = postgresql.Server(pathlib.Path(cls.folder) / "postgresql") if postgresql.FOUND else None
+        # tests/run.sh installs it, and says where it cannot.
         if server:
             cls.addClassCleanup(server.stop)
         elif os.environ.get("CI"):
@@ -239,7 +239,7 @@ class Running(unittest.TestCase):
         finally:
             self.machine.secrets["broker-cles"] = held
         # A key that everybody may read is refused, whoever holds it.
-        line, environment = self.machine.command(broker, broker.container["args"])
+        line, environment = self.machine.command(broker)
         self.machine.place(broker, "/etc/linkage/keys/signing.key").resolve().chmod(0o444)
         done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, cwd="/")
         self.assertEqual(done.returncode, 1, done.stderr)
