@@ -365,11 +365,7 @@ impl<'p> Executor<'p> for &'_ Pool {
         self.inner.fetch_optional(query)
     }
 
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [AnyTypeInfo],
-    ) -> BoxFuture<'e, Result<AnyStatement, sqlx::Error>>
+    fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [AnyTypeInfo]) -> BoxFuture<'e, Result<AnyStatement, sqlx::Error>>
     where
         'p: 'e,
     {
@@ -434,15 +430,16 @@ async fn first(options: &AnyConnectOptions, session: [&'static str; 2]) -> Resul
 }
 
 fn pool_of(options: AnyConnectOptions, connections: u32, session: [&'static str; 2]) -> AnyPool {
-    let pool =
-        AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(move |connection, _| {
+    let pool = AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
+        move |connection, _| {
             Box::pin(async move {
                 for words in session {
                     (&mut *connection).execute(words).await?;
                 }
                 Ok(())
             })
-        });
+        },
+    );
     pool.connect_lazy_with(options)
 }
 
@@ -493,11 +490,8 @@ pub fn id<T: FromStr>(text: &str) -> Result<T, ServiceError> {
 
 /// Batches from rows of sequence, records, digest.
 pub fn held_batches(rows: &[Row]) -> Vec<HeldBatch> {
-    let held = |row: &Row| HeldBatch {
-        sequence: row.get::<i64, _>(0) as u32,
-        records: row.get::<i64, _>(1) as u64,
-        digest: row.get(2),
-    };
+    let held =
+        |row: &Row| HeldBatch { sequence: row.get::<i64, _>(0) as u32, records: row.get::<i64, _>(1) as u64, digest: row.get(2) };
     rows.iter().map(held).collect()
 }
 

@@ -33,7 +33,9 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The server refused the connection.
-    #[error("{server} : connexion à la base de données refusée ; vérifiez le nom de la base, le compte, son mot de passe et « sslrootcert »")]
+    #[error(
+        "{server} : connexion à la base de données refusée ; vérifiez le nom de la base, le compte, son mot de passe et « sslrootcert »"
+    )]
     Refused {
         /// Host, port and name of the database.
         server: String,
@@ -42,7 +44,9 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The schema cannot be brought back that far.
-    #[error("la base ne peut revenir en deçà de la version {oldest} de son schéma ; pour aller plus loin, restaurez une sauvegarde")]
+    #[error(
+        "la base ne peut revenir en deçà de la version {oldest} de son schéma ; pour aller plus loin, restaurez une sauvegarde"
+    )]
     NoWayBack {
         /// The oldest version.
         oldest: i64,

@@ -8,12 +8,9 @@ async fn the_settings_hold_on_every_connection() {
     let pool = open_sqlite(&dir.path().join("new/dir/role.db")).await.unwrap();
     let first = pool.acquire().await.unwrap();
     for mut connection in [first, pool.acquire().await.unwrap()] {
-        for (pragma, expected) in [
-            ("PRAGMA synchronous", 2),
-            ("PRAGMA foreign_keys", 1),
-            ("PRAGMA secure_delete", 1),
-            ("PRAGMA busy_timeout", 10_000),
-        ] {
+        for (pragma, expected) in
+            [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1), ("PRAGMA secure_delete", 1), ("PRAGMA busy_timeout", 10_000)]
+        {
             let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut *connection).await.unwrap();
             assert_eq!(value, expected, "{pragma}");
         }

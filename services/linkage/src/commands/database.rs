@@ -54,7 +54,10 @@ fn role_of(path: &Path) -> anyhow::Result<(Place, &'static Schema)> {
     let keys: toml::Table = toml::from_str(&text).unwrap_or_default();
     // A file that is none of them is refused by the broker's reader, with file and line.
     Ok(if keys.contains_key("party") {
-        bail!("{} : c'est la configuration d'un nœud, qui n'a pas de base de données ; indiquez celle du courtier, du tiers de confiance ou de l'analyste", path.display());
+        bail!(
+            "{} : c'est la configuration d'un nœud, qui n'a pas de base de données ; indiquez celle du courtier, du tiers de confiance ou de l'analyste",
+            path.display()
+        );
     } else if keys.contains_key("analyst") {
         (config::<AnalystConfig>(path)?.place()?, &linkage_analyst::journal::SCHEMA)
     } else if keys.contains_key("oprf_key") {
@@ -69,7 +72,10 @@ async fn open(place: &Place, schema: &Schema, make: bool) -> anyhow::Result<Pool
     if let (Place::File(path), false) = (place, make)
         && !path.try_exists()?
     {
-        bail!("{} : cette base n'existe pas encore ; le service la crée à son démarrage, « linkage database migrate » aussi", path.display());
+        bail!(
+            "{} : cette base n'existe pas encore ; le service la crée à son démarrage, « linkage database migrate » aussi",
+            path.display()
+        );
     }
     Ok(Pool::connect(place, schema.sqlite_session).await?)
 }
@@ -92,10 +98,15 @@ pub async fn run(command: DatabaseCommand) -> anyhow::Result<()> {
             let pool = open(&place, schema, true).await?;
             let (version, target) = (pool.version().await?, to.unwrap_or(schema.latest()));
             if target > schema.latest() {
-                bail!("ce programme connaît les versions jusqu'à {} ; installez-en un plus récent pour la version {target}", schema.latest());
+                bail!(
+                    "ce programme connaît les versions jusqu'à {} ; installez-en un plus récent pour la version {target}",
+                    schema.latest()
+                );
             }
             if target < version && version <= schema.latest() && !back {
-                bail!("revenir de la version {version} à la version {target} supprime ce que les versions suivantes ont ajouté ; arrêtez le service, sauvegardez la base, puis ajoutez --back");
+                bail!(
+                    "revenir de la version {version} à la version {target} supprime ce que les versions suivantes ont ajouté ; arrêtez le service, sauvegardez la base, puis ajoutez --back"
+                );
             }
             pool.migrate_to(schema, target).await?;
             tell(&pool, schema, pool.version().await?, json)
@@ -118,8 +129,12 @@ fn tell(pool: &Pool, schema: &Schema, version: i64, as_json: bool) -> anyhow::Re
     say(&format!("{kind}, {} : version {version} du schéma", pool.place()));
     say(&match version.cmp(&latest) {
         std::cmp::Ordering::Equal => "C'est celle de ce programme.".to_owned(),
-        std::cmp::Ordering::Less => format!("Ce programme attend la version {latest} ; il l'y amène à son démarrage (ou : linkage database migrate)."),
-        std::cmp::Ordering::Greater => format!("Ce programme ne connaît que la version {latest} et la refuse ; installez une version plus récente du programme."),
+        std::cmp::Ordering::Less => {
+            format!("Ce programme attend la version {latest} ; il l'y amène à son démarrage (ou : linkage database migrate).")
+        }
+        std::cmp::Ordering::Greater => format!(
+            "Ce programme ne connaît que la version {latest} et la refuse ; installez une version plus récente du programme."
+        ),
     });
     say(&format!("Retour possible jusqu'à la version {oldest} (linkage database migrate --to VERSION --back)."));
     Ok(())
