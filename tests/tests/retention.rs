@@ -131,14 +131,17 @@ fn sealed_holding(world: &World, state: &Path, reference: &RecordRef) -> Vec<Str
     found
 }
 
-const HEADER: &str = "local_id,nom_naissance,prenoms,sexe,date_naissance,commune_residence,composition,nb_enfants,date_dernier_contact,date_deces\n";
+const HEADER: &str = "local_id,nom_naissance,nom_usage,prenoms,sexe,date_naissance,code_lieu_naissance,lieu_naissance,pays_naissance,\
+    commune_residence,composition,nb_enfants,date_dernier_contact,date_deces\n";
 
 /// The delivery of a month: who is in it, and what their dates are.
 fn delivery(world: &World, month: Period) -> PathBuf {
     let text = month.to_string();
     let mut file = HEADER.to_owned();
     let mut line = |name: &str, born: &str, contact: &str, death: &str| {
-        file.push_str(&format!("{name},{name}SKI,Anne,2,{born},34172,personne seule,1,{contact},{death}\n"));
+        file.push_str(&format!(
+            "{name},{name}SKI,,Anne,2,{born},34172,Montpellier,FRANCE,34172,personne seule,1,{contact},{death}\n"
+        ));
     };
     line("TOUJOURS", "1980-05-17", &format!("{text}-02"), "");
     line("CONTACT", "1981-06-18", "2024-02-10", "");
@@ -184,7 +187,7 @@ async fn a_node_over_six_years() {
         set(&clock, today);
         if deliveries.peek().is_some_and(|month| day(*month, 20) == today) {
             let month = deliveries.next().unwrap();
-            let summary = node.ingest(&delivery(&world, month), month, &mut evaluator, &Progress::none()).await.unwrap();
+            let summary = node.ingest(&delivery(&world, month), month, &mut evaluator, &Progress::silent()).await.unwrap();
             let over = u64::from(today >= ends[1].1) + u64::from(today >= ends[3].1 && month.to_string().as_str() < "2025-09");
             assert_eq!(
                 (summary.set_aside, summary.records + summary.set_aside),
@@ -253,7 +256,7 @@ async fn a_node_goes_on_with_what_it_had_begun_and_deletes_all_when_a_partner_gi
     let node = Node::open_at(config, Arc::new(clock.clone())).unwrap();
     let state = node.config.state_dir.clone();
     let mut evaluator = Evaluator::Shared(SharedKey::from_bytes(&[5; 32]));
-    node.ingest(&path, month, &mut evaluator, &Progress::none()).await.unwrap();
+    node.ingest(&path, month, &mut evaluator, &Progress::silent()).await.unwrap();
 
     // Killed after it was written down, on the day of the term: the next round deletes and signs, under that number.
     let as_of = date(2024, 2, 20);
@@ -435,6 +438,7 @@ async fn a_broker_gives_up_runs_that_do_not_end_and_keeps_nothing_after_the_agre
         memory_bytes: 1 << 28,
         custodian: RegistryClient::new(channel.clone()),
         dispositions: DispositionsClient::new(channel),
+        shared: false,
         retention: linkage_broker::retention::Retention::new(&home),
         owner: "essai".to_owned(),
     };
@@ -544,6 +548,7 @@ fn an_analysts_side_over_six_years() {
         study: StudyStore::open(&home, gate.agreement()).unwrap(),
         access: AccessLog::open(&home, Arc::new(clock.clone())).unwrap(),
         signer: signer(&world, RoleId::Analyst(id("etude"))),
+        audit: audit(&gate, &home, RoleId::Analyst(id("etude"))),
     };
     let who = Who::Console("essai".to_owned());
     let look =

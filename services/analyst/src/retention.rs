@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use jiff::civil::Date;
 use linkage_agreement::{Period, RunId};
+use linkage_common::audit::AuditLog;
 use linkage_common::deletion::series::Series;
 use linkage_common::deletion::{Cause, DataSet, Draft};
 use linkage_common::error::ServiceError;
@@ -48,6 +49,8 @@ pub struct Keeper {
     pub access: AccessLog,
     /// Signs certificates.
     pub signer: Arc<Signer>,
+    /// What was asked and done.
+    pub audit: AuditLog,
 }
 
 impl Keeper {
@@ -141,10 +144,17 @@ impl Keeper {
         if !pace.due(Instant::now(), self.gate.now()) {
             return;
         }
+        let series = Series::new(&self.data_dir);
+        let pruned = pace.prune(&self.audit, &self.signer, &self.gate).await.and_then(|draft| match draft {
+            Some(draft) => series.certify(&self.signer, self.gate.agreement(), &draft, self.gate.timestamp()),
+            None => Ok(()),
+        });
         let keeper = self.clone();
         let done = tokio::task::spawn_blocking(move || keeper.delete_over_term()).await;
-        if let Err(error) = done.map_err(ServiceError::internal).flatten() {
-            tracing::error!(%error, "data over their term could not all be deleted; tried again");
+        for done in [pruned, done.map_err(ServiceError::internal).flatten()] {
+            if let Err(error) = done {
+                tracing::error!(%error, "data over their term could not all be deleted; tried again");
+            }
         }
     }
 }

@@ -140,6 +140,7 @@ pub async fn serve_announcing(
         study: f.holdings.study.clone(),
         access: access.clone(),
         signer: signer.clone(),
+        audit: audit.clone(),
     };
     let desk = Arc::new(Desk::open(&config, f.gate.clone(), access).await?);
     let page = crate::page::open(&config, f.gate.clone(), desk.clone()).await?;

@@ -55,10 +55,19 @@ impl Retention {
 
     /// Looks for what is over its term when a round is due; what fails is in the log and is tried again.
     pub(crate) async fn round(&mut self, broker: &Broker) {
-        if self.pace.due(Instant::now(), broker.gate.now())
-            && let Err(error) = self.delete_over_term(broker).await
-        {
-            tracing::error!(%error, "data over their term could not all be deleted; tried again");
+        if !self.pace.due(Instant::now(), broker.gate.now()) {
+            return;
+        }
+        let pruned = self.pace.prune(&broker.audit, &broker.signer, &broker.gate).await;
+        let noted = match pruned {
+            Ok(Some(draft)) => table::note_outside(&broker.store.pool, &draft).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        for done in [noted, self.delete_over_term(broker).await] {
+            if let Err(error) = done {
+                tracing::error!(%error, "data over their term could not all be deleted; tried again");
+            }
         }
     }
 

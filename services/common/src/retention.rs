@@ -4,11 +4,18 @@
 //! on the next; a thing of a month kept for `n` months is there on the last day of the `n`th month after its own.
 //! Days are those of UTC, as everywhere in an agreement.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::ToSpan;
 use jiff::civil::Date;
 use linkage_agreement::{PartyId, Period};
+
+use crate::audit::AuditLog;
+use crate::deletion::{Cause, DataSet, Draft};
+use crate::error::ServiceError;
+use crate::gate::Gate;
+use crate::signer::Signer;
 
 /// How often a role looks for what has reached its term.
 pub const EVERY: Duration = Duration::from_secs(3600);
@@ -63,6 +70,8 @@ pub fn everything_over(ending: &Ending, after_end_days: u32, today: Date) -> boo
 pub struct Pace {
     begun: Option<(Instant, i64)>,
     last: Option<Instant>,
+    /// The month in which the audit log was last looked at: it is verified whole each time.
+    pruned: Option<Period>,
 }
 
 impl Pace {
@@ -82,6 +91,29 @@ impl Pace {
             return false;
         }
         true
+    }
+
+    /// Deletes months of the audit log that are over their term, at start and once in a month; gives what was deleted, to be
+    /// certified.
+    ///
+    /// # Errors
+    /// A log that does not verify; the disk.
+    pub async fn prune(&mut self, log: &AuditLog, signer: &Arc<Signer>, gate: &Gate) -> Result<Option<Draft>, ServiceError> {
+        let today = gate.today();
+        if self.pruned == Some(Period::of(today)) {
+            return Ok(None);
+        }
+        let (log, signer) = (log.clone(), signer.clone());
+        let pruned = tokio::task::spawn_blocking(move || log.prune(&signer)).await.map_err(ServiceError::internal)??;
+        self.pruned = Some(Period::of(today));
+        Ok((pruned.months > 0).then(|| Draft {
+            rule: "retention.access_log_months".to_owned(),
+            value: Some(u64::from(gate.agreement().retention.access_log_months)),
+            cause: Cause::Term,
+            as_of: today,
+            run: None,
+            data: vec![DataSet { files: Some(pruned.months), ..DataSet::records("audit-log", pruned.entries) }],
+        }))
     }
 }
 

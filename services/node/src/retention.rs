@@ -9,14 +9,14 @@ mod forget;
 pub(crate) mod terms;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::civil::Date;
-use linkage_agreement::{Period, RecordRef, RoleId};
+use linkage_agreement::{Period, RecordRef};
 use linkage_common::deletion::series::Series;
 use linkage_common::deletion::{Cause, DataSet, Draft};
 use linkage_common::retention::{Pace, days_over, everything_over, period_over};
-use linkage_common::signer::Signer;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Index;
@@ -134,10 +134,15 @@ impl Node {
     }
 
     fn certify(&self, series: &Series, number: u64, draft: &Draft) -> Result<(), NodeError> {
-        let agreement = self.gate.agreement();
-        let role = RoleId::Party(self.party().clone());
-        let signer = Signer::load(&self.config.signing_key, agreement, self.gate.agreement_hash(), role)?;
-        Ok(series.complete(&signer, agreement, number, draft, self.gate.timestamp())?)
+        Ok(series.complete(&self.signer()?, self.gate.agreement(), number, draft, self.gate.timestamp())?)
+    }
+
+    async fn prune_audit(&self, pace: &mut Pace) -> Result<(), NodeError> {
+        let signer = Arc::new(self.signer()?);
+        if let Some(draft) = pace.prune(&self.audit, &signer, &self.gate).await? {
+            Series::new(self.vault.folder()).certify(&signer, self.gate.agreement(), &draft, self.gate.timestamp())?;
+        }
+        Ok(())
     }
 
     /// What a rule finds over its term; empty when nothing is.
@@ -286,9 +291,14 @@ impl Node {
 
 /// Deletes what is over its term when a round is due; what fails is in the log and is tried again.
 pub(crate) async fn round(node: &Node, pace: &mut Pace) {
-    if pace.due(Instant::now(), node.gate.now())
-        && let Err(error) = node.delete_over_term().await
-    {
+    if !pace.due(Instant::now(), node.gate.now()) {
+        return;
+    }
+    let done = match node.delete_over_term().await {
+        Ok(()) => node.prune_audit(pace).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
         tracing::error!(%error, "data over their term could not all be deleted; tried again");
     }
 }

@@ -127,6 +127,15 @@ impl Series {
         Ok(())
     }
 
+    /// Certifies what has been deleted already by something that keeps its own account of it.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn certify(&self, signer: &Signer, agreement: &Agreement, draft: &Draft, now: Timestamp) -> Result<(), ServiceError> {
+        let number = self.begin(draft)?;
+        self.complete(signer, agreement, number, draft, now)
+    }
+
     /// Keeps a certificate that was made elsewhere (a database that several processes share).
     ///
     /// # Errors

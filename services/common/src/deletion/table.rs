@@ -31,6 +31,16 @@ pub async fn note(connection: &mut Connection, draft: &Draft) -> Result<(), Serv
     Ok(())
 }
 
+/// As [`note`], for what was deleted outside the database.
+///
+/// # Errors
+/// The database's.
+pub async fn note_outside(pool: &Pool, draft: &Draft) -> Result<(), ServiceError> {
+    let mut tx = pool.begin("note_deletion").await.map_err(db)?;
+    note(&mut tx, draft).await?;
+    tx.commit().await.map_err(db)
+}
+
 /// Signs what was noted and is not signed yet, and copies what is signed into `series`.
 ///
 /// # Errors
