@@ -124,6 +124,21 @@ fn single_commands_work_on_what_a_demonstration_keeps() {
     ]);
     assert_eq!(other.status.code(), Some(1), "{}", said(&other));
 
+    // A breach: what the logs show of two days, of the roles that are told.
+    let breach = folder.join("violation.md");
+    let mut told =
+        vec!["breach", "report", "--json", "--from", "2020-01-01", "--to", "2099-12-31", "--out", breach.to_str().unwrap()];
+    told.extend(["--config", roles[0].as_str(), "--config", roles[1].as_str()]);
+    let facts = json(&linkage_ok(&told));
+    for role in facts["roles"].as_array().unwrap() {
+        let about = role["records_about"].as_u64().unwrap();
+        assert!(role["log_intact"] == true && about > 0 && about % 100 == 0, "{facts}");
+        assert_eq!(role["periods"], serde_json::json!(MONTHS), "{facts}");
+    }
+    let text = fs::read_to_string(&breach).unwrap();
+    assert!(text.contains("36 heures (convention)") && text.contains("Rôle concerné : broker") && !text.contains(keep));
+    assert_eq!(linkage(&told).status.code(), Some(1), "a report that was begun is not replaced");
+
     // The pass set on a partner's own file.
     let caf = Role::Node("caf".to_owned());
     let delivery = federation.deliveries(MONTHS[0]).into_iter().find(|d| d.party == "caf").unwrap();

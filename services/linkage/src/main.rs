@@ -88,6 +88,9 @@ enum Command {
     /// Deletion certificates: verify, list.
     #[command(subcommand)]
     Certificate(commands::certificate::CertificateCommand),
+    /// A personal data breach: what has to be said of it.
+    #[command(subcommand)]
+    Breach(commands::breach::BreachCommand),
     /// The data protection pack, in French: register, flows, retention, measures, what the broker learns, notice, AIPD annex.
     Pack(commands::pack::PackArgs),
     /// Databases of roles: version of the schema, migrations forward and back.
@@ -145,6 +148,7 @@ async fn main() -> ExitCode {
         Command::Rights(command) => commands::rights::run(command).await,
         Command::Clk(command) => commands::clk::run(&command),
         Command::Certificate(command) => commands::certificate::run(command),
+        Command::Breach(command) => commands::breach::run(&command),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Health(args) => commands::health::run(&args).await,
         Command::Database(command) => commands::database::run(command).await,

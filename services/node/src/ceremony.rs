@@ -3,11 +3,11 @@
 use linkage_agreement::PartyId;
 use linkage_common::audit::Act;
 use linkage_common::error::ServiceError;
+use linkage_common::tls::Channel;
 use linkage_crypto::group::{Contribution, Fingerprint, GroupKey, Route};
 use linkage_crypto::seal::{SealingKey, SealingPublicKey};
 use linkage_crypto::signing::{SigningKey, VerifyingKey};
 use linkage_proto::v1::{self, keys_client::KeysClient};
-use linkage_common::tls::Channel;
 
 use crate::error::NodeError;
 use crate::node::Node;

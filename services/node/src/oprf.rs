@@ -3,13 +3,13 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use linkage_agreement::Period;
 use linkage_common::gate::Gate;
+use linkage_common::tls::Channel;
 use linkage_crypto::derive::{BlockSecret, SharedKey};
 use linkage_crypto::oprf::{Blinder, ELEMENT_LEN, Evaluation, MAX_BATCH, PublicKey, ServerKey};
 use linkage_proto::v1::{self, oprf_client::OprfClient};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use rayon::prelude::*;
-use linkage_common::tls::Channel;
 use zeroize::Zeroizing;
 
 use crate::error::NodeError;

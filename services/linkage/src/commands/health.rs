@@ -89,7 +89,8 @@ async fn get(host: &str, path: &str) -> anyhow::Result<(u16, String)> {
         std::io::Result::Ok(answer)
     };
     let answer = timeout(ANSWER, answer).await.with_context(|| format!("{host} : pas de réponse à temps"))?;
-    let answer = answer.with_context(|| format!("{host} : connexion impossible ; vérifiez l'adresse, et [ops] dans la configuration"))?;
+    let answer =
+        answer.with_context(|| format!("{host} : connexion impossible ; vérifiez l'adresse, et [ops] dans la configuration"))?;
     parsed(&answer).with_context(|| format!("{host} : ce qui répond n'est pas un rôle de Trait d'union ; vérifiez le port"))
 }
 
@@ -113,7 +114,8 @@ mod tests {
         assert_eq!(parsed(ready), Some((200, "ready".to_owned())));
         let waiting = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 9\r\n\r\nstarting\n";
         assert_eq!(parsed(waiting), Some((503, "starting".to_owned())));
-        for other in [&b""[..], b"\x15\x03\x03\x00\x02\x02\x32", b"HTTP/1.1 200 OK\r\n\r\n<html>", b"HTTP/1.1 ready\r\n\r\nready"] {
+        for other in [&b""[..], b"\x15\x03\x03\x00\x02\x02\x32", b"HTTP/1.1 200 OK\r\n\r\n<html>", b"HTTP/1.1 ready\r\n\r\nready"]
+        {
             assert_eq!(parsed(other), None);
         }
     }

@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod attack;
 pub mod audit;
+pub mod breach;
 pub mod certificate;
 pub mod certificates;
 pub mod clk;

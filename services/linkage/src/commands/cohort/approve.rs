@@ -14,11 +14,11 @@ use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use linkage_common::gate::Gate;
+use linkage_common::tls::Channel;
 use linkage_crypto::signing::SigningKey;
 use linkage_node::config::NodeConfig;
 use linkage_proto::v1::{self, cohorts_client::CohortsClient};
 use serde_json::json;
-use linkage_common::tls::Channel;
 
 use super::config;
 use super::query::show_table;
