@@ -21,6 +21,7 @@ use linkage_common::authority::{DevAuthority, Validity};
 use linkage_common::config::{SecretSource, write_secret};
 use linkage_common::error::ServiceError;
 use linkage_common::order::{RunOrder, RunTerms};
+use linkage_common::tls::Channel;
 use linkage_common::tls::{ConnectError, Limits, TlsFiles};
 use linkage_crypto::oprf::{Mode, ServerKey};
 use linkage_crypto::pseudonym::{AnalystScalar, CustodianScalar};
@@ -32,7 +33,6 @@ use linkage_proto::v1;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use linkage_common::tls::Channel;
 use tonic::{Code, Status};
 
 /// Longest wait for what must come.

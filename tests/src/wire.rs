@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use linkage_agreement::{Handle, RecordRef, RoleId};
 use linkage_common::attributes::{PLACE, pad};
+use linkage_common::tls::Channel;
 use linkage_crypto::seal::{SealingPublicKey, attributes_info};
 use linkage_crypto::storage::StorageKey;
 use linkage_linking::LevelFrequencies;
@@ -12,7 +13,6 @@ use linkage_proto::v1::{
 };
 use sha2::{Digest, Sha256};
 use tonic::Status;
-use linkage_common::tls::Channel;
 
 use crate::fixture::{PERIOD, World, party};
 

@@ -14,13 +14,13 @@ use linkage_analyst::config::AnalystConfig;
 use linkage_analyst::fetch_once;
 use linkage_analyst::publish::{Document, Fingerprint, Verdict};
 use linkage_common::authority::Validity;
+use linkage_common::tls::Channel;
 use linkage_crypto::signing::SigningKey;
 use linkage_proto::v1::{self, PublicationState, cohorts_client::CohortsClient, table_category, table_cell};
 use linkage_tests::federation::{binary, linkage, linkage_ok};
 use linkage_tests::fixture::{World, analyst, id, party, proper, refused, run, until};
 use linkage_tests::wire::{AtCustodian, cluster, handle};
 use serde_json::{Value, json};
-use linkage_common::tls::Channel;
 use tonic::{Code, Status};
 
 const ETUDE: &str = "etude";

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use rcgen::PublicKeyData;
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -18,7 +19,6 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rcgen::PublicKeyData;
 use zeroize::Zeroizing;
 
 use crate::fsx::{self, FileError};
@@ -162,12 +162,7 @@ impl DevAuthority {
         self.certify_named(key, vec![SanType::URI(Ia5String::try_from(uri)?)], validity)
     }
 
-    fn certify_named(
-        &self,
-        key: &impl PublicKeyData,
-        names: Vec<SanType>,
-        validity: Validity,
-    ) -> Result<String, AuthorityError> {
+    fn certify_named(&self, key: &impl PublicKeyData, names: Vec<SanType>, validity: Validity) -> Result<String, AuthorityError> {
         let mut params = params("linkage", validity)?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;

@@ -14,13 +14,13 @@ use linkage_agreement::{
 };
 use linkage_common::authority::{DevAuthority, Validity};
 use linkage_common::authz::peer_role;
+use linkage_common::tls::Channel;
 use linkage_common::tls::{ConnectError, Limits, ServeError, ServerTls, TlsFiles, connect, serve_with_limits};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use linkage_common::tls::Channel;
 use tonic::{Request, Status, Streaming};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
