@@ -29,7 +29,7 @@ class Pod:
 
     def mount_of(self, path):
         """The mount that `path` lies in, the innermost."""
-        mounts = [m for m in self.container["volumeMounts"] if path == m["mountPath"] or path.startswith(m["mountPath"] + "/")]
+        mounts = [m for m in self.spec["containers"][0].get("volumeMounts", []) if path == m["mountPath"] or path.startswith(m["mountPath"] + "/")]
         return max(mounts, key=lambda m: len(m["mountPath"]), default=None)
 
 

@@ -68,12 +68,13 @@ class Machine:
         return self.home(pod) / mount["name"] / path[len(mount["mountPath"]) + 1 :]
 
     def rewritten(self, pod, text):
+        """Addresses and paths as they are on this machine; a path that nothing is mounted at stays, and leads nowhere."""
         for name, (target, service) in self.hosts.items():
             for port in service["spec"]["ports"]:
                 inner = target.ports()[port["targetPort"]]
                 text = re.sub(rf"//{re.escape(name)}:{port['port']}\b", f"//{self.address(target)}:{inner}", text)
         text = text.replace("0.0.0.0:", f"{self.address(pod)}:")
-        return re.sub(r"(?<![\w/.:])(/(?:etc/linkage|var/lib/linkage|tmp)[\w./-]*)", lambda m: str(self.place(pod, m[1])), text)
+        return re.sub(r"(?<![\w/.:])(/(?:etc/linkage|var/lib/linkage|tmp)[\w./-]*)", lambda m: str(self.place(pod, m[1])) if pod.mount_of(m[1]) else m[1], text)
 
     def mount(self, pod, again):
         """Fills the pod's volumes; those that are there only where `again` says so."""

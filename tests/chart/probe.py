@@ -4,6 +4,7 @@
 coding or index, RFC 7541 section 6.2.2).
 """
 
+import contextlib
 import http.client
 import socket
 import struct
@@ -63,9 +64,9 @@ def grpc(host, port, service, timeout=5):
 def get(host, port, path, timeout=5):
     """(status, text) of an HTTP question; (None, "") when nothing answers."""
     try:
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=timeout)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
     except OSError:
         return None, ""
