@@ -1,7 +1,7 @@
 //! Uploads, manifests, runs and contributions as no honest node would send them: what the broker answers, and what it holds.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-use linkage_agreement::{RoleId, RunId};
+use linkage_agreement::RunId;
 use linkage_broker::store::Store;
 use linkage_proto::v1::{self, RunState};
 use linkage_tests::fixture::{World, party, refused, run, until};

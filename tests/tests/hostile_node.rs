@@ -124,9 +124,9 @@ async fn a_delivery_larger_than_agreed_or_of_another_time_is_refused_without_a_n
     proper(&error.to_string(), "2023-12");
     assert!(node.delivery(period()).unwrap().is_none());
     assert!(!node.names_held().unwrap());
-    let channel = tonic::transport::Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
-    let error =
-        node.participate(&world.order("r", "2024-01", &[]), channel.clone(), channel, &Progress::silent()).await.unwrap_err();
+    let peers = node.peers().unwrap();
+    let order = world.order("r", "2024-01", &[]);
+    let error = node.participate(&order, peers.broker, peers.custodian, &Progress::silent()).await.unwrap_err();
     proper(&error.to_string(), "aucune livraison");
 }
 
