@@ -366,8 +366,9 @@ fn an_objection_reaches_every_role_and_a_restriction_can_be_lifted() {
     let first = run(&mut federation, "un", MONTHS[0]);
     let second = run(&mut federation, "deux", MONTHS[1]);
     // Linked with another party's record, in both months, from a party whose file is a plain text.
+    let deliveries = federation.deliveries(MONTHS[1]);
     let text_of = |party: &str| {
-        let file = federation.deliveries(MONTHS[1]).into_iter().find(|d| d.party == party).unwrap().file;
+        let file = deliveries.iter().find(|d| d.party == party).unwrap().file.clone();
         (fs::read_to_string(&file).ok(), file)
     };
     let in_first: BTreeSet<Record> = persons(&first).into_values().flatten().collect();
