@@ -10,7 +10,8 @@ use linkage_test_databases::{On, OwnServer, on_both};
 
 on_both!(the_way_back_ends_where_it_says_and_leads_forward_again);
 
-const SCHEMAS: [&Schema; 3] = [&linkage_broker::store::SCHEMA, &linkage_custodian::store::SCHEMA, &linkage_analyst::journal::SCHEMA];
+const SCHEMAS: [&Schema; 3] =
+    [&linkage_broker::store::SCHEMA, &linkage_custodian::store::SCHEMA, &linkage_analyst::journal::SCHEMA];
 
 async fn open(on: On, schema: &Schema) -> (tempfile::TempDir, Pool) {
     let dir = tempfile::tempdir().unwrap();

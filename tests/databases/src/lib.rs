@@ -247,3 +247,59 @@ fn shared() -> (PathBuf, File) {
     drop(starting);
     (folder, users)
 }
+
+/// An S3-compatible server (moto) with one bucket, in memory; ended with the value.
+#[derive(Debug)]
+pub struct ObjectServer {
+    server: std::process::Child,
+    port: u16,
+}
+
+/// Whether object storage cannot be tested here, and `LINKAGE_NO_OBJECTS` says that this is known.
+pub fn objects_are_missing() -> bool {
+    std::env::var_os("LINKAGE_NO_OBJECTS").is_some()
+}
+
+impl ObjectServer {
+    /// Starts it, with the bucket `linkage`.
+    pub fn start() -> Self {
+        let libraries = std::env::var_os("LINKAGE_OBJECT_SERVER")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/objects"), PathBuf::from);
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Command::new("python3")
+            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
+            .env("PYTHONPATH", libraries)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { server, port };
+        for _ in 0..600 {
+            if server.make_bucket().is_ok() {
+                return server;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("the object server does not answer: `tests/run.sh` installs it (tests/objects/requirements.txt)");
+    }
+    /// Its address.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+    fn make_bucket(&self) -> std::io::Result<()> {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.write_all(b"PUT /linkage HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        if answer.contains(" 200 ") { Ok(()) } else { Err(std::io::Error::other(answer)) }
+    }
+}
+
+impl Drop for ObjectServer {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
