@@ -242,6 +242,7 @@ fn shared() -> (PathBuf, File) {
         File::create(folder.join("ready")).unwrap();
         let mut watchdog = Command::new("setsid");
         watchdog.args(["sh", "-c", WATCHDOG, "sh"]).arg(&folder).arg(programs());
+        #[expect(clippy::zombie_processes, reason = "it outlives this process: it stops the server once nobody uses it")]
         watchdog.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     }
     drop(starting);

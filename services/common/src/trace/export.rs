@@ -64,10 +64,10 @@ pub fn start(endpoint: &str) -> Result<(), EndpointError> {
 
 /// Hands a span over, if there is a collector.
 pub(super) fn offer(span: impl FnOnce() -> Ended) {
-    if let Some(sender) = SENDER.get() {
-        if sender.try_send(Message::Span(span())).is_err() {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
-        }
+    if let Some(sender) = SENDER.get()
+        && sender.try_send(Message::Span(span())).is_err()
+    {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }
 
