@@ -105,7 +105,7 @@ impl Worker {
             if let Err(error) = self.broker.store.count_runs().await {
                 tracing::warn!(%error, "runs not counted");
             }
-            match self.once().await {
+            match Box::pin(self.once()).await {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => tracing::error!(%error, "the worker could not read its store; tried again"),
@@ -124,7 +124,7 @@ impl Worker {
         let measured = metrics().step(step.as_str());
         metrics().leases(1);
         self.broker.store.step_began(&run.id, step, now).await?;
-        let done = trace::step(step.as_str(), run.id.as_str(), self.step(&run, step)).await;
+        let done = trace::step(step.as_str(), run.id.as_str(), Box::pin(self.step(&run, step))).await;
         metrics().leases(0);
         keeper.abort();
         let error = match done {

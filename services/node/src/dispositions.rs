@@ -166,7 +166,7 @@ impl Node {
             );
         }
         self.keep(&held)?;
-        self.account(&read, &states).await
+        self.account(&read, &states)
     }
 
     fn read_dispositions(&self, path: &Path) -> Result<FileRead, NodeError> {
@@ -219,7 +219,7 @@ impl Node {
         Ok(states)
     }
 
-    async fn account(&self, read: &FileRead, states: &[DispositionState]) -> Result<DispositionSummary, NodeError> {
+    fn account(&self, read: &FileRead, states: &[DispositionState]) -> Result<DispositionSummary, NodeError> {
         let count = |state: DispositionState| states.iter().filter(|s| **s == state).count() as u64;
         let mut summary = DispositionSummary {
             taken: read.agreed.iter().map(|a| a.lines.len() as u64).sum(),

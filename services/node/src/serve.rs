@@ -197,7 +197,7 @@ async fn take_in(
         match taken_in {
             Ok(summary) => {
                 metrics().succeeded("ingest", node.gate.now());
-                metrics().records("ingest", summary.records as u64);
+                metrics().records("ingest", summary.records);
                 // Archived, and kept sealed until names are deleted: the clear copy goes.
                 remove_taken_in(&file, node.line_file(&file).as_deref(), &summary.digest)?;
                 reported.remove(&period.to_string());

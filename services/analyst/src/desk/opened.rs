@@ -31,6 +31,9 @@ pub(super) struct Opened {
     pub shown: Mutex<ShownBefore>,
 }
 
+/// Tables of a report under suppression, and what is kept of them.
+pub(super) type Suppressed = (Vec<PublicTable>, Vec<Published>);
+
 /// Nothing can be shown, and why.
 fn nothing_shown(error: &Refused) -> ServiceError {
     ServiceError::invalid(format!("rien ne peut être montré : {error}"))
@@ -59,7 +62,7 @@ impl Opened {
         named: &[(&FigureTable, &str)],
         policy: &Policy,
         published: &[Vec<u8>],
-    ) -> Result<Option<(Vec<PublicTable>, Vec<Published>)>, ServiceError> {
+    ) -> Result<Option<Suppressed>, ServiceError> {
         for _ in 0..TRIES {
             let Some(beside) = self.shown().lock()?.reports(published)? else { return Ok(None) };
             let made = disclosure::protect_beside(&beside, named, policy, &self.rates, &Noise::new());

@@ -85,9 +85,7 @@ fn half_a_line_is_cut_off_and_said_and_breaks_nothing() {
     append(b"garbage\n");
     assert_eq!(site.verify().fault.map(|f| (f.line, f.kind)), Some((6, FaultKind::Unreadable)));
     assert_eq!(log.note(Act::own("d.done")).unwrap_err().kind, ErrorKind::Unavailable);
-    assert!(
-        AuditLog::open(&site.place(), site.gate.clone(), RoleId::Broker).unwrap_err().message.contains("linkage audit verify")
-    );
+    assert!(AuditLog::open(&site.place(), site.gate, RoleId::Broker).unwrap_err().message.contains("linkage audit verify"));
 }
 
 #[test]

@@ -275,7 +275,7 @@ mod tests {
         // A changed byte in the signed part.
         let at = csr.len() / 2;
         let other = if csr.as_bytes()[at] == b'A' { "B" } else { "A" };
-        let mut altered = csr.clone();
+        let mut altered = csr;
         altered.replace_range(at..=at, other);
         assert!(matches!(office.issue_for(&altered, URI, Validity::days(now(), 30)), Err(OfficeError::Request)));
         for wrong in ["ccas", "linkage://", "linkage://é/party", "linkage://a b"] {

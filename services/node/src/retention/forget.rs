@@ -65,7 +65,7 @@ fn rewrite(node: &Node, index: &mut Index, gone: &HashSet<RecordRef>) -> Result<
             let annex = held.as_ref().map(|held| held.annex(position, &reference)).transpose()?.unwrap_or_default();
             stay.push((ArchivedRecord { reference, header, entries: Zeroizing::new(entries.to_vec()) }, *at, annex));
         }
-        let (archived, kept): (Vec<ArchivedRecord>, Vec<(Indexed, Zeroizing<Vec<u8>>)>) =
+        let (archived, kept): (Vec<ArchivedRecord>, Vec<_>) =
             stay.into_iter().map(|(record, at, annex)| (record, (at, annex))).unzip();
         // Which month does not matter: what the index had of each record is put back.
         index.append(vault, Period::of(node.gate.today()), &archived, |_| ([0; 16], false))?;

@@ -213,7 +213,7 @@ impl Node {
             match request.right {
                 Right::Objection => ground = Some((Ground::Objection, at)),
                 Right::Restriction if ground.is_none_or(|(of, _)| of != Ground::Objection) => {
-                    ground = Some((Ground::Restriction, at))
+                    ground = Some((Ground::Restriction, at));
                 }
                 _ => {}
             }

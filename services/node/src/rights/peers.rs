@@ -29,7 +29,7 @@ fn kind(right: Right) -> WithdrawalKind {
     }
 }
 
-fn signed(receipt: v1::SignedReceipt) -> Signed {
+fn signed(receipt: &v1::SignedReceipt) -> Signed {
     Signed { statement: receipt.statement.to_vec(), signature: receipt.signature.to_vec() }
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn withdraw_uploads(node: &Node, request: &Request, peers: &Pee
         v1::WithdrawUploadsRequest { agreement: Some(node.gate.reference()), request_id: request.id()?.0.to_vec().into() };
     let mut client = RunRightsClient::new(peers.broker.clone());
     let answer = client.withdraw_uploads(asked).await.map_err(|s| NodeError::broker(&s))?.into_inner();
-    Ok((signed(answer.receipt.unwrap_or_default()), answer.restarted))
+    Ok((signed(&answer.receipt.unwrap_or_default()), answer.restarted))
 }
 
 /// Has the custodian do what is asked for with the record.
@@ -52,7 +52,7 @@ pub(super) async fn withdraw(node: &Node, request: &Request, peers: &Peers) -> R
         restarted: request.restarted.clone(),
     };
     let answer = RightsClient::new(peers.custodian.clone()).withdraw(asked).await;
-    Ok(signed(answer.map_err(|s| NodeError::custodian(&s))?.into_inner()))
+    Ok(signed(&answer.map_err(|s| NodeError::custodian(&s))?.into_inner()))
 }
 
 /// The analysts' receipts that the custodian has.
@@ -62,7 +62,7 @@ pub(super) async fn receipts(node: &Node, request: &Request, peers: &Peers) -> R
     let held = answer.map_err(|s| NodeError::custodian(&s))?.into_inner().receipts;
     let of = |receipt: v1::AnalystReceipt| {
         let analyst: PartyId = receipt.analyst.parse().ok()?;
-        Some((RoleId::Analyst(analyst), signed(receipt.receipt?)))
+        Some((RoleId::Analyst(analyst), signed(&receipt.receipt?)))
     };
     Ok(held.into_iter().filter_map(of).collect())
 }
