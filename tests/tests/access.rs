@@ -121,7 +121,7 @@ fn certificates_are_renewed_and_revoked_while_the_roles_run() {
     fs::write(both.join("c.pem"), certificate).unwrap();
     fs::write(both.join("c.key"), key.as_bytes()).unwrap();
     fs::set_permissions(both.join("c.key"), fs::Permissions::from_mode(0o600)).unwrap();
-    let two = TlsFiles { ca: files.ca.clone(), certificate: both.join("c.pem"), key: both.join("c.key") };
+    let two = TlsFiles { ca: files.ca, certificate: both.join("c.pem"), key: both.join("c.key") };
     assert!(matches!(visit(&two), Err(ConnectError::Files(_))));
     let wrong = linkage(["certificates", "show", both.join("c.pem").to_str().unwrap()]);
     assert_eq!(wrong.status.code(), Some(1));

@@ -274,7 +274,7 @@ async fn a_node_with_names_needs_the_agreed_schema_and_secrets() {
     linkage_common::fsx::write_atomic_public(&world.path("clk.secret"), SECRET).unwrap();
     refused(&ccas(&world), &delivery, "clk.secret").await;
     // The service says so at once, before any delivery.
-    let served = linkage_node::serve(ccas(&world).config, std::future::pending::<()>()).await.unwrap_err();
+    let served = Box::pin(linkage_node::serve(ccas(&world).config, std::future::pending::<()>())).await.unwrap_err();
     assert!(served.to_string().contains("clk.secret"), "{served}");
     linkage_common::fsx::write_atomic(&world.path("clk.secret"), SECRET).unwrap();
     let summary = take_in(&ccas(&world), &delivery).await.unwrap();

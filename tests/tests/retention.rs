@@ -1,7 +1,7 @@
 //! Six years under a clock that the test moves: each class of data is there on the last day of its term and in no file, and
 //! on no page of a database, on the next; every deletion has a certificate; the agreement's end leaves nothing.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;

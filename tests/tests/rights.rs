@@ -37,7 +37,7 @@ fn withdraw(world: &World, request: u8, kind: WithdrawalKind, references: &[u64]
     }
 }
 
-fn signed(receipt: v1::SignedReceipt) -> Signed {
+fn signed(receipt: &v1::SignedReceipt) -> Signed {
     Signed { statement: receipt.statement.to_vec(), signature: receipt.signature.to_vec() }
 }
 
@@ -82,16 +82,16 @@ async fn a_record_goes_from_registry_and_tables_and_comes_back_when_a_restrictio
     let mut siao = RightsClient::new(world.connect(&RoleId::Custodian, &party("siao")).await);
 
     // Another party's reference is no reference of this party, and no analyst is told of it.
-    let answer = signed(siao.withdraw(withdraw(&world, 1, DELETE, &[1])).await.unwrap().into_inner());
+    let answer = signed(&siao.withdraw(withdraw(&world, 1, DELETE, &[1])).await.unwrap().into_inner());
     let of_other = receipt(&world, &RoleId::Custodian, 1, &answer);
     assert!(of_other.counts.values().all(|count| *count == 0), "{of_other:?}");
     assert_eq!(rows(&world, "a").await, before);
 
     // Restricted: out of the table; others' rows stay as they are. A repeated request changes nothing.
-    let first = signed(ccas.withdraw(withdraw(&world, 2, SET_ASIDE, &[1])).await.unwrap().into_inner());
+    let first = signed(&ccas.withdraw(withdraw(&world, 2, SET_ASIDE, &[1])).await.unwrap().into_inner());
     let given = receipt(&world, &RoleId::Custodian, 2, &first);
     assert_eq!((given.action, given.counts["references"], given.counts["link_rows"]), (Action::SetAside, 1, 1));
-    assert_eq!(signed(ccas.withdraw(withdraw(&world, 2, SET_ASIDE, &[1])).await.unwrap().into_inner()), first);
+    assert_eq!(signed(&ccas.withdraw(withdraw(&world, 2, SET_ASIDE, &[1])).await.unwrap().into_inner()), first);
     let without = rows(&world, "a").await;
     assert!(without.is_subset(&before));
     let gone: Vec<_> = before.difference(&without).cloned().collect();
@@ -120,7 +120,7 @@ async fn a_record_goes_from_registry_and_tables_and_comes_back_when_a_restrictio
         rows.iter().find(|row| row.2 == record).map(|row| row.1.clone())
     };
     let restored = ccas.withdraw(withdraw(&world, 4, RESTORE, &[1])).await.unwrap().into_inner();
-    assert_eq!(receipt(&world, &RoleId::Custodian, 4, &signed(restored)).counts["link_rows"], 1);
+    assert_eq!(receipt(&world, &RoleId::Custodian, 4, &signed(&restored)).counts["link_rows"], 1);
     assert_eq!(rows(&world, "a").await, before, "the same pseudonyms");
     link(&world, "b").await;
     let next = rows(&world, "b").await;
@@ -128,7 +128,7 @@ async fn a_record_goes_from_registry_and_tables_and_comes_back_when_a_restrictio
 
     // Deleted: of no table any more; who only that record held is forgotten, whom another one holds is not.
     let deleted = ccas.withdraw(withdraw(&world, 5, DELETE, &[1, 3])).await.unwrap().into_inner();
-    let given = receipt(&world, &RoleId::Custodian, 5, &signed(deleted));
+    let given = receipt(&world, &RoleId::Custodian, 5, &signed(&deleted));
     assert_eq!((given.counts["references"], given.counts["link_rows"], given.counts["persons_forgotten"]), (2, 4, 1));
     for run in ["a", "b"] {
         let rows = rows(&world, run).await;
@@ -161,7 +161,7 @@ async fn a_run_under_way_comes_to_nothing_of_a_withdrawn_record() {
     let mut rights = RunRightsClient::new(world.connect(&RoleId::Broker, &party("ccas")).await);
     let asked = v1::WithdrawUploadsRequest { agreement: world.reference(), request_id: vec![7; 16].into() };
     let answer = rights.withdraw_uploads(asked.clone()).await.unwrap().into_inner();
-    let given = receipt(&world, &RoleId::Broker, 7, &signed(answer.receipt.clone().unwrap()));
+    let given = receipt(&world, &RoleId::Broker, 7, &signed(&answer.receipt.clone().unwrap()));
     assert_eq!((given.counts["uploads_forgotten"], given.counts["records_forgotten"]), (1, 5));
     assert_eq!(answer.restarted, ["a"]);
     assert!(!ccas.held("a").await.committed && ccas.held("a").await.held.is_empty());
@@ -169,7 +169,7 @@ async fn a_run_under_way_comes_to_nothing_of_a_withdrawn_record() {
     let mut at_rights = RightsClient::new(world.connect(&RoleId::Custodian, &party("ccas")).await);
     let request = v1::WithdrawRequest { restarted: answer.restarted.clone(), ..withdraw(&world, 7, DELETE, &[1]) };
     let deleted = at_rights.withdraw(request).await.unwrap().into_inner();
-    assert_eq!(receipt(&world, &RoleId::Custodian, 7, &signed(deleted)).counts["uploads_forgotten"], 1);
+    assert_eq!(receipt(&world, &RoleId::Custodian, 7, &signed(&deleted)).counts["uploads_forgotten"], 1);
     // It is sent again without the record; the same request again forgets nothing more.
     ccas.upload("a", &batches(&world, 101, &[2, 2])).await;
     at_custodian.upload("a", "ccas", &[(102, 2), (103, 3)]).await;
@@ -180,7 +180,7 @@ async fn a_run_under_way_comes_to_nothing_of_a_withdrawn_record() {
     let mut siao = AtCustodian::party(&world, "siao").await;
     siao.upload("a", "siao", &[(111, 11), (112, 12)]).await;
     let late = at_rights.withdraw(withdraw(&world, 8, DELETE, &[2])).await.unwrap().into_inner();
-    assert_eq!(receipt(&world, &RoleId::Custodian, 8, &signed(late)).counts["records_under_way"], 1);
+    assert_eq!(receipt(&world, &RoleId::Custodian, 8, &signed(&late)).counts["records_under_way"], 1);
     let mut broker = AtCustodian::of(&world, &RoleId::Broker).await;
     let pairs = [[102, 111], [103, 112]];
     let clusters: Vec<u8> = pairs.iter().flat_map(|pair| cluster(&pair.map(handle))).collect();
@@ -296,7 +296,8 @@ fn rights_done(federation: &Federation, action: &str, record: &Record) -> Value 
 fn count(facts: &Value, role: &str, name: &str) -> i64 {
     let receipts = facts["receipts"].as_array().unwrap();
     let of_role = receipts.iter().find(|r| r["role"].as_str().unwrap().starts_with(role));
-    of_role.unwrap_or_else(|| panic!("no receipt of {role}: {facts}"))["counts"][name].as_i64().unwrap()
+    assert!(of_role.is_some(), "no receipt of {role}: {facts}");
+    of_role.unwrap()["counts"][name].as_i64().unwrap()
 }
 
 fn reference_of(federation: &Federation, record: &Record) -> Option<RecordRef> {

@@ -139,7 +139,7 @@ async fn main() -> ExitCode {
         Command::HashKeys(command) => commands::hash_keys::run(command),
         Command::Attack(command) => commands::attack::run(command),
         Command::Audit(command) => commands::audit::run(command),
-        Command::Node(command) => commands::node::run(command).await,
+        Command::Node(command) => Box::pin(commands::node::run(command)).await,
         Command::Broker(command) => commands::serve::broker(command).await,
         Command::Custodian(command) => commands::serve::custodian(command).await,
         Command::Analyst(command) => commands::serve::analyst(command).await,

@@ -28,30 +28,28 @@ fn on_the_wire(signed: Signed) -> v1::SignedReceipt {
     v1::SignedReceipt { statement: signed.statement.into(), signature: signed.signature.into() }
 }
 
-impl Custodian {
-    fn withdrawal(&self, party: PartyId, sent: &v1::WithdrawRequest) -> Result<Withdrawal, ServiceError> {
-        let kind = match sent.kind() {
-            v1::WithdrawalKind::Delete => Kind::Delete,
-            v1::WithdrawalKind::SetAside => Kind::SetAside,
-            v1::WithdrawalKind::Restore => Kind::Restore,
-            v1::WithdrawalKind::Void => Kind::Void,
-            v1::WithdrawalKind::Unspecified => {
-                return Err(ServiceError::invalid(
-                    "la demande ne dit pas ce qui est à faire ; vérifiez la version du logiciel du nœud",
-                ));
-            }
-        };
-        if sent.restarted.len() > MAX_RUNS {
-            return Err(ServiceError::too_large(format!("une demande nomme au plus {MAX_RUNS} traitements ; découpez-la")));
+fn withdrawal(party: PartyId, sent: &v1::WithdrawRequest) -> Result<Withdrawal, ServiceError> {
+    let kind = match sent.kind() {
+        v1::WithdrawalKind::Delete => Kind::Delete,
+        v1::WithdrawalKind::SetAside => Kind::SetAside,
+        v1::WithdrawalKind::Restore => Kind::Restore,
+        v1::WithdrawalKind::Void => Kind::Void,
+        v1::WithdrawalKind::Unspecified => {
+            return Err(ServiceError::invalid(
+                "la demande ne dit pas ce qui est à faire ; vérifiez la version du logiciel du nœud",
+            ));
         }
-        Ok(Withdrawal {
-            party,
-            request: RequestId::from_slice(&sent.request_id)?,
-            kind,
-            references: references(&sent.references)?,
-            restarted: sent.restarted.iter().map(|run| run_id(run)).collect::<Result<_, _>>()?,
-        })
+    };
+    if sent.restarted.len() > MAX_RUNS {
+        return Err(ServiceError::too_large(format!("une demande nomme au plus {MAX_RUNS} traitements ; découpez-la")));
     }
+    Ok(Withdrawal {
+        party,
+        request: RequestId::from_slice(&sent.request_id)?,
+        kind,
+        references: references(&sent.references)?,
+        restarted: sent.restarted.iter().map(|run| run_id(run)).collect::<Result<_, _>>()?,
+    })
 }
 
 #[tonic::async_trait]
@@ -59,7 +57,7 @@ impl rights_server::Rights for Custodian {
     async fn withdraw(&self, request: Request<v1::WithdrawRequest>) -> Result<Response<v1::SignedReceipt>, Status> {
         let role = self.gate.peer(&request)?;
         let party = self.gate.party_deleting(&role, request.get_ref().agreement.as_ref())?;
-        let asked = self.withdrawal(party, request.get_ref())?;
+        let asked = withdrawal(party, request.get_ref())?;
         let (hash, now) = (self.gate.agreement_hash(), self.gate.now());
         let sign =
             |counts: super::Counts| Receipt::sign(&self.signer, &hash, asked.request, asked.kind.action(), now, counts.named());

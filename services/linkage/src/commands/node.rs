@@ -195,7 +195,7 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
             let node = open(&node)?;
             dispositions(&node, input.as_deref(), withdraw.as_deref(), json).await?;
         }
-        NodeCommand::Serve { node } => match linkage_node::serve(config(&node.config)?, shutdown()).await {
+        NodeCommand::Serve { node } => match Box::pin(linkage_node::serve(config(&node.config)?, shutdown())).await {
             Err(NodeError::Refused(reason)) => bail!("{reason}"),
             done => done?,
         },

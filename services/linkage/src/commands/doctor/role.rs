@@ -403,7 +403,7 @@ fn disk(role: &Role, found: &mut Findings) {
         None => found.warning("disque", format!("{folder} : espace libre inconnu")),
         Some(free) if free < DISK_FAULT => found.fault("disque", format!("{folder} : presque plein ; faites de la place")),
         Some(free) if free < DISK_TOLD => {
-            found.warning("disque", format!("{folder} : moins de 2 Gio libres ; faites de la place"))
+            found.warning("disque", format!("{folder} : moins de 2 Gio libres ; faites de la place"));
         }
         Some(_) => found.good("disque", format!("{folder} : plus de 2 Gio libres")),
     }
