@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use linkage_common::config::load_config;
+use linkage_common::database::Place;
+use linkage_common::store::Pool;
 use linkage_node::Node;
 use linkage_node::config::NodeConfig;
 use serde_json::Value;
@@ -87,6 +89,8 @@ pub struct Federation {
     pub log_filter: String,
     /// Further variables of the processes' environment.
     pub environment: Vec<(String, String)>,
+    /// Address of the custodian's database, when it is no file.
+    pub custodian_database: Option<String>,
     processes: BTreeMap<Role, Child>,
     _temporary: Option<TempDir>,
 }
@@ -173,8 +177,16 @@ impl Federation {
         let mut parties: Vec<String> =
             fs::read_dir(folder.join("noeuds")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         parties.sort_by_key(|p| (*p != coordinator, p.clone()));
-        let federation =
-            Self { folder, seed, parties, log_filter: "info".to_owned(), environment: Vec::new(), processes: BTreeMap::new(), _temporary: temporary };
+        let federation = Self {
+            folder,
+            seed,
+            parties,
+            log_filter: "info".to_owned(),
+            environment: Vec::new(),
+            custodian_database: None,
+            processes: BTreeMap::new(),
+            _temporary: temporary,
+        };
         for role in [Role::Broker, Role::Custodian, Role::Analyst] {
             let old = federation.setting(&role, "listen");
             let new = format!("127.0.0.1:{}", free_port());
@@ -461,15 +473,16 @@ impl Federation {
         text
     }
 
-    fn custodian_rows(&self, run: &str) -> Vec<sqlx::sqlite::SqliteRow> {
+    fn custodian_rows(&self, run: &str) -> Vec<linkage_common::store::Row> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let path = PathBuf::from(self.setting(&Role::Custodian, "data_dir")).join("custodian.sqlite");
-            let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
+            let place = Place::of(self.custodian_database.as_deref(), &path).unwrap();
+            let pool = Pool::connect(&place, "").await.unwrap();
             let select = "SELECT l.party, l.ref, p.person, l.match_class, l.probability FROM runs
                 JOIN link_rows l ON l.id >= runs.first_row AND l.id < runs.first_row + runs.row_count
-                JOIN persons p ON p.number = l.person WHERE runs.run_id = ?";
-            sqlx::query(select).bind(run).fetch_all(&mut connection).await.unwrap()
+                JOIN persons p ON p.number = l.person WHERE runs.run_id = $1";
+            sqlx::query(select).bind(run).fetch_all(&pool).await.unwrap()
         })
     }
 
