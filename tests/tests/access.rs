@@ -16,7 +16,7 @@ const WAIT: Duration = Duration::from_secs(20);
 
 /// Issues certificates of a new authority to every role of a site, as its operators would; the authority's folder.
 fn own_authority(site: &Federation) -> PathBuf {
-    let ca = site.folder.join("autorite");
+    let ca = site.folder.join("autorite-essai");
     linkage_ok(["certificates", "init-ca", "--name", "Essai", "--out", ca.to_str().unwrap()]);
     for role in site.roles() {
         let tls = site.home(&role).join("tls");

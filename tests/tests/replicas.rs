@@ -1,7 +1,7 @@
 //! Two brokers and two custodians over one PostgreSQL and one object store, behind a balancer: one of each is killed in
 //! mid-run, the database is restarted, and the run ends with the links of an undisturbed one.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::fs::OpenOptions;
 use std::net::{Shutdown, TcpListener, TcpStream};
