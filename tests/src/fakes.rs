@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use linkage_common::tls::{ServerTls, TlsFiles, serve};
 use linkage_crypto::oprf::ServerKey;
-use linkage_proto::v1::{self, keys_server, oprf_server, registry_server, runs_server};
+use linkage_proto::v1::{self, keys_server, oprf_server, registry_server, rights_server, runs_server};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::RoutesBuilder;
@@ -154,6 +154,7 @@ impl FakeCustodian {
         let mut routes = tonic::service::Routes::builder();
         routes.add_service(oprf_server::OprfServer::new(self.clone()));
         routes.add_service(registry_server::RegistryServer::new(self.clone()));
+        routes.add_service(rights_server::RightsServer::new(self.clone()));
         routes
     }
 }
@@ -196,5 +197,28 @@ impl registry_server::Registry for FakeCustodian {
             send.send(Ok(chunk.clone())).await.map_err(|_| Status::cancelled("fake"))?;
         }
         Ok(Response::new(ReceiverStream::new(receive)))
+    }
+}
+
+// Nobody has asked for anything.
+#[tonic::async_trait]
+impl rights_server::Rights for FakeCustodian {
+    async fn withdraw(&self, _: Request<v1::WithdrawRequest>) -> Result<Response<v1::SignedReceipt>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn get_receipts(&self, _: Request<v1::ReceiptsRequest>) -> Result<Response<v1::ReceiptsResponse>, Status> {
+        Ok(Response::new(v1::ReceiptsResponse::default()))
+    }
+    async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
+        Ok(Response::new(v1::DescribeResponse::default()))
+    }
+    async fn list_withdrawals(
+        &self,
+        _: Request<v1::ListWithdrawalsRequest>,
+    ) -> Result<Response<v1::ListWithdrawalsResponse>, Status> {
+        Ok(Response::new(v1::ListWithdrawalsResponse::default()))
+    }
+    async fn put_receipt(&self, _: Request<v1::PutReceiptRequest>) -> Result<Response<v1::PutReceiptResponse>, Status> {
+        Err(Status::unimplemented("fake"))
     }
 }

@@ -6,6 +6,7 @@ use linkage_broker::pipeline::{Member, pack_clusters};
 use linkage_crypto::oprf::Blinder;
 use linkage_custodian::service::{unpack_clusters, unpack_records};
 use linkage_proto::v1;
+use linkage_tests::federation::files;
 use linkage_tests::fixture::{PERIOD, World, analyst, refused, until};
 use linkage_tests::wire::{AtCustodian, AttributeKeys, cluster, entry, handle, reference};
 use proptest::prelude::*;
@@ -191,8 +192,10 @@ async fn two_parties(world: &World, run: &str, first: u64) {
 
 /// Whether `bytes` stand anywhere in the custodian's files.
 fn on_disk(world: &World, bytes: &[u8]) -> bool {
-    let files = std::fs::read_dir(world.path("custodian")).unwrap().map(|e| std::fs::read(e.unwrap().path()).unwrap());
-    files.into_iter().any(|file| file.windows(bytes.len()).any(|window| window == bytes))
+    files(&world.path("custodian"))
+        .iter()
+        .map(|(_, file)| std::fs::read(file).unwrap())
+        .any(|file| file.windows(bytes.len()).any(|window| window == bytes))
 }
 
 async fn ready(study: &AtCustodian<'_>, run: &str) -> v1::LinkTableInfo {

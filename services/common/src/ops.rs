@@ -204,7 +204,8 @@ async fn serve(incoming: mpsc::Receiver<io::Result<Bounded>>, shared: Arc<Shared
         .route("/readyz", get(readyz))
         .route("/metrics", get(told))
         .with_state(shared);
-    let routes = tonic::service::Routes::new(health).into_axum_router().merge(questions);
+    // tonic answers an unknown path with 200 and a gRPC status, which a probe would take for health.
+    let routes = tonic::service::Routes::new(health).into_axum_router().reset_fallback().merge(questions);
     #[expect(clippy::disallowed_methods, reason = "the one listener without TLS, which tells nothing that identifies anybody")]
     let served = Server::builder()
         .accept_http1(true)
