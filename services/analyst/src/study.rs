@@ -116,21 +116,39 @@ impl StudyStore {
         fsx::create_private_dir(&folder)?;
         let store = Self { folder, parties: parties.into(), attributes: attributes.into(), open: Arc::default() };
         let tables = Tables::open(data_dir)?;
-        let sound = match store.meta() {
-            Ok(Some(meta)) => store.load(&meta).map(|_| true),
-            Ok(None) => Ok(false),
-            Err(error) => Err(error),
-        };
-        match sound {
+        match store.sound() {
             Ok(true) => {}
             Ok(false) if tables.in_order()?.is_empty() => {}
             Err(Broken::Failed(error)) => return Err(error),
             Ok(false) | Err(Broken::Damaged(_)) => {
-                tracing::warn!("the study is absent or damaged; it is made again from the runs' tables");
-                store.rebuild(&tables)?;
+                let _lock = store.lock()?;
+                // Another process may have made it again while this one waited.
+                if !matches!(store.sound(), Ok(true)) {
+                    tracing::warn!("the study is absent or damaged; it is made again from the runs' tables");
+                    store.rebuild_locked(&tables)?;
+                }
             }
         }
         Ok(store)
+    }
+
+    /// Whether there is a study, and all of it can be read.
+    fn sound(&self) -> Result<bool, Broken> {
+        let mut look = 0;
+        loop {
+            look += 1;
+            let Some(meta) = self.meta()? else { return Ok(false) };
+            match self.load(&meta) {
+                Ok(_) => return Ok(true),
+                Err(Broken::Damaged(_)) if look < LOOKS && self.overtaken(&meta)? => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether another process has written a generation since `meta` was read, and so deleted files of that one.
+    fn overtaken(&self, meta: &Meta) -> Result<bool, Broken> {
+        Ok(self.meta()?.is_some_and(|now| now.generation != meta.generation))
     }
 
     /// The study as it is on disk now.
@@ -154,8 +172,7 @@ impl StudyStore {
                     *open = Some((meta.generation, study.clone()));
                     return Ok(study);
                 }
-                // Another process has written a generation since `meta` was read, and deleted files of this one.
-                Err(Broken::Damaged(_)) if look < LOOKS && self.meta()?.is_some_and(|now| now.generation != meta.generation) => {}
+                Err(Broken::Damaged(_)) if look < LOOKS && self.overtaken(&meta)? => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -191,6 +208,10 @@ impl StudyStore {
     /// Makes the study again from the tables of the runs.
     pub fn rebuild(&self, tables: &Tables) -> Result<(), ServiceError> {
         let _lock = self.lock()?;
+        self.rebuild_locked(tables)
+    }
+
+    fn rebuild_locked(&self, tables: &Tables) -> Result<(), ServiceError> {
         self.clear_locked()?;
         for run in tables.in_order()? {
             if let Some(run) = tables.read(&run)? {

@@ -43,10 +43,9 @@ impl OneTime {
     }
 }
 
-/// The rights of the agreement's analyst `id` on this page: rows are under pseudonyms made for its own analyst alone.
-fn rights(page: &Page, id: &linkage_agreement::PartyId) -> Vec<AnalystRight> {
-    let given = page.gate.agreement().analyst.iter().find(|a| a.id == *id).map(|a| a.may.clone()).unwrap_or_default();
-    given.into_iter().filter(|right| *right == AnalystRight::Cohorts || *id == page.analyst).collect()
+/// What the agreement gives the analyst whose page this is.
+fn rights(page: &Page) -> Vec<AnalystRight> {
+    page.gate.agreement().analyst.iter().find(|a| a.id == page.analyst).map(|a| a.may.clone()).unwrap_or_default()
 }
 
 /// `GET /connexion`.
@@ -107,7 +106,12 @@ pub(super) async fn certificate(State(page): State<Arc<Page>>, Extension(peer): 
         tracing::warn!(uri, "page: the agreement names no analyst of this certificate");
         return refused();
     };
-    let rights = rights(&page, &analyst);
+    // Pseudonyms, drafts and budget are this analyst's: another one's purpose is another, and it is told nothing.
+    if analyst != page.analyst {
+        tracing::warn!(uri, "page: the certificate is of another analyst");
+        return refused();
+    }
+    let rights = rights(&page);
     admit(&page, lang, Visitor { who: Who::Certificate(uri.clone()), analyst, rights, entry: Entry::Certificate(uri) })
 }
 
@@ -133,7 +137,7 @@ pub(super) async fn link(
         return layout::refusal(lang, StatusCode::FORBIDDEN, lang.texts().link_used);
     }
     let (analyst, who) = (page.analyst.clone(), Who::console());
-    let rights = rights(&page, &analyst);
+    let rights = rights(&page);
     admit(&page, lang, Visitor { who, analyst, rights, entry: Entry::Link })
 }
 
@@ -172,7 +176,7 @@ pub(super) async fn back(
         AnalystRight::Cohorts => roles.contains(&cohorts),
         AnalystRight::RowLevel => roles.contains(&rows),
     };
-    let rights = rights(&page, &page.analyst).into_iter().filter(borne).collect();
+    let rights = rights(&page).into_iter().filter(borne).collect();
     let visitor = Visitor { who: Who::Login(subject), analyst: page.analyst.clone(), rights, entry: Entry::Oidc };
     with_cookie(admit(&page, lang, visitor), &set_cookie(LOGIN_COOKIE, "", Some(0)))
 }

@@ -48,7 +48,7 @@ async fn an_analysts_certificate_opens_and_no_other_does() {
     let mut thief = site.browser(None);
     thief.cookies.clone_from(&analyst.cookies);
     assert_eq!(thief.get("/").await.location, "/connexion");
-    for other in [Some("ccas"), None] {
+    for other in [Some("autre"), Some("ccas"), None] {
         let answer = site.browser(other).get("/connexion/certificat").await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{other:?}");
         assert!(!answer.body.contains(&site.title));

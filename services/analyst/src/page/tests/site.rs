@@ -69,6 +69,16 @@ fn agreement() -> Agreement {
         profile: None,
     };
     let (name, dpo_contact) = ("Organisme".to_owned(), "dpo@organisme.example".to_owned());
+    let analyst = |id: &str, number: u8| Analyst {
+        id: id.parse().unwrap(),
+        name: name.clone(),
+        dpo_contact: dpo_contact.clone(),
+        certificate_identity: uri(RoleId::Analyst(id.parse().unwrap())),
+        signing_key: signing(number),
+        sealing_key: sealing(number),
+        purpose: format!("essai-{id}"),
+        may: vec![AnalystRight::Cohorts],
+    };
     let members = Members {
         party: vec![party("ccas", 1), party("siao", 2)],
         broker: Role {
@@ -86,16 +96,7 @@ fn agreement() -> Agreement {
             oprf_public_key: STANDARD
                 .encode(hex::decode("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76").unwrap()),
         },
-        analyst: vec![Analyst {
-            id: "etude".parse().unwrap(),
-            name,
-            dpo_contact,
-            certificate_identity: uri(RoleId::Analyst("etude".parse().unwrap())),
-            signing_key: signing(5),
-            sealing_key: sealing(5),
-            purpose: "essai".to_owned(),
-            may: vec![AnalystRight::Cohorts],
-        }],
+        analyst: vec![analyst("etude", 5), analyst("autre", 6)],
     };
     let term = Term { start: date(2024, 1, 1), end: date(2029, 12, 31), first_period: "2024-01".parse().unwrap() };
     let mut agreement = Agreement::for_trial(id.clone(), members, Identity::french(), Attribute::french(), term).unwrap();
@@ -225,7 +226,7 @@ impl Site {
             None => builder.with_no_client_auth(),
             Some(holder) => {
                 let id = holder.parse().unwrap();
-                let role = if holder == "etude" { RoleId::Analyst(id) } else { RoleId::Party(id) };
+                let role = if ["etude", "autre"].contains(&holder) { RoleId::Analyst(id) } else { RoleId::Party(id) };
                 let uri = certificate_identity(&self.page.gate.agreement().agreement.id, &role);
                 let (certificate, key) = self.authority.issue(&uri, Validity::days(SystemClock.now(), 1)).unwrap();
                 let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
