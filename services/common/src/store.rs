@@ -396,7 +396,11 @@ async fn open_file(path: &Path, session: &'static str) -> Result<AnyPool, StoreE
         StoreError::Other(e) => unusable(e.into()),
         known => known,
     };
-    first(&options, [SQLITE_SESSION, session]).await.map_err(known)?;
+    // A new file passes to the write-ahead log here. Of two processes that ask for it together SQLite refuses one, at once.
+    let lock = lock_of(path).await?;
+    let opened = first(&options, [SQLITE_SESSION, session]).await.map_err(known);
+    drop(lock);
+    opened?;
     Ok(pool_of(options, CONNECTIONS, [SQLITE_SESSION, session]))
 }
 
