@@ -107,7 +107,7 @@ fn certificates_are_renewed_and_revoked_while_the_roles_run() {
     wait_for("the broker takes the list over", || (taken_over(&site) > before).then_some(()));
     let refused = visit(&files).unwrap_err();
     assert!(matches!(refused, ConnectError::Refused { refusal: Refusal::Revoked, .. }), "{refused:?}");
-    assert!(site.log_text(&Role::Broker).contains("handshake refused"));
+    wait_for("the refusal in the log", || site.log_text(&Role::Broker).contains("handshake refused").then_some(()));
     // Others are not touched by it.
     visit(&tls_files(&site, &Role::Node(site.parties[0].clone()))).unwrap();
 
