@@ -228,7 +228,9 @@ impl Store {
             .fetch_optional(&self.pool)
             .await
             .map_err(db)?;
-        let kind = row.ok_or_else(|| ServiceError::not_found("aucune demande de cet identifiant n'attend d'accusé ; relisez la liste des retraits"))?;
+        let kind = row.ok_or_else(|| {
+            ServiceError::not_found("aucune demande de cet identifiant n'attend d'accusé ; relisez la liste des retraits")
+        })?;
         Ok(kind.get::<i64, _>(0) == Kind::Restore as i64)
     }
 
