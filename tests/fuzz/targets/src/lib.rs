@@ -1,0 +1,5 @@
+//! Fuzz targets.
+/// An agreement.
+pub fn agreement(bytes: &[u8]) {
+    let _ = bytes;
+}
