@@ -16,7 +16,7 @@ use tonic::Code;
 use crate::error::{ErrorKind, ServiceError};
 
 /// A value of the chain, or a digest.
-pub(super) type Link = [u8; 32];
+pub(crate) type Link = [u8; 32];
 
 /// Most bytes kept of a certificate's URI.
 const MAX_WHO: usize = 256;
@@ -75,6 +75,7 @@ pub struct Act {
     pub(super) period: Option<String>,
     pub(super) records: Option<u64>,
     pub(super) fields: Vec<String>,
+    pub(super) digest: Option<String>,
     pub(super) outcome: Outcome,
     pub(super) code: Option<Cow<'static, str>>,
     pub(super) count: u64,
@@ -98,6 +99,7 @@ impl Act {
             period: None,
             records: None,
             fields: Vec::new(),
+            digest: None,
             outcome: Outcome::Done,
             code: None,
             count: 1,
@@ -131,6 +133,12 @@ impl Act {
     #[must_use]
     pub fn fields<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.fields = names.into_iter().map(Into::into).collect();
+        self
+    }
+    /// A value by which something kept elsewhere is recognised.
+    #[must_use]
+    pub fn digest(mut self, digest: &[u8; 32]) -> Self {
+        self.digest = Some(hex::encode(digest));
         self
     }
     /// What came of it; the error's kind is kept, its text is not.
@@ -193,6 +201,9 @@ pub struct Entry {
     /// Fields or attributes of the agreement.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
+    /// What something kept elsewhere is recognised by, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// What came of it.
     pub outcome: Outcome,
     /// gRPC code, unless it is done.
@@ -216,7 +227,7 @@ fn is_once(count: &u64) -> bool {
 
 /// A line as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub struct Line {
     /// What it says.
     pub entry: Entry,
     /// Digest of the entry's bytes.
@@ -253,7 +264,10 @@ fn digest(entry: &str) -> Link {
 }
 
 /// Writes `entry` after an entry whose chain value is `chain`: the line without its end, and the new value.
-pub(super) fn write(entry: &Entry, chain: &Link) -> Result<(String, Link), serde_json::Error> {
+///
+/// # Errors
+/// The entry has no JSON form.
+pub fn write(entry: &Entry, chain: &Link) -> Result<(String, Link), serde_json::Error> {
     let mut line = serde_json::to_string(entry)?;
     // The closing brace, put back after the chain's value.
     line.pop();
@@ -265,7 +279,7 @@ pub(super) fn write(entry: &Entry, chain: &Link) -> Result<(String, Link), serde
 }
 
 /// Reads a line without its end; `None` when it is none of ours.
-pub(super) fn read(line: &[u8]) -> Option<Line> {
+pub fn read(line: &[u8]) -> Option<Line> {
     let (entry, value) = std::str::from_utf8(line).ok()?.strip_suffix("\"}")?.rsplit_once(CHAIN)?;
     let mut chain = [0; 32];
     hex::decode_to_slice(value, &mut chain).ok()?;
@@ -292,6 +306,7 @@ mod tests {
             period: None,
             records: Some(12),
             fields: vec!["composition".to_owned()],
+            digest: None,
             outcome: Outcome::Done,
             code: None,
             count: 1,

@@ -248,6 +248,7 @@ impl AuditLog {
             period: act.period,
             records: act.records,
             fields: act.fields,
+            digest: act.digest,
             outcome: act.outcome,
             code: act.code.map(std::borrow::Cow::into_owned).filter(|_| act.outcome != Outcome::Done),
             count: act.count,
