@@ -83,6 +83,7 @@ impl Default for Encoding {
             tokens_per_record: 20,
             decoys_percent: 5,
             block_cap: 12,
+            oprf_epoch: None,
             clk: None,
             hash_keys: None,
         }

@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod amendment;
 pub mod canonical;
 mod check;
 pub mod defaults;
@@ -28,6 +29,7 @@ pub mod template;
 pub mod termination;
 mod write;
 
+pub use amendment::AmendmentFault;
 pub use canonical::AgreementHash;
 pub use defaults::{Members, Term};
 pub use document::Fault;

@@ -220,6 +220,9 @@ pub struct Encoding {
     pub decoys_percent: u32,
     /// Blocks with more records than this are dropped and counted: 2 to 1,000.
     pub block_cap: u32,
+    /// Epoch of the custodian's OPRF key; see [`Agreement::oprf_epoch`] for what an absent key means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oprf_epoch: Option<u32>,
     /// Filters of records as a whole, where a party has nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clk: Option<ClkEncoding>,
@@ -461,6 +464,11 @@ impl Agreement {
     pub fn run_record_limit(&self, party: &PartyId) -> u64 {
         let years = 1 + u64::from(self.agreement.history_months) / 12;
         self.party(party).map_or(0, |p| p.max_records.saturating_mul(years))
+    }
+    /// Epoch of the custodian's OPRF key: 1 unless the agreement says otherwise. It is in every input of the function, so that
+    /// block secrets of two epochs never meet.
+    pub fn oprf_epoch(&self) -> u32 {
+        self.encoding.oprf_epoch.unwrap_or(1)
     }
     /// The attributes that leave the parties, in the agreement's order: all listed but those whose rule drops them.
     /// What a record's attributes, sealed and opened, are in the order of.

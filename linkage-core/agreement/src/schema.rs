@@ -166,6 +166,8 @@ const FIELD: &[Key] = &[
     optional("name_column", "colonne du libellé", Shape::Column),
     optional("country_column", "colonne du pays", Shape::Column),
 ];
+/// Last epoch of an OPRF key; archives keep it in seven bits.
+pub(crate) const MAX_EPOCH: i64 = 100;
 const ENCODING: &[Key] = &[
     key("profile", "profil d'encodage", Shape::Choice(&["block-scoped"])),
     key("profile_version", "version du profil", Shape::Integer { min: 1, max: 1 }),
@@ -176,6 +178,7 @@ const ENCODING: &[Key] = &[
     key("tokens_per_record", "jetons par ligne", Shape::Integer { min: 4, max: 64 }),
     key("decoys_percent", "leurres, en pour cent", Shape::Integer { min: 0, max: 50 }),
     key("block_cap", "taille maximale d'un bloc", Shape::Integer { min: 2, max: 1_000 }),
+    optional("oprf_epoch", "époque de la clé de l'OPRF", Shape::Integer { min: 1, max: MAX_EPOCH }),
     optional("clk", "filtres clkhash, pour les partenaires qui n'ont rien d'autre", Shape::Table(CLK)),
     optional("hash_keys", "clés de hachage, pour les partenaires qui n'ont rien d'autre", Shape::Table(HASH_KEYS)),
 ];

@@ -1,5 +1,6 @@
 //! Tests over several modules: one valid agreement, and what becomes of it.
 
+mod amendment;
 mod enforcement;
 mod faults;
 mod other_profiles;
