@@ -150,7 +150,7 @@ pub async fn serve_announcing(
     let service = Analyst { desk };
     let worker = tokio::spawn(async move {
         let mut pause = POLL;
-        let mut pace = Pace::default();
+        let mut pace = Pace::of(&keeper.data_dir);
         loop {
             keeper.round(&mut pace).await;
             pause = match f.once().await {

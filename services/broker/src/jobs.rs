@@ -11,6 +11,9 @@ use sqlx::Row;
 
 use crate::store::{Run, State, Store};
 
+/// A lease or a pause that ends later than this was given before the clock was set back: it would not end in its time.
+const SET_BACK_S: i64 = 2 * 3600;
+
 /// The steps of a run's work, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -51,11 +54,13 @@ impl Store {
         let mut tx = self.pool.begin("lease").await.map_err(db)?;
         let row = sqlx::query(
             "SELECT r.* FROM jobs j JOIN runs r USING (run_id)
-             WHERE (j.lease_until <= $1 OR j.owner = $2) AND j.not_before <= $3 ORDER BY r.opened_at, r.rowid LIMIT 1",
+             WHERE (j.lease_until <= $1 OR j.owner = $2 OR j.lease_until > $3) AND (j.not_before <= $4 OR j.not_before > $5) ORDER BY r.opened_at, r.rowid LIMIT 1",
         )
         .bind(now)
         .bind(owner)
+        .bind(now + lease_s + SET_BACK_S)
         .bind(now)
+        .bind(now + SET_BACK_S)
         .fetch_optional(&mut *tx)
         .await
         .map_err(db)?;

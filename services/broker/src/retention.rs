@@ -12,7 +12,7 @@ use linkage_agreement::RunId;
 use linkage_common::deletion::series::Series;
 use linkage_common::deletion::{Cause, DataSet, Draft, table};
 use linkage_common::error::ServiceError;
-use linkage_common::retention::{Pace, everything_over, first_kept};
+use linkage_common::retention::{Pace, everything_over, first_kept, tell_failures};
 use linkage_common::store::{db, id};
 use sqlx::Row;
 
@@ -41,7 +41,12 @@ pub struct Retention {
 impl Retention {
     /// Of a broker whose own folder is `data_dir`.
     pub fn new(data_dir: &Path) -> Self {
-        Self { pace: Pace::default(), series: Series::new(data_dir) }
+        Self { pace: Pace::of(data_dir), series: Series::new(data_dir) }
+    }
+
+    /// Whether anything may be deleted because the clock shows `now`.
+    pub(crate) fn believes(&mut self, now: i64) -> bool {
+        self.pace.believes(Instant::now(), now)
     }
 
     /// Signs what was deleted and is not certified yet.
@@ -55,19 +60,9 @@ impl Retention {
 
     /// Looks for what is over its term when a round is due; what fails is in the log and is tried again.
     pub(crate) async fn round(&mut self, broker: &Broker) {
-        if !self.pace.due(Instant::now(), broker.gate.now()) {
-            return;
-        }
-        let pruned = self.pace.prune(&broker.audit, &broker.signer, &broker.gate).await;
-        let noted = match pruned {
-            Ok(Some(draft)) => table::note_outside(&broker.store.pool, &draft).await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        for done in [noted, self.delete_over_term(broker).await] {
-            if let Err(error) = done {
-                tracing::error!(%error, "data over their term could not all be deleted; tried again");
-            }
+        let begun = self.pace.begin(&broker.store.pool, &broker.audit, &broker.signer, &broker.gate).await;
+        if let Some(pruned) = begun {
+            tell_failures([pruned, self.delete_over_term(broker).await]);
         }
     }
 

@@ -117,7 +117,9 @@ impl Worker {
     /// Does one step of one run; `false` when there was none to do.
     async fn once(&mut self) -> Result<bool, ServiceError> {
         let now = self.broker.gate.now();
-        self.broker.store.expire(now).await?;
+        if self.retention.believes(now) {
+            self.broker.store.expire(now).await?;
+        }
         let Some((run, step)) = self.broker.store.lease(&self.owner, now, LEASE_S).await? else { return Ok(false) };
         tracing::info!(run = %run.id, step = step.as_str(), "step started");
         let keeper = self.keep_lease(&run.id);

@@ -35,7 +35,7 @@ pub mod tls;
 pub mod trace;
 
 pub use agreement_files::{AgreementFileError, AgreementFiles};
-pub use clock::{Clock, MockClock, SystemClock};
+pub use clock::{Clock, MockClock, PeerClocks, SystemClock};
 pub use error::{ErrorKind, ServiceError};
 pub use role::rng;
 pub use tls::{PeerIdentity, TlsFiles};

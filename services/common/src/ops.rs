@@ -25,7 +25,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
@@ -39,6 +39,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use crate::error::{ErrorKind, ServiceError};
 use crate::gate::Gate;
 use crate::metrics::metrics;
+use crate::tls::{Place, Places, WhenFull};
 
 /// Connections at a time; a probe and a collector need two.
 const MAX_CONNECTIONS: usize = 32;
@@ -260,22 +261,22 @@ impl Health for Probe {
     }
 }
 
-/// A connection that holds its slot, and ends in time.
+/// A connection that holds its place, and ends in time.
 struct Bounded {
     io: TcpStream,
     end: Pin<Box<Sleep>>,
-    _slot: OwnedSemaphorePermit,
+    place: Place,
 }
 
 async fn accept(listener: TcpListener, accepted: mpsc::Sender<io::Result<Bounded>>) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // A probe must be answered whoever else keeps connections open.
+    let places = Places::new(MAX_CONNECTIONS, WhenFull::OldestGoes);
     loop {
         match listener.accept().await {
-            // Without a slot the connection is dropped at once.
-            Ok((io, _)) => {
-                let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
+            Ok((io, address)) => {
+                let Some(place) = places.take(&address.ip().to_string()) else { continue };
                 let end = Box::pin(tokio::time::sleep(LIFETIME));
-                if accepted.send(Ok(Bounded { io, end, _slot: slot })).await.is_err() {
+                if accepted.send(Ok(Bounded { io, end, place })).await.is_err() {
                     return;
                 }
             }
@@ -295,7 +296,7 @@ impl Connected for Bounded {
 
 impl AsyncRead for Bounded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.end.as_mut().poll(cx).is_ready() {
+        if self.end.as_mut().poll(cx).is_ready() || Pin::new(&mut self.place).poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Pin::new(&mut self.io).poll_read(cx, buf)

@@ -4,6 +4,9 @@
 //! on the next; a thing of a month kept for `n` months is there on the last day of the `n`th month after its own.
 //! Days are those of UTC, as everywhere in an agreement.
 
+mod trust;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,15 +15,19 @@ use jiff::civil::Date;
 use linkage_agreement::{PartyId, Period};
 
 use crate::audit::AuditLog;
-use crate::deletion::{Cause, DataSet, Draft};
+use crate::deletion::{Cause, DataSet, Draft, table};
 use crate::error::ServiceError;
 use crate::gate::Gate;
 use crate::signer::Signer;
+use crate::store::Pool;
+
+use trust::Trust;
+pub use trust::{confirm, last_believed};
 
 /// How often a role looks for what has reached its term.
 pub const EVERY: Duration = Duration::from_secs(3600);
-/// How far the clock may run ahead of the time that has passed before nothing is deleted by it.
-const LEAP: i64 = 86_400;
+/// How soon it looks again after a clock that it did not believe: a peer may have been heard meanwhile.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// The agreement's end, by its date or by a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,36 +68,56 @@ pub fn everything_over(ending: &Ending, after_end_days: u32, today: Date) -> boo
     days_over(ending.on, after_end_days, today.tomorrow().unwrap_or(today))
 }
 
-/// The pace of a role's rounds, and its trust in the clock.
-///
-/// What is deleted does not come back, and a clock that is set years ahead by mistake would delete everything. A clock that
-/// has leapt while the process ran is therefore not believed again until the process is started anew, by somebody who has
-/// looked at it. A clock that was wrong from the start is not seen here (`linkage doctor` compares it with the peers').
-#[derive(Debug, Default)]
+/// The pace of a role's rounds, and its trust in the clock ([`confirm`] says how it is gained again).
+#[derive(Debug)]
 pub struct Pace {
-    begun: Option<(Instant, i64)>,
-    last: Option<Instant>,
+    trust: Trust,
+    next: Option<Instant>,
     /// The month in which the audit log was last looked at: it is verified whole each time.
     pruned: Option<Period>,
 }
 
 impl Pace {
-    /// Whether a round is due, `now` (seconds since 1970) being the agreement's time.
+    /// Of the role whose own folder is `home`: there it keeps the last moment that it believed.
+    pub fn of(home: &Path) -> Self {
+        Self { trust: Trust::of(home), next: None, pruned: None }
+    }
+
+    /// Whether a round is due, `now` (seconds since 1970) being the agreement's time. None is by a clock that is not believed.
     pub fn due(&mut self, at: Instant, now: i64) -> bool {
-        if self.last.is_some_and(|last| at.saturating_duration_since(last) < EVERY) {
+        if self.next.is_some_and(|next| at < next) {
             return false;
         }
-        self.last = Some(at);
-        let (start, then) = *self.begun.get_or_insert((at, now));
-        let passed = i64::try_from(at.saturating_duration_since(start).as_secs()).unwrap_or(i64::MAX);
-        if now.saturating_sub(then) > passed.saturating_add(LEAP) {
-            tracing::error!(
-                ahead_s = now.saturating_sub(then).saturating_sub(passed),
-                "the clock has leapt ahead; nothing is deleted by it until it was checked and this service started again"
-            );
-            return false;
+        let believed = self.believes(at, now);
+        self.next = Some(at + if believed { EVERY } else { AGAIN });
+        if believed {
+            self.trust.keep(now);
         }
-        true
+        believed
+    }
+
+    /// Whether anything may be deleted because the clock shows `now`.
+    pub fn believes(&mut self, at: Instant, now: i64) -> bool {
+        self.trust.believes(at, now)
+    }
+
+    /// Begins the round of a role that has a database, when one is due: what of the audit log is over its term is deleted, and
+    /// noted in `pool`. The role deletes the rest itself, whatever came of this, and tells both by [`tell_failures`].
+    pub async fn begin(
+        &mut self,
+        pool: &Pool,
+        log: &AuditLog,
+        signer: &Arc<Signer>,
+        gate: &Gate,
+    ) -> Option<Result<(), ServiceError>> {
+        if !self.due(Instant::now(), gate.now()) {
+            return None;
+        }
+        Some(match self.prune(log, signer, gate).await {
+            Ok(Some(draft)) => table::note_outside(pool, &draft).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        })
     }
 
     /// Deletes months of the audit log that are over their term, at start and once in a month; gives what was deleted, to be
@@ -114,6 +141,13 @@ impl Pace {
             run: None,
             data: vec![DataSet { files: Some(pruned.months), ..DataSet::records("audit-log", pruned.entries) }],
         }))
+    }
+}
+
+/// Puts what failed of a round into the log: it is tried again in the next one.
+pub fn tell_failures(round: impl IntoIterator<Item = Result<(), ServiceError>>) {
+    for error in round.into_iter().filter_map(Result::err) {
+        tracing::error!(%error, "data over their term could not all be deleted; tried again");
     }
 }
 
@@ -149,17 +183,20 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_leaps_is_not_believed_again() {
-        let (start, hour) = (Instant::now(), EVERY);
-        let mut pace = Pace::default();
-        assert!(pace.due(start, 1_000));
-        assert!(!pace.due(start + hour / 2, 1_000 + 1_800));
-        assert!(pace.due(start + hour, 1_000 + 3_600));
-        assert!(!pace.due(start + 2 * hour, 1_000 + 7_200 + LEAP + 1));
-        assert!(!pace.due(start + 3 * hour, 1_000 + 100 * LEAP));
-        // Set right again, it is followed.
-        assert!(pace.due(start + 4 * hour, 1_000 + 14_400));
-        // Set back, it deletes less.
-        assert!(pace.due(start + 5 * hour, 0));
+    fn a_round_is_due_every_hour_and_by_a_clock_that_leaps_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (start, now) = (Instant::now(), 1_700_000_000);
+        let after = |seconds: u64| (start + Duration::from_secs(seconds), now + seconds as i64);
+        let due = |pace: &mut Pace, (at, now): (Instant, i64)| pace.due(at, now);
+        let mut pace = Pace::of(dir.path());
+        assert!(due(&mut pace, after(0)) && !due(&mut pace, after(1_800)) && due(&mut pace, after(3_600)));
+        let (at, then) = after(7_200);
+        assert!(!pace.due(at, then + 10 * 365 * 86_400));
+        assert!(!pace.due(at + AGAIN, then + 10 * 365 * 86_400));
+        // A process that is started anew believes it no more.
+        assert!(!Pace::of(dir.path()).due(at, then + 10 * 365 * 86_400));
+        // Set right again it is followed at once, and set back it deletes less.
+        assert!(pace.due(at + 2 * AGAIN, then));
+        assert!(pace.due(at + 2 * EVERY, 0));
     }
 }

@@ -8,6 +8,8 @@ use linkage_common::store::db;
 
 use crate::store::Store;
 
+/// A lease that ends later than this was given before the clock was set back: it would not end in its time.
+const SET_BACK_S: i64 = 2 * 3600;
 /// The lease of whoever registers.
 pub const REGISTER: &str = "register";
 
@@ -17,12 +19,13 @@ impl Store {
         let done = sqlx::query(
             "INSERT INTO leases (name, owner, until) VALUES ($1, $2, $3)
              ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
-             WHERE leases.until <= $4 OR leases.owner = excluded.owner",
+             WHERE leases.until <= $4 OR leases.owner = excluded.owner OR leases.until > $5",
         )
         .bind(name)
         .bind(owner)
         .bind(until)
         .bind(now)
+        .bind(until + SET_BACK_S)
         .execute(&self.pool)
         .await
         .map_err(db)?;

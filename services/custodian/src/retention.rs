@@ -49,7 +49,7 @@ pub struct Retention {
 impl Retention {
     /// Of a custodian whose own folder is `data_dir`.
     pub fn new(data_dir: &Path) -> Self {
-        Self { pace: Pace::default(), series: Series::new(data_dir) }
+        Self { pace: Pace::of(data_dir), series: Series::new(data_dir) }
     }
 
     /// Looks for what is over its term when a round is due; what fails is in the log and is tried again.

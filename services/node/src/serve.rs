@@ -81,7 +81,7 @@ pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Re
         let mut pause = POLL;
         let mut reported: HashMap<String, String> = HashMap::new();
         let mut asked = None;
-        let mut pace = Pace::default();
+        let mut pace = Pace::of(&node.config.state_dir);
         loop {
             // Also after the agreement's end: then there is most to delete.
             retention::round(&node, &mut pace).await;

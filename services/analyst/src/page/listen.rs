@@ -1,6 +1,6 @@
 //! Accepting browsers: TLS, then HTTP/1.1, each step under a limit.
 //!
-//! A stranger costs one of a bounded number of slots for at most the handshake's or the header's time limit. Who is at
+//! A stranger costs one of a bounded number of places for at most the handshake's or the header's time limit. Who is at
 //! the other end (address, and the URI of the certificate where one was shown) goes along with every request.
 
 use std::convert::Infallible;
@@ -16,9 +16,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use linkage_common::error::ServiceError;
-use linkage_common::tls::{Limits, ServerTls, keep_current, uri_of};
+use linkage_common::tls::{Limits, Places, ServerTls, WhenFull, keep_current, uri_of};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -52,7 +52,8 @@ pub(super) async fn serve(
     let mut background = JoinSet::new();
     background.spawn(keep_current(tls.clone(), limits).map_err(ServiceError::internal)?);
     let current = tls.subscribe();
-    let slots = Arc::new(Semaphore::new(limits.max_connections));
+    // A browser opens again what was closed; who keeps many connections open shuts nobody out.
+    let places = Places::new(limits.max_connections, WhenFull::OldestGoes);
     let handshake = Duration::from_millis(limits.handshake_timeout_ms);
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -71,16 +72,20 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        // Without a slot the connection is dropped at once.
-        let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
+        let Some(place) = places.take(&address.ip().to_string()) else { continue };
         let acceptor = TlsAcceptor::from(current.borrow().clone());
         let (router, stopped) = (router.clone(), stopped.clone());
         connections.spawn(async move {
-            let _slot = slot;
-            match tokio::time::timeout(handshake, acceptor.accept(socket)).await {
-                Ok(Ok(io)) => answer(io, address, router, stopped).await,
-                Ok(Err(error)) => tracing::info!(peer = %address, %error, "browser's handshake refused"),
-                Err(_) => tracing::info!(peer = %address, "browser's handshake too slow"),
+            let served = async {
+                match tokio::time::timeout(handshake, acceptor.accept(socket)).await {
+                    Ok(Ok(io)) => answer(io, address, router, stopped).await,
+                    Ok(Err(error)) => tracing::info!(peer = %address, %error, "browser's handshake refused"),
+                    Err(_) => tracing::info!(peer = %address, "browser's handshake too slow"),
+                }
+            };
+            tokio::select! {
+                () = served => {}
+                () = place => tracing::debug!(peer = %address, "browser's connection gave way to another"),
             }
         });
     }

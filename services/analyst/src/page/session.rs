@@ -18,6 +18,8 @@ use crate::access::Who;
 
 /// Sessions at a time; the one unused longest makes room.
 const MOST_SESSIONS: usize = 1000;
+/// Seconds that a clock may go back, as a correction by a time server does.
+const SET_BACK_S: i64 = 300;
 /// Addresses whose rate is held at a time.
 const MOST_ADDRESSES: usize = 10_000;
 
@@ -117,7 +119,9 @@ impl Sessions {
         let mut held = self.lock();
         let key = digest(cookie);
         let session = held.get_mut(&key)?;
-        if now - session.seen > self.idle_s || now - session.opened > self.longest_s {
+        // A session that would be of tomorrow: the clock was set back, and would let it last that much longer.
+        let set_back = session.seen - now > SET_BACK_S;
+        if set_back || now - session.seen > self.idle_s || now - session.opened > self.longest_s {
             held.remove(&key);
             return None;
         }

@@ -1,14 +1,15 @@
 //! Accepting connections and serving gRPC on them.
 //!
-//! A stranger costs the server one slot for at most the handshake timeout, and never a request: only
-//! connections whose handshake is complete reach tonic. A connection lives for a limited time, after which
+//! A stranger costs the server one place for at most the handshake timeout, and never a request: only
+//! connections whose handshake is complete reach tonic. Neither strangers nor one wild peer can take all
+//! places ([`Places`]). A connection lives for a limited time, after which
 //! the client connects anew, so a certificate revoked meanwhile is cut off then: after `connection_age_s`
 //! for new requests, `request_timeout_s` later for those under way.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use rustls::ServerConfig;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +29,7 @@ use tonic::transport::server::Connected;
 use tower::util::MapRequestLayer;
 
 use super::identity::{PeerIdentity, uri_of};
+use super::places::{Place, Places, WhenFull};
 use super::server::ServerTls;
 use crate::metrics::{OpenConnection, metrics};
 use crate::rate::Rates;
@@ -37,7 +39,7 @@ use crate::trace::CallLayer;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at a time, handshakes under way included; one more is dropped at once.
+    /// Connections of known peers at a time, and handshakes under way beside them; beyond, whoever holds most gives way.
     pub max_connections: usize,
     /// Milliseconds that a handshake may take.
     pub handshake_timeout_ms: u64,
@@ -57,6 +59,8 @@ pub struct Limits {
     pub bulk_calls_per_minute: u32,
     /// Other calls that one certificate may make in a minute.
     pub calls_per_minute: u32,
+    /// Calls of one certificate under way at a time: each may hold a message's worth of memory.
+    pub calls_at_a_time: u32,
     /// Milliseconds between two looks at the certificate files.
     pub reload_poll_ms: u64,
 }
@@ -74,6 +78,7 @@ impl Default for Limits {
             shutdown_grace_s: 10,
             bulk_calls_per_minute: 60_000,
             calls_per_minute: 6000,
+            calls_at_a_time: 64,
             reload_poll_ms: 30_000,
         }
     }
@@ -145,7 +150,7 @@ where
             request.extensions_mut().insert(method);
             request
         }))
-        .layer(CallLayer::new(Rates::new(limits.bulk_calls_per_minute, limits.calls_per_minute)))
+        .layer(CallLayer::new(Rates::new(limits.bulk_calls_per_minute, limits.calls_per_minute, limits.calls_at_a_time)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
             shutdown.await;
@@ -168,14 +173,14 @@ where
     }
 }
 
-/// A connection whose peer is known. It holds its slot among the server's connections until it is dropped.
+/// A connection whose peer is known. It holds its place among the server's connections until it is dropped.
 struct PeerStream {
     io: TlsStream<TcpStream>,
     identity: PeerIdentity,
     /// When the connection is cut whatever goes on in it. tonic 0.14.9 either lets requests under way last for
     /// ever or, with its grace period, skips the orderly end; so it ends in order there and is cut here.
     end: Pin<Box<Sleep>>,
-    _slot: OwnedSemaphorePermit,
+    place: Place,
     _open: OpenConnection,
 }
 
@@ -186,11 +191,21 @@ async fn accept(
     accepted: mpsc::Sender<io::Result<PeerStream>>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(limits.max_connections));
+    let strangers = Places::new(limits.max_connections, WhenFull::OldestGoes);
+    let peers = Places::new(limits.max_connections, WhenFull::FairShare);
+    let full_said: Arc<Mutex<Option<Instant>>> = Arc::default();
+    let most = limits.max_connections;
+    let full = move || {
+        metrics().connection_refused("full");
+        let mut said = full_said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+            tracing::warn!(limit = most, "connection limit reached, connections of whoever holds most are dropped");
+            *said = Some(Instant::now());
+        }
+    };
     let handshake_timeout = Duration::from_millis(limits.handshake_timeout_ms);
     let lifetime = Duration::from_secs(limits.connection_age_s.saturating_add(limits.request_timeout_s));
     let mut handshakes = JoinSet::new();
-    let mut full_said: Option<Instant> = None;
     loop {
         let socket = tokio::select! {
             socket = listener.accept() => socket,
@@ -206,22 +221,21 @@ async fn accept(
                 continue;
             }
         };
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            metrics().connection_refused("full");
-            if full_said.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
-                tracing::warn!(limit = limits.max_connections, "connection limit reached, new connections are dropped");
-                full_said = Some(Instant::now());
-            }
-            continue;
-        };
+        let Some(waiting) = strangers.take(&address.ip().to_string()) else { continue };
         let acceptor = TlsAcceptor::from(tls.borrow().clone());
-        let accepted = accepted.clone();
+        let (accepted, peers, full) = (accepted.clone(), peers.clone(), full.clone());
         handshakes.spawn(async move {
-            match tokio::time::timeout(handshake_timeout, handshake(acceptor, socket)).await {
+            let shaken = tokio::select! {
+                biased;
+                shaken = tokio::time::timeout(handshake_timeout, handshake(acceptor, socket)) => shaken,
+                () = waiting => return full(),
+            };
+            match shaken {
                 Ok(Ok((io, identity))) => {
+                    let Some(place) = peers.take(&identity.uri) else { return full() };
                     // Nobody receives once the server has stopped: the connection is dropped then.
                     let end = Box::pin(tokio::time::sleep(lifetime));
-                    let _ = accepted.send(Ok(PeerStream { io, identity, end, _slot: slot, _open: metrics().connection() })).await;
+                    let _ = accepted.send(Ok(PeerStream { io, identity, end, place, _open: metrics().connection() })).await;
                 }
                 Ok(Err(error)) => {
                     metrics().connection_refused("handshake");
@@ -309,6 +323,10 @@ impl AsyncRead for PeerStream {
         // HTTP/2 always has a read pending, so the end is noticed in a silent connection too.
         if self.end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if Pin::new(&mut self.place).poll(cx).is_ready() {
+            metrics().connection_refused("full");
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Pin::new(&mut self.io).poll_read(cx, buf)
     }

@@ -9,20 +9,23 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::header::DATE;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::{Context, HEADER, Kind, Open};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, PeerClocks, SystemClock};
 use crate::metrics::{Side, code_name, metrics};
-use crate::rate::Rates;
+use crate::rate::{Rates, Running};
 use crate::tls::PeerIdentity;
 
 /// The header by which a role says its version.
@@ -36,12 +39,14 @@ struct Call {
     received: AtomicU64,
     sent: AtomicU64,
     ended: AtomicBool,
+    /// Among the peer's calls under way, of a call that is served.
+    _running: Option<Running>,
 }
 
 impl Call {
-    fn new(side: Side, method: String, parent: Option<Context>) -> Arc<Self> {
+    fn new(side: Side, method: String, parent: Option<Context>, running: Option<Running>) -> Arc<Self> {
         let (received, sent, ended) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self { side, method, open: Open::new(parent), received, sent, ended })
+        Arc::new(Self { side, method, open: Open::new(parent), received, sent, ended, _running: running })
     }
 
     fn end(&self, code: Code) {
@@ -169,11 +174,17 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let parent = request.headers().get(HEADER).and_then(|text| text.to_str().ok()).and_then(Context::from_header);
-        let call = Call::new(Side::Served, request.uri().path().to_owned(), parent);
+        let method = request.uri().path().to_owned();
         let peer = request.extensions().get::<PeerIdentity>().map(|peer| peer.uri.as_str());
-        if let Err(status) = self.rates.admit(peer, &call.method) {
-            call.end(status.code());
-            return Box::pin(std::future::ready(Ok(versioned(status.into_http()))));
+        let call = match self.rates.admit(peer, &method) {
+            Ok(running) => Call::new(Side::Served, method, parent, Some(running)),
+            Err(status) => {
+                Call::new(Side::Served, method, parent, None).end(status.code());
+                return Box::pin(std::future::ready(Ok(versioned(status.into_http()))));
+            }
+        };
+        if let (Some(peer), Some(theirs)) = (peer, date_of(request.headers())) {
+            PeerClocks::of_process().heard(peer, theirs, Instant::now());
         }
         let Context { trace, span } = call.open.context;
         let logged = tracing::info_span!(
@@ -231,17 +242,23 @@ impl Service<http::Request<Body>> for Channel {
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let call = Call::new(Side::Made, request.uri().path().to_owned(), Context::current());
+        let call = Call::new(Side::Made, request.uri().path().to_owned(), Context::current(), None);
         if let Ok(header) = HeaderValue::from_str(&call.open.context.to_header()) {
             request.headers_mut().insert(HEADER, header);
+        }
+        // A server learns its callers' clocks as callers learn the server's.
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&SystemClock.now());
+        if let Some(date) = date.ok().and_then(|date| HeaderValue::from_str(&date).ok()) {
+            request.headers_mut().insert(DATE, date);
         }
         let answered = self.inner.call(request.map(|body| call.request(body)));
         let peer = self.peer;
         Box::pin(async move {
             match answered.await {
                 Ok(response) => {
-                    if let Some(skew) = skew(&response) {
-                        metrics().clock_skew(peer, skew);
+                    if let Some(theirs) = date_of(response.headers()) {
+                        metrics().clock_skew(peer, skew(theirs));
+                        PeerClocks::of_process().heard(peer, theirs, Instant::now());
                     }
                     Ok(call.answer(response))
                 }
@@ -254,15 +271,19 @@ impl Service<http::Request<Body>> for Channel {
     }
 }
 
-/// The answering clock less this one's, in seconds: whole ones, as the `date` header has them (RFC 9110 section 6.6.1).
-pub fn skew<T>(response: &http::Response<T>) -> Option<f64> {
-    skew_of(response.headers().get(http::header::DATE)?.to_str().ok()?)
+/// What a peer's clock showed, by its `date` header (RFC 9110 section 6.6.1).
+fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
-/// As [`skew`], of the header's text.
+/// A peer's clock less this one's, in whole seconds, as the header has them.
+fn skew(theirs: Timestamp) -> f64 {
+    theirs.duration_since(SystemClock.now()).as_secs_f64().round()
+}
+
+/// As the skew of a call's answer, of the header's text.
 pub fn skew_of(date: &str) -> Option<f64> {
-    let theirs = DateTimeParser::new().parse_timestamp(date).ok()?;
-    Some(theirs.duration_since(SystemClock.now()).as_secs_f64().round())
+    DateTimeParser::new().parse_timestamp(date).ok().map(skew)
 }
 
 #[cfg(test)]
