@@ -11,6 +11,7 @@
 )]
 
 pub mod fakes;
+pub mod faults;
 pub mod federation;
 pub mod fixture;
 pub mod needles;

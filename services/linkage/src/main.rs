@@ -88,6 +88,9 @@ enum Command {
     /// Deletion certificates: verify, list.
     #[command(subcommand)]
     Certificate(commands::certificate::CertificateCommand),
+    /// Deletions of a role: whether its clock may be believed.
+    #[command(subcommand)]
+    Retention(commands::retention::RetentionCommand),
     /// A personal data breach: what has to be said of it.
     #[command(subcommand)]
     Breach(commands::breach::BreachCommand),
@@ -148,6 +151,7 @@ async fn main() -> ExitCode {
         Command::Rights(command) => commands::rights::run(command).await,
         Command::Clk(command) => commands::clk::run(&command),
         Command::Certificate(command) => commands::certificate::run(command),
+        Command::Retention(command) => commands::retention::run(command),
         Command::Breach(command) => commands::breach::run(&command),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Health(args) => commands::health::run(&args).await,

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod node;
 pub mod pack;
 pub mod passes;
+pub mod retention;
 pub mod rights;
 pub mod run;
 pub mod serve;
