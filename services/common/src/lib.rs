@@ -1,7 +1,7 @@
 //! What every role shares: configuration, mutual TLS, authorisation, telemetry, errors, storage seams.
 //!
 //! Nothing here knows what a name, a filter or a cohort is. The modules are the edges of a process: its
-//! files ([`fsx`], [`config`], [`agreement_files`], [`database`], [`store`], [`blob`]), its peers ([`tls`], [`authz`], [`gate`], [`batches`], [`error`]), its signature
+//! files ([`fsx`], [`config`], [`agreement_files`], [`database`], [`store`], [`blob`], [`backup`]), its peers ([`tls`], [`authz`], [`gate`], [`batches`], [`error`]), its signature
 //! ([`signer`]), its clock ([`clock`]), its log ([`telemetry`]), and what its operators watch ([`ops`], [`metrics`]). [`authority`] makes certificates for demonstrations and tests.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::disallowed_methods))]
 
@@ -10,6 +10,7 @@ pub mod attributes;
 pub mod audit;
 pub mod authority;
 pub mod authz;
+pub mod backup;
 pub mod batches;
 pub mod blob;
 pub mod clock;

@@ -168,6 +168,11 @@ impl Pool {
         self.retries.load(Ordering::Relaxed)
     }
 
+    /// Closes all connections: a SQLite file is then whole without its write-ahead log.
+    pub async fn close(&self) {
+        self.inner.close().await;
+    }
+
     /// A connection, for what is read over several statements.
     ///
     /// # Errors

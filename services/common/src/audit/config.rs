@@ -37,11 +37,27 @@ pub struct Place {
 }
 
 impl AuditConfig {
-    /// Where the log is, for a role whose own folder is `home`.
+    /// Where the log is, for a role whose own folder is `home`: the last of its parts, where it was restored from backups.
+    ///
+    /// # Errors
+    /// `Invalid` for a name in the environment that is none; `Configuration` while the state in `home` is half restored.
+    pub fn place(&self, home: &Path) -> Result<Place, ServiceError> {
+        crate::backup::whole(home)?;
+        let first = self.first(home)?;
+        let parts = super::segments::parts(&self.folder(home), &first.log).map_err(ServiceError::configuration)?;
+        Ok(parts.into_iter().next_back().unwrap_or(first))
+    }
+
+    /// Folder of the logs.
+    pub fn folder(&self, home: &Path) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| home.join("audit"))
+    }
+
+    /// Where the log is as long as it was never restored.
     ///
     /// # Errors
     /// `Invalid` for a name in the environment that is none.
-    pub fn place(&self, home: &Path) -> Result<Place, ServiceError> {
+    pub fn first(&self, home: &Path) -> Result<Place, ServiceError> {
         let log = match (&self.replica, std::env::var(REPLICA)) {
             (Some(name), _) => name.0.to_string(),
             (None, Ok(name)) if !name.is_empty() => {
@@ -53,7 +69,7 @@ impl AuditConfig {
             }
             _ => ALONE.to_owned(),
         };
-        let folder = self.dir.clone().unwrap_or_else(|| home.join("audit")).join(&log);
+        let folder = self.folder(home).join(&log);
         Ok(Place { folder, log })
     }
 }

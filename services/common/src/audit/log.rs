@@ -41,6 +41,8 @@ pub(super) struct Inner {
     folds: Mutex<Folds>,
     /// The last attempt to write failed.
     failing: AtomicBool,
+    /// No backup is restored meanwhile.
+    _in_use: std::fs::File,
 }
 
 #[derive(Default)]
@@ -68,6 +70,7 @@ impl AuditLog {
     /// # Errors
     /// The folder cannot be written to, or the log's end cannot be read: the message says what to do.
     pub fn open(place: &Place, gate: Arc<Gate>, role: RoleId) -> Result<Self, ServiceError> {
+        let in_use = place.in_use().map_err(|e| cannot_start(&place.folder, &e))?;
         let files = Files::open(&place.folder, entry::start(&role, &place.log)).map_err(|e| cannot_start(&place.folder, &e))?;
         let own = certificate_identity(&gate.agreement().agreement.id, &role);
         let inner = Inner {
@@ -79,6 +82,7 @@ impl AuditLog {
             files: Mutex::new(files),
             folds: Mutex::default(),
             failing: AtomicBool::new(false),
+            _in_use: in_use,
         };
         Ok(Self { inner: Arc::new(inner), operator: false })
     }

@@ -3,7 +3,8 @@
 use linkage_agreement::Period;
 
 use super::entry::{self, Act};
-use super::files::{self, Anchor, Head};
+use super::config::Place;
+use super::files::{self, Anchor, Files, Head};
 use super::log::{AuditLog, held, unusable};
 use super::{marks, verify};
 use crate::error::ServiceError;
@@ -26,14 +27,29 @@ impl AuditLog {
     /// # Errors
     /// `Conflict` when the log does not verify: what is wrong must be seen before its traces go. A file cannot be deleted.
     pub fn prune(&self, signer: &Signer) -> Result<Pruned, ServiceError> {
-        let gate = &self.inner.gate;
+        let mut pruned = Pruned::default();
         let place = self.place();
+        for part in place.before().map_err(|e| unusable(&e))? {
+            let mut files = Files::open(&part.folder, entry::start(self.role(), &part.log)).map_err(|e| unusable(&e))?;
+            let of_part = self.prune_part(&part, &mut files, signer)?;
+            pruned = Pruned { months: pruned.months + of_part.months, entries: pruned.entries + of_part.entries };
+        }
+        let own = self.prune_part(&place, &mut held(&self.inner.files), signer)?;
+        pruned = Pruned { months: pruned.months + own.months, entries: pruned.entries + own.entries };
+        if pruned.months > 0 {
+            self.note(Act::own("audit.months-deleted").records(pruned.entries))?;
+            tracing::info!(months = pruned.months, entries = pruned.entries, "months of the audit log deleted");
+        }
+        Ok(pruned)
+    }
+
+    fn prune_part(&self, place: &Place, files: &mut Files, signer: &Signer) -> Result<Pruned, ServiceError> {
+        let gate = &self.inner.gate;
         let kept = gate.agreement().retention.access_log_months;
         let now = Period::of(gate.today()).index();
         let old = |month: &Period| month.index().saturating_add(kept) < now;
-        let mut files = held(&self.inner.files);
         let locked = files.lock().map_err(|e| unusable(&e))?;
-        let report = verify(&place, gate, &self.inner.role).map_err(|e| unusable(&e))?;
+        let report = verify(place, gate, &self.inner.role).map_err(|e| unusable(&e))?;
         if let Some(fault) = report.fault {
             tracing::error!(%fault, "the audit log does not verify; nothing of it is deleted");
             return Err(ServiceError::conflict(
@@ -75,9 +91,6 @@ impl AuditLog {
         marks::rewrite(&place.folder, None, |c| c.checkpoint.number > head.number).map_err(|e| unusable(&e))?;
         files.forget();
         drop(locked);
-        drop(files);
-        self.note(Act::own("audit.months-deleted").records(pruned.entries))?;
-        tracing::info!(months = pruned.months, entries = pruned.entries, "months of the audit log deleted");
         Ok(pruned)
     }
 }

@@ -46,7 +46,7 @@ fn entries_are_chained_over_months_and_a_clock_that_goes_back() {
     assert_eq!((report.entries, report.first, report.last, report.fault.clone()), (4, Some(1), Some(4), None));
     assert_eq!(report.head, hex::encode(log.head().unwrap().chain));
     let mut seen = Vec::new();
-    each::<std::io::Error>(&site.folder(), |_, _, entry| {
+    each::<std::io::Error>(&site.place(), |_, _, entry| {
         seen.push((entry.n, entry.who, entry.what, entry.records, entry.outcome));
         Ok(())
     })
@@ -68,7 +68,7 @@ fn half_a_line_is_cut_off_and_said_and_breaks_nothing() {
     log.by_operator().note(Act::own("b.done")).unwrap();
     let what = |site: &Site| {
         let mut all = Vec::new();
-        each::<std::io::Error>(&site.folder(), |_, _, e| {
+        each::<std::io::Error>(&site.place(), |_, _, e| {
             all.push(format!("{} {}", e.what, e.who.rsplit('/').next().unwrap()));
             Ok(())
         })
@@ -120,7 +120,7 @@ fn what_cannot_be_written_is_refused_and_entered_later() {
     std::fs::rename(&kept, &path).unwrap();
     log.note(Act::own("c.done")).unwrap();
     let mut what = Vec::new();
-    each::<std::io::Error>(&site.folder(), |_, _, e| {
+    each::<std::io::Error>(&site.place(), |_, _, e| {
         what.push(e.what);
         Ok(())
     })
@@ -275,4 +275,53 @@ fn a_deletion_that_was_interrupted_is_none_of_the_faults() {
     assert_eq!(site.verify().fault, None);
     assert_eq!(log.prune(&site.signer()).unwrap().months, 1);
     assert_eq!(files(&site.folder()).len(), 2);
+}
+
+#[test]
+fn a_restored_log_goes_on_beside_the_one_before() {
+    let site = Site::new();
+    let before = site.log();
+    assert!(site.place().alone().unwrap().is_none(), "a restoration waits for the log to be closed");
+    for _ in 0..3 {
+        before.note(Act::own("a.b")).unwrap();
+    }
+    let dir = site.place().folder.parent().unwrap().to_owned();
+    let role = RoleId::Broker;
+    let at = position(&role, &parts(&dir, "principal").unwrap()).unwrap().unwrap();
+    assert_eq!((at.log.as_str(), at.head), ("principal", before.head().unwrap()));
+    drop(before);
+    let alone = site.place().alone().unwrap().unwrap();
+    assert!(AuditLog::open(&site.place(), site.gate.clone(), role.clone()).unwrap_err().to_string().contains("restauration est en cours"));
+    drop(alone);
+
+    let name = restored_name("principal", jiff::Timestamp::from_second(site.gate.now()).unwrap()).unwrap();
+    assert_eq!(name, "principal.restored-20260110t120000z");
+    assert_eq!(restored_name(&name, jiff::Timestamp::UNIX_EPOCH).unwrap(), "principal.restored-19700101t000000z");
+    assert!(is_restored(&name) && !is_restored("principal") && restored_name(&"x".repeat(50), jiff::Timestamp::UNIX_EPOCH).is_err());
+    std::fs::create_dir(dir.join(&name)).unwrap();
+    let there = parts(&dir, "principal").unwrap();
+    assert_eq!(position(&role, &there).unwrap().unwrap(), at, "nothing is in the new part yet");
+    let log = site.log();
+    log.note(Act::own("backup.restored").records(3)).unwrap();
+    assert_eq!((log.place().log, log.head().unwrap().number), (name.clone(), 1));
+    assert_eq!(position(&role, &there).unwrap().unwrap(), Position { log: name, head: log.head().unwrap() });
+    assert!(contains(&there, &at).unwrap());
+    let other = Position { head: Head { chain: [0; 32], ..at.head }, ..at.clone() };
+    assert!(!contains(&there, &other).unwrap() && !contains(&there[1..], &at).unwrap());
+
+    // Each verifies for itself; both are read and both deleted at their term.
+    assert_eq!((site.verify().fault, site.verify().last), (None, Some(1)));
+    assert_eq!(site.place().before().unwrap(), there[..1]);
+    let mut read = Vec::new();
+    each::<std::io::Error>(&site.place(), |_, _, entry| {
+        read.push(entry.what);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(read, ["a.b", "a.b", "a.b", "backup.restored"]);
+    site.clock.set("2026-08-01T12:00:00Z".parse().unwrap());
+    log.note(Act::own("a.b")).unwrap();
+    assert_eq!(log.prune(&site.signer()).unwrap(), Pruned { months: 2, entries: 4 });
+    assert_eq!(site.verify().fault, None);
+    assert!(contains(&there, &at).unwrap(), "deleted at its term, and known by the anchor");
 }

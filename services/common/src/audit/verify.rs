@@ -257,13 +257,16 @@ fn marks(
     Ok(Ok(marks))
 }
 
-/// Every entry of a log that can be read, in order, with file and line.
+/// Every entry of a log that can be read, in order, with file and line: those of its earlier parts first.
 ///
 /// # Errors
 /// A file cannot be read, or what `take` returns.
-pub fn each<E: From<io::Error>>(folder: &Path, mut take: impl FnMut(&Path, u64, Entry) -> Result<(), E>) -> Result<(), E> {
-    for month in files::months(folder)? {
-        let file = files::path(folder, month);
+pub fn each<E: From<io::Error>>(place: &Place, mut take: impl FnMut(&Path, u64, Entry) -> Result<(), E>) -> Result<(), E> {
+    let mut months = Vec::new();
+    for part in place.before()?.iter().chain([place]) {
+        months.extend(files::months(&part.folder)?.into_iter().map(|month| files::path(&part.folder, month)));
+    }
+    for file in months {
         for line in files::lines(&file)? {
             let (number, bytes, _) = line?;
             if let Some(line) = entry::read(&bytes) {

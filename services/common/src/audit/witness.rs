@@ -3,7 +3,7 @@
 //! What was seen is kept beside the node's own log (`witness.json`) with the role's signature, before the countersignature is
 //! sent: a role that shows another past later has signed both. A first look takes the head as it is. A log that does not lead
 //! on from what was seen is never countersigned again until the node's operator says so ([`Witness::accept`]), since a
-//! role that was restored from a backup looks the same as one that rewrote its log.
+//! role whose state was put back by other means than `linkage backup restore` looks the same as one that rewrote its log.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::{self, Act, Link};
 use super::log::{AuditLog, held};
 use super::marks::Checkpoint;
+use super::segments::is_restored;
 use crate::error::ServiceError;
 use crate::fsx::{self, FileError};
 use crate::gate::Gate;
@@ -55,6 +56,8 @@ pub enum Seen {
     First(u64),
     /// It goes on from what was seen: countersigned up to here.
     Extended(u64),
+    /// The role goes on in a new log, whose name says that it was restored from a backup: countersigned as it is.
+    Restored(u64),
     /// Nothing new.
     Unchanged(u64),
     /// It does not go on from what was seen. Not countersigned.
@@ -127,13 +130,17 @@ impl Witness {
             if signed.number == 0 {
                 return Ok(Seen::Unchanged(0));
             }
-            if !logs.is_empty() {
+            let restored = !logs.is_empty() && is_restored(&signed.log);
+            if restored {
+                tracing::warn!(%role, log = signed.log, "this role was restored from a backup: what it had entered since is in another log; ask its operator");
+                self.log.record(Act::own("checkpoint.restored").peer(&self.uri(role))).await?;
+            } else if !logs.is_empty() {
                 tracing::warn!(%role, log = signed.log, "a log of this role that was never seen before; expected of a new replica only");
                 self.log.record(Act::own("checkpoint.new-log").peer(&self.uri(role))).await?;
             }
             let number = signed.number;
             self.countersign(role, &mut client, signed).await?;
-            return Ok(Seen::First(number));
+            return Ok(if restored { Seen::Restored(number) } else { Seen::First(number) });
         };
         match self.follow(role, &mut client, &known).await {
             Ok(reached) if reached.number == known.checkpoint.number => {

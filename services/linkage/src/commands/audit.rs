@@ -164,7 +164,7 @@ impl Log {
     /// The entries asked for.
     fn entries(&self, which: &Which) -> anyhow::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        audit::each::<std::io::Error>(&self.place.folder, |_, _, entry| {
+        audit::each::<std::io::Error>(&self.place, |_, _, entry| {
             if which.takes(&entry) {
                 entries.push(entry);
             }

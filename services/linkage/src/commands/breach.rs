@@ -127,7 +127,7 @@ pub fn run(command: &BreachCommand) -> anyhow::Result<()> {
         let log = Log::open(path)?;
         let intact = log.verify()?.fault.is_none();
         let mut findings = Findings::default();
-        audit::each(&log.place.folder, |_, _, entry| {
+        audit::each(&log.place, |_, _, entry| {
             let day = Timestamp::from_second(entry.at).map(|at| Offset::UTC.to_datetime(at).date());
             findings.take(&entry, day.is_ok_and(|day| day >= args.from && day <= args.to));
             Ok::<(), std::io::Error>(())

@@ -1,0 +1,76 @@
+//! What can be wrong with a backup, with its place in the file.
+
+use std::io;
+
+/// Why a backup could not be read. Blocks are numbered from 1, as they stand in the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackupError {
+    /// It begins with other bytes.
+    #[error("ce fichier n'est pas une sauvegarde de linkage, ou il vient d'une version plus récente du programme")]
+    NotABackup,
+    /// Sealed to another key, or its head was changed.
+    #[error(
+        "cette clé de secours n'ouvre pas cette sauvegarde : prenez celle dont la partie publique a servi à la faire ; si c'est la bonne, l'en-tête du fichier a été altéré"
+    )]
+    OtherKey,
+    /// The file ends before this block.
+    #[error("sauvegarde tronquée : le bloc n° {block} et la suite manquent ; prenez une autre copie")]
+    Truncated {
+        /// The block that is not there.
+        block: u64,
+    },
+    /// The file ends within this block, or the block was changed.
+    #[error("sauvegarde coupée dans le bloc n° {block}, ou ce bloc est altéré ; prenez une autre copie")]
+    Cut {
+        /// The block.
+        block: u64,
+    },
+    /// This block is not what was written.
+    #[error("bloc n° {block} altéré ; prenez une autre copie")]
+    Altered {
+        /// The block.
+        block: u64,
+    },
+    /// Another block of this backup stands here.
+    #[error("à la place du bloc n° {block} se trouve le bloc n° {found} ; prenez une autre copie")]
+    Moved {
+        /// The block that belongs here.
+        block: u64,
+        /// The block that is here.
+        found: u64,
+    },
+    /// Something follows the last block.
+    #[error("des octets suivent le dernier bloc (n° {block}) ; prenez une autre copie")]
+    Trailing {
+        /// The last block.
+        block: u64,
+    },
+    /// All blocks are as they were written, and yet it is no backup.
+    #[error("contenu de la sauvegarde mal formé ({what}) ; elle vient d'une autre version du programme, ou d'un autre programme")]
+    Malformed {
+        /// What.
+        what: &'static str,
+    },
+    /// A file in it has not the digest that its manifest says.
+    #[error("le fichier {name} de la sauvegarde n'est pas celui que son manifeste décrit")]
+    Digest {
+        /// Which.
+        name: String,
+    },
+    /// The disk.
+    #[error("lecture ou écriture impossible ({0})")]
+    Io(io::ErrorKind),
+}
+
+impl From<io::Error> for BackupError {
+    fn from(error: io::Error) -> Self {
+        let kind = error.kind();
+        error.downcast::<Self>().unwrap_or(Self::Io(kind))
+    }
+}
+
+impl From<BackupError> for io::Error {
+    fn from(error: BackupError) -> Self {
+        Self::other(error)
+    }
+}

@@ -1,0 +1,277 @@
+//! The container: every cut, every changed byte, blocks in other places; and the exchange of states, interrupted at every step.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use linkage_crypto::seal::SealingKey;
+use zeroize::Zeroizing;
+
+use super::archive::{pack, unpack};
+use super::seal::{SealReader, SealWriter};
+use super::*;
+
+/// Bytes of a block in these tests, and of one sealed.
+const BLOCK: usize = 64;
+const SEALED: usize = BLOCK + linkage_crypto::storage::OVERHEAD;
+const HEAD: usize = 18 + 80;
+
+fn key() -> SealingKey {
+    SealingKey::from_bytes(&[7; 32])
+}
+
+fn sealed(plain: &[u8]) -> Vec<u8> {
+    let mut writer = SealWriter::in_blocks(Vec::new(), &key().public_key(), BLOCK).unwrap();
+    writer.write_all(plain).unwrap();
+    writer.finish().unwrap()
+}
+
+fn opened(sealed: &[u8]) -> Result<Vec<u8>, BackupError> {
+    let mut plain = Vec::new();
+    SealReader::in_blocks(sealed, &key(), BLOCK)?.read_to_end(&mut plain)?;
+    Ok(plain)
+}
+
+/// Four blocks: three whole ones and a short one.
+fn four() -> Vec<u8> {
+    sealed(&(0..3 * BLOCK + 10).map(|n| n as u8).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_stream_of_any_length_reads_back() {
+    for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 5 * BLOCK + 3] {
+        let plain = vec![3; length];
+        assert_eq!(opened(&sealed(&plain)), Ok(plain), "{length}");
+    }
+}
+
+#[test]
+fn every_cut_is_found_and_named() {
+    let whole = four();
+    for length in 0..whole.len() {
+        let expected = match length {
+            0..18 => BackupError::NotABackup,
+            18..HEAD => BackupError::Truncated { block: 1 },
+            _ => {
+                let (blocks, rest) = (((length - HEAD) / SEALED) as u64, (length - HEAD) % SEALED);
+                if rest == 0 { BackupError::Truncated { block: blocks + 1 } } else { BackupError::Cut { block: blocks + 1 } }
+            }
+        };
+        assert_eq!(opened(&whole[..length]), Err(expected), "{length}");
+    }
+}
+
+#[test]
+fn every_changed_byte_is_found_and_its_block_named() {
+    let whole = four();
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        let expected = match at {
+            0..18 => BackupError::NotABackup,
+            18..HEAD => BackupError::OtherKey,
+            _ => match ((at - HEAD) / SEALED) as u64 + 1 {
+                4 => BackupError::Cut { block: 4 },
+                block => BackupError::Altered { block },
+            },
+        };
+        assert_eq!(opened(&changed), Err(expected), "{at}");
+    }
+}
+
+#[test]
+fn blocks_in_other_places_are_found_and_named() {
+    let whole = four();
+    let block = |n: usize| whole[HEAD + n * SEALED..whole.len().min(HEAD + (n + 1) * SEALED)].to_vec();
+    let of = |blocks: &[usize]| blocks.iter().fold(whole[..HEAD].to_vec(), |all, n| [all, block(*n)].concat());
+    assert_eq!(opened(&of(&[1, 0, 2, 3])), Err(BackupError::Moved { block: 1, found: 2 }));
+    assert_eq!(opened(&of(&[0, 2, 1, 3])), Err(BackupError::Moved { block: 2, found: 3 }));
+    assert_eq!(opened(&of(&[0, 0, 1, 2, 3])), Err(BackupError::Moved { block: 2, found: 1 }), "one twice");
+    assert_eq!(opened(&of(&[0, 2, 3])), Err(BackupError::Moved { block: 2, found: 3 }), "one left out");
+    assert_eq!(opened(&of(&[0, 1, 3])), Err(BackupError::Moved { block: 3, found: 4 }));
+    // A last block that is full, and something after it.
+    let mut full = sealed(&[5; 2 * BLOCK]);
+    full.push(0);
+    assert_eq!(opened(&full), Err(BackupError::Trailing { block: 2 }));
+    // Of another backup to the same key.
+    let mut other = four();
+    other.splice(HEAD..HEAD + SEALED, block(0));
+    assert_eq!(opened(&other), Err(BackupError::Altered { block: 1 }));
+    let stranger = SealReader::new(whole.as_slice(), &SealingKey::from_bytes(&[8; 32]));
+    assert_eq!(stranger.err(), Some(BackupError::OtherKey));
+}
+
+fn facts() -> Facts {
+    Facts {
+        format: Facts::FORMAT,
+        role: "broker".to_owned(),
+        agreement: "ab".repeat(32),
+        software: "1".to_owned(),
+        schema: Some(7),
+        at: 1_763_800_000,
+        log: "principal".to_owned(),
+        entry: 12,
+        chain: "cd".repeat(32),
+        database_elsewhere: false,
+        objects_elsewhere: true,
+    }
+}
+
+fn packed(sources: &[(&str, &[u8])]) -> Result<Vec<u8>, BackupError> {
+    let source = |(name, bytes): &(&str, &[u8])| Source {
+        name: (*name).to_owned(),
+        content: Content::Bytes(Zeroizing::new(bytes.to_vec())),
+    };
+    let writer = SealWriter::new(Vec::new(), &key().public_key())?;
+    pack(writer, facts(), sources.iter().map(source).collect()).map(|(bytes, _)| bytes)
+}
+
+#[test]
+fn files_come_back_under_their_names_with_their_digests() {
+    let files: [(&str, &[u8]); 3] = [("settings/key", b"k"), ("audit/principal/2026-01.jsonl", b""), ("state/a/b.enc", &[9; 3000])];
+    let backup = packed(&files).unwrap();
+    let mut found = Vec::new();
+    let manifest = unpack::<BackupError>(
+        SealReader::new(backup.as_slice(), &key()).unwrap(),
+        |known| (known == &facts()).then_some(()).ok_or(BackupError::NotABackup),
+        |name, bytes| {
+            let mut read = Vec::new();
+            bytes.read_to_end(&mut read)?;
+            found.push((name.to_owned(), read));
+            Ok(())
+        },
+    )
+    .unwrap();
+    assert_eq!(found, files.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())));
+    assert_eq!(manifest.facts, facts());
+    assert_eq!(manifest.files[0].sha256, "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a");
+    // Files that nobody reads are digested all the same.
+    let unread = unpack::<BackupError>(SealReader::new(backup.as_slice(), &key()).unwrap(), |_| Ok(()), |_, _| Ok(()));
+    assert_eq!(unread, Ok(manifest));
+}
+
+#[test]
+fn no_name_leads_out_of_its_folder() {
+    for name in ["state/../x", "state//x", "/etc/x", "state/./x", "other/x", "state/", "x", "state/a\\b", "settings/a\0"] {
+        assert_eq!(packed(&[(name, b"x")]), Err(BackupError::Malformed { what: "nom" }), "{name:?}");
+    }
+}
+
+#[test]
+fn a_backup_is_not_written_over_another_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("backup");
+    write(&path, &key().public_key(), facts(), Vec::new()).unwrap();
+    let before = fs::read(&path).unwrap();
+    let again = write(&path, &key().public_key(), facts(), Vec::new());
+    assert_eq!(again.unwrap_err(), BackupError::Io(std::io::ErrorKind::AlreadyExists));
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn of_a_file_of_lines_half_a_line_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.jsonl");
+    for (text, kept) in [("", 0), ("half", 0), ("one\n", 4), ("one\nhalf", 4)] {
+        fs::write(&path, text).unwrap();
+        let source = Source::open("state/a.jsonl".to_owned(), &path).unwrap().unwrap();
+        assert!(matches!(source.content, Content::File(_, length) if length == kept), "{text}");
+    }
+    assert!(Source::open(String::new(), &dir.path().join("gone")).unwrap().is_none());
+}
+
+fn tree(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(tree(&entry.path()).into_iter().map(|(below, text)| (format!("{name}/{below}"), text)));
+        } else {
+            found.push((name, fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn put(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// A state with its log, and another ready to take its place.
+fn ready(home: &Path) -> Staging {
+    for (name, text) in [("db", "old"), ("db-wal", "old"), ("sub/a", "old"), ("audit/principal/2026-01.jsonl", "1\n")] {
+        put(&home.join(name), text);
+    }
+    let staging = Staging::begin(home).unwrap();
+    for (name, text) in [("db", "new"), ("sub/b", "new"), ("more", "new")] {
+        put(&staging.state().join(name), text);
+    }
+    put(&staging.logs().join("principal/2026-01.jsonl"), "1\n2\n");
+    assert!(staging.replaces().unwrap());
+    staging.ready(&home.join("audit"), "principal.restored-1", "principal", 2).unwrap();
+    staging
+}
+
+#[test]
+fn a_restoration_killed_at_any_move_is_ended_by_the_next() {
+    let expected: Vec<(String, String)> =
+        [("audit/principal/2026-01.jsonl", "1\n2\n"), ("db", "new"), ("more", "new"), ("sub/b", "new")]
+            .map(|(name, text)| (name.to_owned(), text.to_owned()))
+            .to_vec();
+    // The moves that `finish` makes, in order; killed after each number of them.
+    let moves = [("", "old", "db"), ("", "old", "db-wal"), ("", "old", "sub"), ("new", "", "db"), ("new", "", "more"), ("new", "", "sub")];
+    for done in 0..=moves.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path();
+        drop(ready(home));
+        let folder = |name: &str| if name.is_empty() { home.to_owned() } else { home.join(FOLDER).join(name) };
+        for (from, to, name) in &moves[..done] {
+            fs::rename(folder(from).join(name), folder(to).join(name)).unwrap();
+        }
+        let refused = whole(home).unwrap_err().to_string();
+        assert!(refused.contains("restauration inachevée") && refused.contains("linkage backup restore"), "{refused}");
+        for _ in 0..2 {
+            let staging = Staging::begin(home).unwrap();
+            let plan = staging.finish().unwrap();
+            assert_eq!((plan.log.as_str(), plan.after.as_str(), plan.entry), ("principal.restored-1", "principal", 2));
+        }
+        assert!(whole(home).is_err(), "not before the log goes on");
+        completed(Staging::begin(home).unwrap()).unwrap();
+        whole(home).unwrap();
+        assert_eq!(tree(home), expected, "killed after {done} moves");
+    }
+}
+
+#[test]
+fn killed_before_it_is_ready_a_restoration_leaves_the_old_state() {
+    let dir = tempfile::tempdir().unwrap();
+    put(&dir.path().join("db"), "old");
+    let staging = Staging::begin(dir.path()).unwrap();
+    put(&staging.state().join("db"), "new");
+    assert!(whole(dir.path()).unwrap_err().to_string().contains("en cours"), "the process that restores is there");
+    assert!(Staging::begin(dir.path()).is_err(), "one at a time");
+    drop(staging);
+    whole(dir.path()).unwrap();
+    assert_eq!(tree(dir.path()), [("db".to_owned(), "old".to_owned())]);
+    let empty = tempfile::tempdir().unwrap();
+    assert!(!Staging::begin(empty.path()).unwrap().replaces().unwrap());
+}
+
+#[tokio::test]
+async fn a_database_is_copied_while_it_is_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = crate::store::open_sqlite(&dir.path().join("a.sqlite")).await.unwrap();
+    sqlx::query("CREATE TABLE t (n INTEGER)").execute(&pool).await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();
+    let mut writing = pool.begin("test").await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *writing).await.unwrap();
+    let copy = dir.path().join("copy ? 1.sqlite");
+    copy_database(&pool, &copy).await.unwrap();
+    writing.commit().await.unwrap();
+    let copy = crate::store::open_sqlite(&copy).await.unwrap();
+    let held: i64 = sqlx::query_scalar("SELECT sum(n) FROM t").fetch_one(&copy).await.unwrap();
+    assert_eq!(held, 1, "what was not committed is not in it");
+}
