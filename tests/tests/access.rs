@@ -17,7 +17,7 @@ const WAIT: Duration = Duration::from_secs(20);
 /// Issues certificates of a new authority to every role of a site, as its operators would; the authority's folder.
 fn own_authority(site: &Federation) -> PathBuf {
     let ca = site.folder.join("autorite-essai");
-    linkage_ok(["certificates", "init-ca", "--name", "Essai", "--out", ca.to_str().unwrap()]);
+    linkage_ok(["certificates", "init-ca", "--no-passphrase", "--name", "Essai", "--out", ca.to_str().unwrap()]);
     for role in site.roles() {
         let tls = site.home(&role).join("tls");
         let now = tls_files(site, &role);
@@ -218,4 +218,40 @@ fn a_peer_that_calls_too_often_is_told_when_to_come_back() {
         assert!((1..=60).contains(&wait));
     });
     assert!(site.log_text(&Role::Broker).contains("too many a minute"));
+}
+
+#[test]
+fn an_authority_under_a_passphrase_issues_for_who_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let secret = |name: &str, text: &str| {
+        fs::write(at(name), text).unwrap();
+        fs::set_permissions(at(name), fs::Permissions::from_mode(0o600)).unwrap();
+        at(name)
+    };
+    let (ca, out) = (at("ca"), at("out"));
+    let (right, wrong) = (secret("phrase", "cheval batterie agrafe correct\n"), secret("autre", "une autre phrase de passe\n"));
+    let refused = |arguments: &[&str], says: &str| {
+        let output = linkage(arguments.iter().copied());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains(says), "{told}");
+        assert!(!told.contains("cheval") && !told.contains("une autre phrase"), "{told}");
+    };
+    refused(&["certificates", "init-ca", "--out", &ca, "--passphrase-file", &secret("courte", "court")], "trop courte");
+    linkage_ok(["certificates", "init-ca", "--out", &ca, "--passphrase-file", &right]);
+    assert!(fs::read_to_string(at("ca/ca.key")).unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    let issue = ["certificates", "issue", "--ca", &ca, "--uri", "linkage://essai/broker", "--out", &out];
+    let under = |file| issue.iter().copied().chain(["--passphrase-file", file]).collect::<Vec<_>>();
+    refused(&under(&wrong), "phrase de passe refusée");
+    fs::set_permissions(&wrong, fs::Permissions::from_mode(0o644)).unwrap();
+    refused(&under(&wrong), "accessible à d'autres comptes");
+    fs::set_permissions(&wrong, fs::Permissions::from_mode(0o600)).unwrap();
+    linkage_ok(under(&right));
+    // Another passphrase; the list of what was issued needs none.
+    linkage_ok(["certificates", "passphrase", "--ca", &ca, "--passphrase-file", &right, "--new-passphrase-file", &wrong]);
+    refused(&under(&right), "phrase de passe refusée");
+    linkage_ok(["certificates", "crl", "--ca", &ca, "--passphrase-file", &wrong]);
+    let shown = linkage(["certificates", "show", "--json", "--ca", &ca]);
+    let issued: Vec<Value> = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(issued.len(), 1, "{issued:?}");
 }

@@ -1,10 +1,11 @@
 //! A certificate authority, for demonstrations and tests, and for partners that have none ([`office`]).
 //!
-//! It keeps its key in a plain file of its owner's: in use, on a machine that is on no network. Certificates are ECDSA P-256, valid
-//! for both ends of a connection, and name their holder by URI (RFC 5280 section 4.2.1.6), as every role
+//! It keeps its key in a file of its owner's, in use under a [`passphrase`] and on a machine that is on no network. Certificates
+//! are ECDSA P-256, valid for both ends of a connection, and name their holder by URI (RFC 5280 section 4.2.1.6), as every role
 //! expects.
 
 pub mod office;
+pub mod passphrase;
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::fsx::{self, FileError};
 use crate::tls::TlsFiles;
+pub use passphrase::Passphrase;
 
 const FILE_LIMIT: u64 = 1 << 16;
 const CERTIFICATE_FILE: &str = "ca.pem";
@@ -48,6 +50,25 @@ pub enum AuthorityError {
     /// The system gives no random numbers.
     #[error("le système ne fournit pas de nombres aléatoires")]
     NoRandomness,
+    /// The key is under a passphrase, and none was given.
+    #[error(
+        "la clé de l'autorité (ca.key) est protégée par une phrase de passe ; donnez-la par --passphrase-file, ou lancez la commande dans un terminal, qui la demandera"
+    )]
+    Locked,
+    /// Not the key's passphrase.
+    #[error(
+        "phrase de passe refusée : ce n'est pas celle qui protège la clé de l'autorité (ca.key) ; vérifiez la saisie, majuscules comprises"
+    )]
+    WrongPassphrase,
+    /// An empty passphrase.
+    #[error("phrase de passe vide ; donnez celle de la clé de l'autorité")]
+    NoPassphrase,
+    /// A passphrase that is too short to be set.
+    #[error("phrase de passe trop courte : {} caractères au moins, par exemple cinq mots tirés au sort", passphrase::MIN_CHARS)]
+    ShortPassphrase,
+    /// The key file is none that can be read.
+    #[error("ca.key : ce fichier n'est pas une clé de l'autorité que ce programme sait lire ; restaurez-le de sa copie")]
+    KeyFile,
 }
 
 /// From when until when a certificate holds.
@@ -98,20 +119,43 @@ impl DevAuthority {
     /// # Errors
     /// [`AuthorityError`]; the key file must be its owner's alone.
     pub fn load(dir: &Path) -> Result<Self, AuthorityError> {
-        let key_pem = fsx::read_private(&dir.join(KEY_FILE), FILE_LIMIT)?;
-        let key_text = std::str::from_utf8(&key_pem).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
+        Self::load_under(dir, None)
+    }
+
+    /// Reads the authority that [`Self::save_under`] wrote to `dir`; a passphrase for a key that is under none is not looked at.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], among them [`AuthorityError::Locked`] and [`AuthorityError::WrongPassphrase`].
+    pub fn load_under(dir: &Path, passphrase: Option<&Passphrase>) -> Result<Self, AuthorityError> {
+        let pem = key_text(dir)?;
+        let key = match passphrase {
+            _ if !passphrase::is_locked(&pem) => KeyPair::from_pem(&pem)?,
+            Some(passphrase) => KeyPair::try_from(passphrase.unlock(&pem)?.as_bytes())?,
+            None => return Err(AuthorityError::Locked),
+        };
         let certificate_pem = fsx::read_text(&dir.join(CERTIFICATE_FILE), FILE_LIMIT)?;
-        let issuer = Issuer::from_ca_cert_pem(&certificate_pem, KeyPair::from_pem(key_text)?)?;
+        let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key)?;
         Ok(Self { certificate_pem, issuer })
     }
 
-    /// Writes `ca.pem` and `ca.key` (mode 0600) to `dir`, made when absent.
+    /// Writes `ca.pem` and `ca.key` (mode 0600, as it is) to `dir`, made when absent.
     ///
     /// # Errors
     /// [`AuthorityError::Write`].
     pub fn save(&self, dir: &Path) -> Result<(), AuthorityError> {
+        self.save_under(dir, None)
+    }
+
+    /// As [`Self::save`], the key under `passphrase` where there is one.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Write`], [`AuthorityError::ShortPassphrase`].
+    pub fn save_under(&self, dir: &Path, passphrase: Option<&Passphrase>) -> Result<(), AuthorityError> {
+        let key = match passphrase {
+            Some(passphrase) => passphrase.lock(&Zeroizing::new(self.issuer.key().serialize_der()))?,
+            None => Zeroizing::new(self.issuer.key().serialize_pem()),
+        };
         fsx::create_private_dir(dir)?;
-        let key = Zeroizing::new(self.issuer.key().serialize_pem());
         fsx::write_atomic(&dir.join(KEY_FILE), key.as_bytes())?;
         fsx::write_atomic_public(&dir.join(CERTIFICATE_FILE), self.certificate_pem.as_bytes())?;
         Ok(())
@@ -232,6 +276,11 @@ fn params(name: &str, validity: Validity) -> Result<CertificateParams, Authority
     serial[0] = serial[0] & 0x7f | 0x40;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     Ok(params)
+}
+
+fn key_text(dir: &Path) -> Result<Zeroizing<String>, AuthorityError> {
+    let bytes = fsx::read_private(&dir.join(KEY_FILE), FILE_LIMIT)?;
+    std::str::from_utf8(&bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| AuthorityError::KeyFile)
 }
 
 /// Time since 1970, whole seconds, none before; added to [`rcgen::date_time_ymd`] it is a date as rcgen takes it.

@@ -14,6 +14,7 @@ mod fairness;
 mod key_files;
 mod links;
 mod page;
+mod passphrase;
 mod secrets;
 mod trial;
 

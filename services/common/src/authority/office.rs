@@ -1,6 +1,6 @@
 //! The authority of partners that have none: a folder on a machine that is on no network, opened to issue and to revoke.
 //!
-//! `ca.pem` goes to every role, `ca.key` (mode 0600) to nobody; `issued/` keeps every certificate by its serial number,
+//! `ca.pem` goes to every role, `ca.key` (mode 0600, under a passphrase unless its keeper wants none) to nobody; `issued/` keeps every certificate by its serial number,
 //! `revoked/` those that no longer count, `crl.pem` is the list of these. Who issues decides the one URI of a certificate: what
 //! a request asks for besides its key is compared with it and otherwise ignored.
 
@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
-use super::{AuthorityError, DevAuthority, FILE_LIMIT, Validity, serial_of};
+use super::{AuthorityError, DevAuthority, FILE_LIMIT, Passphrase, Validity, key_text, passphrase, serial_of};
 use crate::fsx;
 use crate::tls::{IdentityError, uri_of};
 
@@ -89,27 +89,43 @@ pub struct Issued {
 }
 
 impl Office {
-    /// A new authority called `name` in `dir`.
+    /// A new authority called `name` in `dir`, its key under `passphrase` where there is one.
     ///
     /// # Errors
-    /// [`OfficeError::Taken`], or the system's.
-    pub fn create(dir: &Path, name: &str, now: Timestamp) -> Result<Self, OfficeError> {
+    /// [`OfficeError::Taken`], a passphrase that is too short, or the system's.
+    pub fn create(dir: &Path, name: &str, now: Timestamp, passphrase: Option<&Passphrase>) -> Result<Self, OfficeError> {
         if dir.join(super::KEY_FILE).try_exists()? || dir.join(super::CERTIFICATE_FILE).try_exists()? {
             return Err(OfficeError::Taken { path: dir.to_owned() });
         }
         let authority = DevAuthority::create(name, now)?;
-        authority.save(dir)?;
+        authority.save_under(dir, passphrase)?;
         let office = Self { dir: dir.to_owned(), authority };
         office.renew_list(now)?;
         Ok(office)
     }
 
+    /// Whether the authority in `dir` can be opened by a passphrase only.
+    ///
+    /// # Errors
+    /// A key file that cannot be read, or that others can.
+    pub fn is_locked(dir: &Path) -> Result<bool, OfficeError> {
+        Ok(passphrase::is_locked(&key_text(dir)?))
+    }
+
     /// The authority that [`Self::create`] left in `dir`.
     ///
     /// # Errors
-    /// Files that cannot be read, or a key that others can.
-    pub fn open(dir: &Path) -> Result<Self, OfficeError> {
-        Ok(Self { dir: dir.to_owned(), authority: DevAuthority::load(dir)? })
+    /// Files that cannot be read, a key that others can, a passphrase that is wrong or missing.
+    pub fn open(dir: &Path, passphrase: Option<&Passphrase>) -> Result<Self, OfficeError> {
+        Ok(Self { dir: dir.to_owned(), authority: DevAuthority::load_under(dir, passphrase)? })
+    }
+
+    /// Puts the key under another passphrase, or under none. Copies of the former file still open by the former one.
+    ///
+    /// # Errors
+    /// A passphrase that is too short; the folder cannot be written.
+    pub fn protect(&self, passphrase: Option<&Passphrase>) -> Result<(), OfficeError> {
+        Ok(self.authority.save_under(&self.dir, passphrase)?)
     }
 
     /// The authority's certificate, PEM.
@@ -149,13 +165,13 @@ impl Office {
         self.enter(certificate)
     }
 
-    /// Certificates issued that are not revoked, by serial number.
+    /// Certificates issued in `dir` that are not revoked, by serial number; for this the key is not needed.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn issued(&self) -> Result<Vec<Issued>, OfficeError> {
-        let revoked = self.kept(REVOKED)?;
-        Ok(self.kept(ISSUED)?.into_iter().filter(|one| revoked.iter().all(|other| other.serial != one.serial)).collect())
+    pub fn issued(dir: &Path) -> Result<Vec<Issued>, OfficeError> {
+        let revoked = kept(dir, REVOKED)?;
+        Ok(kept(dir, ISSUED)?.into_iter().filter(|one| revoked.iter().all(|other| other.serial != one.serial)).collect())
     }
 
     /// Revokes the certificate of this serial number, and writes the list anew.
@@ -164,7 +180,7 @@ impl Office {
     /// [`OfficeError::Unknown`].
     pub fn revoke(&self, serial: &str, now: Timestamp) -> Result<(), OfficeError> {
         let wanted = serial.to_ascii_lowercase().replace(':', "");
-        let found = self.kept(ISSUED)?.into_iter().find(|one| one.serial == wanted).ok_or(OfficeError::Unknown)?;
+        let found = kept(&self.dir, ISSUED)?.into_iter().find(|one| one.serial == wanted).ok_or(OfficeError::Unknown)?;
         let folder = self.dir.join(REVOKED);
         fsx::create_private_dir(&folder)?;
         fsx::write_atomic(&folder.join(format!("{}.pem", found.serial)), found.certificate.as_bytes())?;
@@ -176,7 +192,7 @@ impl Office {
     /// # Errors
     /// The folder cannot be written.
     pub fn renew_list(&self, now: Timestamp) -> Result<(), OfficeError> {
-        let revoked = self.kept(REVOKED)?;
+        let revoked = kept(&self.dir, REVOKED)?;
         let texts: Vec<&str> = revoked.iter().map(|one| one.certificate.as_str()).collect();
         let list = self.authority.revoke(&texts, now)?;
         Ok(fsx::write_atomic_public(&self.dir.join(CRL_FILE), list.as_bytes())?)
@@ -189,24 +205,24 @@ impl Office {
         fsx::write_atomic(&folder.join(format!("{}.pem", issued.serial)), issued.certificate.as_bytes())?;
         Ok(issued)
     }
+}
 
-    fn kept(&self, folder: &str) -> Result<Vec<Issued>, OfficeError> {
-        let entries = match std::fs::read_dir(self.dir.join(folder)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
-        let mut kept = Vec::new();
-        for entry in entries {
-            let path = entry?.path();
-            if path.extension().is_some_and(|e| e == "pem") {
-                let certificate = fsx::read_text(&path, FILE_LIMIT).map_err(AuthorityError::from)?;
-                kept.push(Issued { serial: serial_text(&certificate)?, certificate });
-            }
+fn kept(dir: &Path, folder: &str) -> Result<Vec<Issued>, OfficeError> {
+    let entries = match std::fs::read_dir(dir.join(folder)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut kept = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "pem") {
+            let certificate = fsx::read_text(&path, FILE_LIMIT).map_err(AuthorityError::from)?;
+            kept.push(Issued { serial: serial_text(&certificate)?, certificate });
         }
-        kept.sort_by(|a, b| a.serial.cmp(&b.serial));
-        Ok(kept)
     }
+    kept.sort_by(|a, b| a.serial.cmp(&b.serial));
+    Ok(kept)
 }
 
 /// A request (PKCS #10, PEM) for `uri` and its key, PEM, drawn here.
@@ -250,6 +266,7 @@ fn proper(uri: &str) -> Result<&str, OfficeError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
 
@@ -262,8 +279,8 @@ mod tests {
     #[test]
     fn a_request_is_certified_for_the_role_that_the_authority_names() {
         let dir = tempfile::tempdir().unwrap();
-        let office = Office::create(dir.path(), "Autorité", now()).unwrap();
-        assert!(matches!(Office::create(dir.path(), "Autorité", now()), Err(OfficeError::Taken { .. })));
+        let office = Office::create(dir.path(), "Autorité", now(), None).unwrap();
+        assert!(matches!(Office::create(dir.path(), "Autorité", now(), None), Err(OfficeError::Taken { .. })));
         let (csr, key) = request(URI).unwrap();
         assert!(key.contains("PRIVATE KEY") && !csr.contains("PRIVATE KEY"));
         let issued = office.issue_for(&csr, URI, Validity::days(now(), 30)).unwrap();
@@ -286,7 +303,7 @@ mod tests {
     #[test]
     fn a_request_for_two_roles_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let office = Office::create(dir.path(), "Autorité", now()).unwrap();
+        let office = Office::create(dir.path(), "Autorité", now(), None).unwrap();
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let mut params = CertificateParams::default();
         for uri in [URI, "linkage://essai/broker"] {
@@ -300,16 +317,40 @@ mod tests {
     }
 
     #[test]
+    fn a_locked_authority_opens_by_its_passphrase_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let passphrase = |text: &str| Passphrase::new(Zeroizing::new(text.to_owned())).unwrap();
+        let (first, second) = (passphrase("quatre mots tirés au sort"), passphrase("quatre autres mots au sort"));
+        Office::create(dir.path(), "Autorité", now(), Some(&first)).unwrap();
+        assert!(Office::is_locked(dir.path()).unwrap());
+        let refused = |passphrase| match Office::open(dir.path(), passphrase) {
+            Err(OfficeError::Authority(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(refused(None), AuthorityError::Locked));
+        assert!(matches!(refused(Some(&second)), AuthorityError::WrongPassphrase));
+        let office = Office::open(dir.path(), Some(&first)).unwrap();
+        office.issue(URI, Validity::days(now(), 30)).unwrap();
+        // Who only looks needs no passphrase.
+        assert_eq!(Office::issued(dir.path()).unwrap().len(), 1);
+        office.protect(Some(&second)).unwrap();
+        assert!(matches!(refused(Some(&first)), AuthorityError::WrongPassphrase));
+        Office::open(dir.path(), Some(&second)).unwrap().protect(None).unwrap();
+        assert!(!Office::is_locked(dir.path()).unwrap());
+        assert_eq!(Office::open(dir.path(), None).unwrap().certificate_pem(), office.certificate_pem());
+    }
+
+    #[test]
     fn what_is_revoked_stays_on_every_later_list() {
         use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
         let dir = tempfile::tempdir().unwrap();
-        let office = Office::create(dir.path(), "Autorité", now()).unwrap();
+        let office = Office::create(dir.path(), "Autorité", now(), None).unwrap();
         let serials: Vec<String> = (0..3).map(|_| office.issue(URI, Validity::days(now(), 30)).unwrap().0.serial).collect();
         office.revoke(&serials[0], now()).unwrap();
-        let again = Office::open(dir.path()).unwrap();
+        let again = Office::open(dir.path(), None).unwrap();
         again.revoke(&serials[1].to_uppercase(), now()).unwrap();
         assert!(matches!(again.revoke("00", now()), Err(OfficeError::Unknown)));
-        let left: Vec<String> = again.issued().unwrap().into_iter().map(|one| one.serial).collect();
+        let left: Vec<String> = Office::issued(dir.path()).unwrap().into_iter().map(|one| one.serial).collect();
         assert_eq!(left, [serials[2].clone()]);
         let list = std::fs::read(dir.path().join(CRL_FILE)).unwrap();
         let der = rustls::pki_types::CertificateRevocationListDer::from_pem_slice(&list).unwrap();

@@ -2,14 +2,15 @@
 //!
 //! `init-ca`, `issue`, `renew`, `revoke` and `crl` are for whoever keeps the authority, on a machine that is on no network;
 //! `request` is for the partner, whose key never leaves it; `show` is for everyone. A running role takes replaced files over by
-//! itself, at the latest after `reload_poll_ms`, or at SIGHUP.
+//! itself, at the latest after `reload_poll_ms`, or at SIGHUP. The authority's key is under a passphrase, unless its keeper says
+//! that it is to be under none.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use linkage_common::authority::Validity;
 use linkage_common::authority::office::{self, CRL_FILE, Issued, Office};
+use linkage_common::authority::{Passphrase, Validity};
 use linkage_common::clock::{Clock as _, SystemClock};
 use linkage_common::fsx;
 use linkage_common::tls::Dates;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::text;
 use crate::cli::{print_json, say};
+use crate::passphrase;
 
 /// Longest life of a role's certificate: renewal is what makes a loss end.
 const MAX_DAYS: i64 = 825;
@@ -32,6 +34,23 @@ pub enum CertificatesCommand {
         /// Name of the authority, for people.
         #[arg(long, default_value = "Autorité des partenaires")]
         name: String,
+        /// File with the passphrase of the new key on its first line (mode 0600); without it, it is asked for.
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        /// Leave the key without a passphrase: for trials, and where the medium itself is encrypted.
+        #[arg(long, conflicts_with = "passphrase_file")]
+        no_passphrase: bool,
+    },
+    /// Put the authority's key under another passphrase, or under none.
+    Passphrase {
+        #[command(flatten)]
+        ca: Ca,
+        /// File with the new passphrase on its first line (mode 0600); without it, it is asked for.
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+        /// Leave the key without a passphrase.
+        #[arg(long, conflicts_with = "new_passphrase_file")]
+        no_passphrase: bool,
     },
     /// At the partner: draw a key and write the request to send to the authority.
     Request {
@@ -101,6 +120,21 @@ pub struct Ca {
     /// Folder of the authority.
     #[arg(long)]
     ca: PathBuf,
+    /// File with the passphrase of the authority's key on its first line (mode 0600); without it, it is asked for.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl Ca {
+    fn open(&self) -> anyhow::Result<Office> {
+        let passphrase = if Office::is_locked(&self.ca)? {
+            let question = format!("Phrase de passe de l'autorité {} : ", self.ca.display());
+            Some(passphrase::given(self.passphrase_file.as_deref(), &question)?)
+        } else {
+            None
+        };
+        Ok(Office::open(&self.ca, passphrase.as_ref())?)
+    }
 }
 
 /// What is issued, and where to.
@@ -124,14 +158,31 @@ pub struct What {
 pub fn run(command: CertificatesCommand) -> anyhow::Result<()> {
     let now = SystemClock.now();
     match command {
-        CertificatesCommand::InitCa { out, name } => {
-            Office::create(&out, &name, now)?;
+        CertificatesCommand::InitCa { out, name, passphrase_file, no_passphrase } => {
+            let passphrase = new_passphrase(passphrase_file.as_deref(), no_passphrase)?;
+            Office::create(&out, &name, now, passphrase.as_ref())?;
             say(&format!("Autorité créée dans {}.", out.display()));
             say("  ca.pem : à remettre à chaque rôle (« ca »), par un canal où son contenu peut être vérifié");
-            say(
-                "  ca.key : à garder hors réseau, avec une copie en lieu sûr ; qui la détient peut se faire passer pour tout rôle",
-            );
+            say("  ca.key : à garder hors réseau, avec une copie en lieu sûr ; qui l'ouvre peut se faire passer pour tout rôle");
+            say(match passphrase {
+                Some(_) => "  phrase de passe : à garder ailleurs que ca.key ; perdue, l'autorité est à refaire",
+                None => {
+                    "  ATTENTION : ca.key n'est protégée par aucune phrase de passe ; « linkage certificates passphrase » en met une"
+                }
+            });
             say(&format!("  {CRL_FILE} : liste de révocation (« crl »), à refaire et à redistribuer au moins tous les 30 jours"));
+            Ok(())
+        }
+        CertificatesCommand::Passphrase { ca, new_passphrase_file, no_passphrase } => {
+            let office = ca.open()?;
+            let passphrase = new_passphrase(new_passphrase_file.as_deref(), no_passphrase)?;
+            office.protect(passphrase.as_ref())?;
+            say(match passphrase {
+                Some(_) => {
+                    "ca.key est sous la nouvelle phrase de passe ; détruisez les copies faites avant, que l'ancienne ouvre"
+                }
+                None => "ca.key n'est plus protégée par une phrase de passe",
+            });
             Ok(())
         }
         CertificatesCommand::Request { uri, out, stem } => {
@@ -146,31 +197,39 @@ pub fn run(command: CertificatesCommand) -> anyhow::Result<()> {
             say(&format!("{} : à garder ici ; {} : à envoyer à l'autorité", key_file.display(), request_file.display()));
             Ok(())
         }
-        CertificatesCommand::Issue { ca, uri, what } => issue(&Office::open(&ca.ca)?, &uri, &what),
+        CertificatesCommand::Issue { ca, uri, what } => issue(&ca.open()?, &uri, &what),
         CertificatesCommand::Renew { ca, certificate, what } => {
             let uri = office::uri_text(&text(&certificate)?)?;
-            issue(&Office::open(&ca.ca)?, &uri, &what)
+            issue(&ca.open()?, &uri, &what)
         }
         CertificatesCommand::Revoke { ca, certificate, serial } => {
             let serial = match (certificate, serial) {
                 (Some(file), _) => office::serial_text(&text(&file)?)?,
                 (None, serial) => serial.unwrap_or_default(),
             };
-            Office::open(&ca.ca)?.revoke(&serial, now)?;
+            ca.open()?.revoke(&serial, now)?;
             say(&format!("{serial} révoqué ; remettez {} à tous les rôles", ca.ca.join(CRL_FILE).display()));
             Ok(())
         }
         CertificatesCommand::Crl { ca } => {
-            Office::open(&ca.ca)?.renew_list(now)?;
+            ca.open()?.renew_list(now)?;
             say(&format!("{} refaite, valable 30 jours ; remettez-la à tous les rôles", ca.ca.join(CRL_FILE).display()));
             Ok(())
         }
         CertificatesCommand::Show { file: Some(file), json, .. } => show(&[text(&file)?], json),
         CertificatesCommand::Show { ca, json, .. } => {
-            let issued = Office::open(&ca.unwrap_or_default())?.issued()?;
+            let issued = Office::issued(&ca.unwrap_or_default())?;
             show(&issued.into_iter().map(|one| one.certificate).collect::<Vec<_>>(), json)
         }
     }
+}
+
+/// The passphrase for a key that is about to be written; `None` where there is to be none.
+fn new_passphrase(file: Option<&Path>, none: bool) -> anyhow::Result<Option<Passphrase>> {
+    if none {
+        return Ok(None);
+    }
+    passphrase::chosen(file, "Nouvelle phrase de passe de l'autorité : ").map(Some)
 }
 
 fn issue(office: &Office, uri: &str, what: &What) -> anyhow::Result<()> {
