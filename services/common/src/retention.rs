@@ -27,7 +27,7 @@ pub use trust::{confirm, last_believed};
 /// How often a role looks for what has reached its term.
 pub const EVERY: Duration = Duration::from_secs(3600);
 /// How soon it looks again after a clock that it did not believe: a peer may have been heard meanwhile.
-const AGAIN: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The agreement's end, by its date or by a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
