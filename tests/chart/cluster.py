@@ -2,7 +2,7 @@
 
 import yaml
 
-WORKLOADS = {"Deployment", "StatefulSet", "Job"}
+WORKLOADS = {"Deployment", "StatefulSet", "Job", "CronJob"}
 
 
 class Pod:
@@ -10,7 +10,8 @@ class Pod:
 
     def __init__(self, owner):
         self.owner = owner
-        template = owner["spec"]["template"] if owner["kind"] in WORKLOADS else owner
+        spec = owner["spec"]["jobTemplate"]["spec"] if owner["kind"] == "CronJob" else owner["spec"]
+        template = spec["template"] if owner["kind"] in WORKLOADS else owner
         self.labels = template["metadata"].get("labels", {})
         self.annotations = template["metadata"].get("annotations", {})
         self.spec = template["spec"]

@@ -109,7 +109,7 @@ class Matrix(unittest.TestCase):
         for pod in cluster.pods(objects):
             for container in pod.spec["containers"]:
                 for variable in container.get("env", []):
-                    if variable["name"] == "LINKAGE_REPLICA":
+                    if variable["name"] == "LINKAGE_REPLICA" and pod.owner["kind"] == "Deployment":
                         self.assertEqual(variable["valueFrom"], {"fieldRef": {"fieldPath": "metadata.name"}})
                         continue
                     self.assertEqual(set(variable), {"name", "value"}, variable)
@@ -341,6 +341,42 @@ class Hooks(unittest.TestCase):
                 self.assertEqual(pod.container["args"][-3:], ["--to", wanted, "--back"])
         claims = [v["persistentVolumeClaim"]["claimName"] for p in cluster.pods(objects) for v in p.volumes.values() if "persistentVolumeClaim" in v]
         self.assertIn("data-essai-linkage-analyst-0", claims)
+
+    def test_each_role_is_saved_from_its_own_volume_to_the_one_named(self):
+        none = [p for p in cluster.pods(RENDERED["essai"]) if p.owner["kind"] == "CronJob"]
+        self.assertEqual(none, [])
+        for name in ("every-value", "sauvegarde"):
+            objects = RENDERED[name]
+            pods = cluster.pods(objects)
+            served = {p.component: p for p in pods if p.owner["kind"] in ("Deployment", "StatefulSet")}
+            saved = {p.component.removesuffix("-backup"): p for p in pods if p.owner["kind"] == "CronJob"}
+            self.assertEqual(set(saved), set(served), name)
+            for role, pod in saved.items():
+                with self.subTest(values=name, role=role):
+                    self.assertEqual(pod.owner["spec"]["concurrencyPolicy"], "Forbid")
+                    arguments = pod.container["args"]
+                    self.assertEqual(arguments[:4], ["backup", "create", "--config", f"/etc/linkage/config/{role}.toml"])
+                    given = dict(zip(arguments[4::2], arguments[5::2]))
+                    self.assertEqual(set(given), {"--to", "--folder", "--keep-days"})
+                    recovery = pod.volumes[pod.mount_of(given["--to"])["name"]]
+                    wanted = {"secours.pub": "clef.pub" if name == "every-value" else "secours.pub"}
+                    self.assertEqual([s[1:3] for s in cluster.sources(recovery)], [("cle-de-secours", wanted)])
+                    to = pod.volumes[pod.mount_of(given["--folder"])["name"]]["persistentVolumeClaim"]
+                    self.assertEqual(to["claimName"], "sauvegardes")
+                    # Files, keys and settings are mounted where the role has them.
+                    own = {m["mountPath"]: m["name"] for m in pod.container["volumeMounts"]}
+                    for mount in served[role].container["volumeMounts"]:
+                        self.assertEqual(own[mount["mountPath"]], mount["name"])
+                    if served[role].owner["kind"] == "StatefulSet":
+                        claim = pod.volumes["data"]["persistentVolumeClaim"]["claimName"]
+                        self.assertEqual(claim, f"data-{served[role].owner['metadata']['name']}-0")
+                        together = pod.spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+                        selector = together[0]["labelSelector"]["matchLabels"]
+                        self.assertTrue(cluster.selects(served[role].labels, selector))
+                    else:
+                        self.assertEqual(pod.volumes["audit"], served[role].volumes["audit"])
+                        replica = [e["value"] for e in pod.container["env"] if e["name"] == "LINKAGE_REPLICA"]
+                        self.assertEqual(replica, ["sauvegarde"])
 
     def test_the_test_pod_asks_every_role(self):
         for name, objects in RENDERED.items():

@@ -53,6 +53,10 @@ CASES = [
     (ALL, 'monitoring.serviceMonitor.interval="30"', "/monitoring/serviceMonitor/interval"),
     (ALL, "analyst.database.revertTo=-1", "/analyst/database/revertTo"),
     (ALL, "custodian.database.connections=1", "/custodian/database/connections"),
+    (TRIAL, 'backup={"enabled":true,"volumeClaim":"sauvegardes"}', "/backup/recoveryKey/configMap"),
+    (TRIAL, 'backup={"enabled":true,"recoveryKey":{"configMap":"cle"}}', "/backup/volumeClaim"),
+    (TRIAL, "backup.keepDays=365", "/backup/keepDays"),
+    (TRIAL, 'backup.schedule="toutes les nuits"', "/backup/schedule"),
     # root, an image that changes under its name
     (TRIAL, "podAccount.user=0", "/podAccount/user"),
     (TRIAL, 'image.repository=""', "/image/repository"),
