@@ -160,6 +160,18 @@ pub fn is_disk_full_in(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
+/// Overwrites a file where it lies, and removes it. On disks that write elsewhere (SSD, snapshots, copies) old bytes may stay.
+///
+/// # Errors
+/// The system's error.
+pub fn destroy(path: &Path) -> io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+    let len = file.metadata()?.len();
+    io::copy(&mut io::Read::take(io::repeat(b'0'), len), &mut file)?;
+    file.sync_all()?;
+    std::fs::remove_file(path)
+}
+
 /// Synchronises a directory, so that the names in it survive a loss of power.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! How many evaluations a party may ask for: declared, charged once for each distinct request.
 
+use std::fmt::{self, Display};
+
 use linkage_agreement::{PartyId, Period};
 use linkage_common::error::ServiceError;
 use linkage_common::store::db;
@@ -7,9 +9,29 @@ use sqlx::Row;
 
 use crate::store::Store;
 
+/// A month under the OPRF key of an epoch: what is encoded again under a new key has a budget of its own. Written `AAAA-MM`, and
+/// `AAAA-MM#EPOCH` from the second epoch on, so that months stay in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetMonth {
+    /// The month.
+    pub period: Period,
+    /// The epoch, from 1.
+    pub epoch: u32,
+}
+
+impl Display for BudgetMonth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.epoch {
+            1 => write!(f, "{}", self.period),
+            epoch => write!(f, "{}#{epoch}", self.period),
+        }
+    }
+}
+
 impl Store {
     /// Raises a party's declared records for a period (never lowers them); returns records declared and evaluations used.
-    pub async fn declare(&self, party: &PartyId, period: Period, records: u64) -> Result<(u64, u64), ServiceError> {
+    pub async fn declare(&self, party: &PartyId, period: impl Display + Send, records: u64) -> Result<(u64, u64), ServiceError> {
+        let period = period.to_string();
         let row = sqlx::query(
             "INSERT INTO budgets (party, period, declared) VALUES ($1, $2, $3)
              ON CONFLICT (party, period) DO UPDATE SET declared =
@@ -17,7 +39,7 @@ impl Store {
              RETURNING declared, used",
         )
         .bind(party.as_str())
-        .bind(period.to_string())
+        .bind(&period)
         .bind(records as i64)
         .fetch_one(&self.pool)
         .await
@@ -29,7 +51,7 @@ impl Store {
     pub async fn affords(
         &self,
         party: &PartyId,
-        period: Period,
+        period: impl Display + Send,
         digest: &[u8],
         elements: u64,
         budget_of: impl Fn(u64) -> u64,
@@ -42,7 +64,7 @@ impl Store {
     pub async fn charge(
         &self,
         party: &PartyId,
-        period: Period,
+        period: impl Display + Send,
         digest: &[u8],
         elements: u64,
         budget_of: impl Fn(u64) -> u64,
@@ -53,16 +75,17 @@ impl Store {
     async fn charge_or_not(
         &self,
         party: &PartyId,
-        period: Period,
+        period: impl Display + Send,
         digest: &[u8],
         elements: u64,
         budget_of: impl Fn(u64) -> u64,
         keep: bool,
     ) -> Result<(), ServiceError> {
+        let period = period.to_string();
         let mut tx = self.pool.begin("charge_or_not").await.map_err(db)?;
         let row = sqlx::query("SELECT declared, used FROM budgets WHERE party = $1 AND period = $2")
             .bind(party.as_str())
-            .bind(period.to_string())
+            .bind(&period)
             .fetch_optional(&mut *tx)
             .await
             .map_err(db)?
@@ -76,7 +99,7 @@ impl Store {
             "INSERT INTO evaluations (party, period, digest, elements) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         )
         .bind(party.as_str())
-        .bind(period.to_string())
+        .bind(&period)
         .bind(digest)
         .bind(elements as i64)
         .execute(&mut *tx)
@@ -94,7 +117,7 @@ impl Store {
             sqlx::query("UPDATE budgets SET used = used + $1 WHERE party = $2 AND period = $3")
                 .bind(elements as i64)
                 .bind(party.as_str())
-                .bind(period.to_string())
+                .bind(&period)
                 .execute(&mut *tx)
                 .await
                 .map_err(db)?;

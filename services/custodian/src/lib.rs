@@ -12,6 +12,7 @@ pub mod leases;
 pub mod link_tables;
 #[cfg(test)]
 mod migration_tests;
+pub mod oprf_keys;
 mod register;
 pub mod registry;
 pub mod retention;

@@ -13,7 +13,6 @@ use linkage_common::metrics::metrics;
 use linkage_common::ops::{NotReady, Ops};
 use linkage_common::role::Listening;
 use linkage_common::signer::Signer;
-use linkage_crypto::oprf::ServerKey;
 use linkage_crypto::pseudonym::CustodianScalar;
 use linkage_proto::MAX_MESSAGE_BYTES;
 use linkage_proto::v1::dispositions_server::DispositionsServer;
@@ -25,6 +24,7 @@ use tokio::sync::Notify;
 
 use crate::config::CustodianConfig;
 use crate::leases::REGISTER;
+use crate::oprf_keys;
 use crate::retention::Retention;
 use crate::service::Custodian;
 use crate::store::Store;
@@ -41,13 +41,7 @@ const IDLE: Duration = Duration::from_secs(5);
 pub async fn serve(config: CustodianConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServiceError> {
     let ops = Ops::start(config.ops.as_ref(), "custodian", &config.data_dir).await?;
     let gate = Arc::new(Gate::load(&config.agreement, Arc::new(SystemClock))?);
-    let oprf = ServerKey::from_bytes(&*config.oprf_key.read_key().map_err(ServiceError::configuration)?)
-        .map_err(|_| ServiceError::invalid("« oprf_key » n'est pas une clé OPRF valable ; restaurez-la de sa sauvegarde"))?;
-    if oprf.public_key().to_base64() != gate.agreement().custodian.oprf_public_key {
-        return Err(ServiceError::refused(
-            "la clé OPRF n'est pas celle dont la convention nomme la partie publique ; vérifiez « oprf_key »",
-        ));
-    }
+    let oprf = oprf_keys::load(&config.oprf_key, gate.agreement())?;
     let scalar = CustodianScalar::from_bytes(&*config.pseudonym_key.read_key().map_err(ServiceError::configuration)?)
         .map_err(ServiceError::configuration)?;
     let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), RoleId::Custodian)?);

@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::budgets::BudgetMonth;
 use crate::hand_over::{Domains, HandOver};
 use crate::store::{Member, RecordUpload, RunRecord, Store};
 
@@ -138,7 +139,7 @@ impl oprf_server::Oprf for Custodian {
             ))
             .into());
         }
-        let (declared, used) = self.store.declare(&party, period, asked.records).await?;
+        let (declared, used) = self.store.declare(&party, self.budget_month(period), asked.records).await?;
         facts.period(period).records(declared);
         Ok(Response::new(v1::DeclareResponse { budget: self.budget(declared), used }))
     }
@@ -160,13 +161,13 @@ impl oprf_server::Oprf for Custodian {
         let budget = |declared| self.budget(declared);
         // Nothing is computed for a party without budget; charged once it is evaluated, so that a batch with an invalid
         // element costs nothing. Two batches at once may both be computed: the second is then charged and given, or neither.
-        self.store.affords(&party, period, digest.as_slice(), elements as u64, budget).await?;
+        self.store.affords(&party, self.budget_month(period), digest.as_slice(), elements as u64, budget).await?;
         let (key, blinded) = (self.oprf.clone(), asked.blinded.clone());
         let evaluation = tokio::task::spawn_blocking(move || key.evaluate(&blinded, &mut linkage_common::rng()))
             .await
             .map_err(ServiceError::internal)?
             .map_err(|error| ServiceError::invalid(error.to_string()))?;
-        self.store.charge(&party, period, digest.as_slice(), elements as u64, budget).await?;
+        self.store.charge(&party, self.budget_month(period), digest.as_slice(), elements as u64, budget).await?;
         facts.period(period).records(elements as u64);
         tracing::debug!(party = %party, period = %period, elements, "evaluated");
         Ok(Response::new(v1::EvaluateResponse { evaluated: evaluation.elements.into(), proof: evaluation.proof.to_vec().into() }))
@@ -174,6 +175,10 @@ impl oprf_server::Oprf for Custodian {
 }
 
 impl Custodian {
+    fn budget_month(&self, period: Period) -> BudgetMonth {
+        BudgetMonth { period, epoch: self.gate.agreement().oprf_epoch() }
+    }
+
     /// Evaluations for `declared` records: tokens of a record, and a tenth more for corrections.
     fn budget(&self, declared: u64) -> u64 {
         let tokens = u64::from(self.gate.agreement().encoding.tokens_per_record);

@@ -70,7 +70,7 @@ enum Command {
     Broker(commands::serve::ServeCommand),
     /// The custodian.
     #[command(subcommand)]
-    Custodian(commands::serve::ServeCommand),
+    Custodian(commands::serve::CustodianCommand),
     /// The analyst's side.
     #[command(subcommand)]
     Analyst(commands::serve::AnalystCommand),

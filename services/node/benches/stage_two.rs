@@ -80,14 +80,14 @@ fn archive(c: &mut Criterion) {
         .map(|n| ArchivedRecord { reference: reference(n), header: 0, entries: Zeroizing::new(entries(&layout, n)) })
         .collect();
     let mut index = Index::default();
-    index.append(&vault, period, &records, |_| ([0; 16], false)).unwrap();
+    index.append(&vault, period, 1, &records, |_| ([0; 16], false)).unwrap();
     let bytes = SEGMENT * (20 + records[0].entries.len());
 
     let mut group = c.benchmark_group("archive");
     group.sample_size(10);
     group.throughput(Throughput::Bytes(bytes as u64));
     group.bench_function("segment written", |b| {
-        b.iter(|| index.append(&vault, period, black_box(&records), |_| ([0; 16], false)).unwrap());
+        b.iter(|| index.append(&vault, period, 1, black_box(&records), |_| ([0; 16], false)).unwrap());
     });
     group.bench_function("segment opened", |b| b.iter(|| Segment::load(&vault, &layout, 0).unwrap()));
     let segment = Segment::load(&vault, &layout, 0).unwrap();

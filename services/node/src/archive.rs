@@ -17,6 +17,8 @@ use crate::vault::Vault;
 const SEGMENT_RECORDS: usize = 2048;
 const INDEX: &str = "archive/index";
 const INDEX_ENTRY: usize = 16 + 4 + 4 + 4 + 4 + 16 + 1;
+/// The last byte of an entry: whether it is a decoy, and above it how many epochs before its own.
+const DECOY: u8 = 1;
 /// Bytes of a record before its entries: reference and header.
 const PREFIX: usize = 20;
 /// Bytes of a block's secret in an entry.
@@ -50,6 +52,8 @@ pub struct Indexed {
     pub content: [u8; 16],
     /// Made up to hide the number of records; never linked.
     pub decoy: bool,
+    /// Epoch of the OPRF key that it was encoded under, from 1.
+    pub epoch: u32,
 }
 
 /// The archive's index in memory.
@@ -89,7 +93,8 @@ impl Index {
                 first: number(24)?,
                 last: number(28)?,
                 content: entry[32..48].try_into().map_err(|_| damaged())?,
-                decoy: entry[48] != 0,
+                decoy: entry[48] & DECOY != 0,
+                epoch: u32::from(entry[48] >> 1) + 1,
             };
             if indexed.segment != VOID {
                 index.next_segment = index.next_segment.max(indexed.segment + 1);
@@ -110,17 +115,20 @@ impl Index {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
             bytes.extend_from_slice(&at.content);
-            bytes.push(u8::from(at.decoy));
+            // An agreement has at most 100 epochs.
+            let before = u8::try_from(at.epoch.saturating_sub(1)).map_err(|_| NodeError::Damaged(INDEX.to_owned()))?;
+            bytes.push(before << 1 | u8::from(at.decoy));
         }
         vault.put(INDEX, &bytes)
     }
 
-    /// Writes `records` to new segments and names them in the index (not yet saved). `describe` gives content digest and
-    /// whether it is a decoy.
+    /// Writes `records`, encoded under the OPRF key of `epoch`, to new segments and names them in the index (not yet saved).
+    /// `describe` gives content digest and whether it is a decoy.
     pub fn append(
         &mut self,
         vault: &Vault,
         period: Period,
+        epoch: u32,
         records: &[ArchivedRecord],
         describe: impl Fn(&RecordRef) -> ([u8; 16], bool),
     ) -> Result<(), NodeError> {
@@ -135,12 +143,18 @@ impl Index {
                 let first = self.records.get(&record.reference).map_or(period.index(), |known| known.first.min(period.index()));
                 let last = self.records.get(&record.reference).map_or(period.index(), |known| known.last.max(period.index()));
                 self.records
-                    .insert(record.reference, Indexed { segment, position: position as u32, first, last, content, decoy });
+                    .insert(record.reference, Indexed { segment, position: position as u32, first, last, content, decoy, epoch });
             }
             vault.put(&segment_name(segment), &bytes)?;
             self.next_segment += 1;
         }
         Ok(())
+    }
+
+    /// Records among `wanted` whose encoding is of another epoch than `epoch`, decoys apart.
+    pub fn past_epoch(&self, epoch: u32, wanted: impl Fn(&Indexed) -> bool) -> u64 {
+        let past = |at: &&Indexed| at.epoch != epoch && !at.decoy && at.segment != VOID && wanted(at);
+        self.records.values().filter(past).count() as u64
     }
 
     /// Notes that a record was delivered for `period`.
@@ -311,10 +325,10 @@ mod tests {
             entries: Zeroizing::new(vec![n; entries_len(&layout)]),
         };
         let mut index = Index::load(&vault).unwrap();
-        index.append(&vault, period, &[record(1), record(2)], |_| ([9; 16], false)).unwrap();
+        index.append(&vault, period, 1, &[record(1), record(2)], |_| ([9; 16], false)).unwrap();
         index.save(&vault).unwrap();
         let mut index = Index::load(&vault).unwrap();
-        index.append(&vault, period.next(), &[record(2)], |_| ([8; 16], true)).unwrap();
+        index.append(&vault, period.next(), 2, &[record(2)], |_| ([8; 16], true)).unwrap();
         index.save(&vault).unwrap();
         let index = Index::load(&vault).unwrap();
         let segments = index.segments(|_| true);
@@ -325,6 +339,7 @@ mod tests {
         assert!(segment.record(0, &RecordRef([1; 16])).is_err());
         assert_eq!(index.records[&RecordRef([2; 16])].first, period.index());
         assert_eq!(index.records[&RecordRef([2; 16])].last, period.next().index());
+        assert_eq!([1, 2].map(|n| index.records[&RecordRef([n; 16])].epoch), [1, 2]);
     }
 
     #[test]
@@ -339,7 +354,7 @@ mod tests {
             entries: Zeroizing::new(vec![n; entries_len(&layout)]),
         };
         let mut index = Index::load(&vault).unwrap();
-        index.append(&vault, period, &[record(1), record(2), record(3)], |_| ([9; 16], false)).unwrap();
+        index.append(&vault, period, 1, &[record(1), record(2), record(3)], |_| ([9; 16], false)).unwrap();
         let two = RecordRef([2; 16]);
         let taken = index.take_out(&vault, &layout, &two).unwrap().unwrap();
         assert_eq!(
@@ -366,7 +381,7 @@ mod tests {
         let mut index = Index::load(&vault).unwrap();
         assert!(index.is_void(&two) && index.records[&two].content != [9; 16]);
         assert_eq!(index.segments(|_| true).iter().map(|(_, records)| records.len()).sum::<usize>(), 2);
-        index.append(&vault, period.next(), &[record(2)], |_| ([9; 16], false)).unwrap();
+        index.append(&vault, period.next(), 1, &[record(2)], |_| ([9; 16], false)).unwrap();
         assert_eq!((index.is_void(&two), index.records[&two].first), (false, period.index()));
     }
 

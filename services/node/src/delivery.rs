@@ -1,6 +1,7 @@
 //! A delivery from file to rows: read, set aside with reasons, normalised, minimised. Every line is accounted for.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use jiff::civil::Date;
@@ -96,7 +97,29 @@ pub(crate) fn read_screened(
     screen: &Screen,
     report: &mut SetAsideReport,
 ) -> Result<Delivery, NodeError> {
-    let mut intake = Intake::open(path, mapping)?;
+    read_lines(agreement, Intake::open(path, mapping)?, period, today, screen, report)
+}
+
+/// The same of a delivery taken in before, from the names held of it.
+pub(crate) fn read_kept(
+    agreement: &Agreement,
+    mapping: &Mapping,
+    names: Zeroizing<Vec<u8>>,
+    period: Period,
+    screen: &Screen,
+    report: &mut SetAsideReport,
+) -> Result<Delivery, NodeError> {
+    read_lines(agreement, Intake::from_bytes(names, mapping)?, period, None, screen, report)
+}
+
+fn read_lines<R: Read>(
+    agreement: &Agreement,
+    mut intake: Intake<R>,
+    period: Period,
+    today: Option<Date>,
+    screen: &Screen,
+    report: &mut SetAsideReport,
+) -> Result<Delivery, NodeError> {
     let columns = intake.columns().to_vec();
     let normaliser = Normaliser::new(&agreement.identity.field, &columns)?;
     let minimiser = Minimiser::new(&agreement.attribute, &columns, period);

@@ -28,6 +28,19 @@ use crate::node::Node;
 use crate::vault::hmac_sha256;
 use file::{Agreed, Context, FileRead};
 
+/// Reads a file of settled pairs and gives why lines of it are set aside.
+pub(crate) fn set_aside(
+    bytes: &[u8],
+    agreement: &linkage_agreement::Agreement,
+    party: &PartyId,
+    today: Date,
+    reference: impl Fn(&str) -> Option<RecordRef>,
+) -> Result<Vec<Fault>, NodeError> {
+    let parties = agreement.party.iter().map(|p| p.id.clone()).collect();
+    let context = Context { parties, party, today, last_day: agreement.agreement.end, reference };
+    Ok(context.read_bytes(bytes)?.aside.into_iter().map(|(_, fault)| fault).collect())
+}
+
 const KEPT: &str = "dispositions";
 /// Dispositions in one request.
 const IN_REQUEST: usize = 1_000;
@@ -318,11 +331,7 @@ impl Node {
     }
 
     fn disposition_key(&self) -> Result<GroupKey, NodeError> {
-        self.group_key()?.ok_or_else(|| {
-            NodeError::NotReady(
-                "la clé de groupe n'est pas encore établie : il manque la contribution d'un partenaire".to_owned(),
-            )
-        })
+        self.group_key_for_runs()
     }
 
     /// What is kept and has not expired.

@@ -106,6 +106,7 @@ impl Node {
             PartyProfile::HashKeys => annexes.places.hash_keys.clone(),
         };
         let place = place.ok_or_else(|| NodeError::Configuration("convention sans section pour ce profil".to_owned()))?;
+        let epoch = agreement.oprf_epoch();
         let mut refs = Refs::load(&self.vault)?;
         let mut index = Index::load(&self.vault)?;
         let (marker, mut marks) = (Marker::new(&self.vault), Marks::load(&self.vault)?);
@@ -135,7 +136,9 @@ impl Node {
             .iter()
             .map(|reference| ArchivedRecord { reference: *reference, header: 0, entries: Zeroizing::default() })
             .collect();
-        index.append(&self.vault, period, &archived, |r| (changed.get(r).map_or([0; 16], |(_, content)| *content), false))?;
+        index.append(&self.vault, period, epoch, &archived, |r| {
+            (changed.get(r).map_or([0; 16], |(_, content)| *content), false)
+        })?;
         annexes.write(&self.vault, &index, new.iter().copied(), |reference| {
             let mut annex = Zeroizing::new(vec![0; annexes.places.len]);
             let part = changed.get(reference).map_or(&[][..], |(part, _)| *part);
@@ -148,7 +151,8 @@ impl Node {
         // No names, so no levels: the table that this party sends is empty.
         let level_frequencies = serde_json::to_value(LevelFrequencies::new(&agreement.layout()))
             .map_err(|_| NodeError::Configuration("fréquences de niveaux".to_owned()))?;
-        self.keep_delivery(&DeliveryState { summary: summary.clone(), records, level_frequencies, annexes: made_by })?;
+        let state = DeliveryState { summary: summary.clone(), records, level_frequencies, annexes: made_by, epoch };
+        self.keep_delivery(&state)?;
         self.audit.note(self.taken_in(&summary))?;
         tracing::info!(period = %period, records = summary.records, set_aside = summary.set_aside, archived = new.len(), "delivery taken in");
         Ok(summary)

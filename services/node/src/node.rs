@@ -3,10 +3,10 @@
 //! State files, all sealed: `refs` (keyed digest of a local id -> record reference), `archive/*`, `annex/*`, `deliveries/AAAA-MM`
 //! (who was delivered, with minimised attributes), `names/AAAA-MM` (the file as delivered, until `delete_names`),
 //! `cache/*` (evaluations under keyed digests, until `delete_names`), `runs/RUN` (seed of an upload), `keys/*`,
-//! `dispositions` (pairs settled with other parties, by record reference), `rights/*` (requests of persons, objection list).
+//! `epoch` (of the OPRF key), `local` (key of digests, once the storage key was replaced), `dispositions` (pairs settled with other parties, by record reference), `rights/*` (requests of persons, objection list).
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,7 @@ use crate::passes;
 use crate::progress::Progress;
 use crate::retention::{self, terms::Terms};
 use crate::rights::{Ground, Marker, Marks, Screen};
+use crate::rotate;
 use crate::stage_one::{self, EncodedChunk};
 use crate::vault::{StateLock, Vault};
 
@@ -52,6 +53,8 @@ pub struct Node {
     pub vault: Vault,
     /// What was done with it.
     pub audit: AuditLog,
+    /// Keeps the storage key from being replaced.
+    _in_use: File,
 }
 
 /// A delivered record as kept with its period.
@@ -79,6 +82,17 @@ pub struct DeliveryState {
     /// Digest of what annexes were made by, where the agreement asked for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annexes: Option<String>,
+    /// Epoch of the OPRF key that its records were encoded under, or were found encoded.
+    #[serde(default = "first_epoch", skip_serializing_if = "is_first_epoch")]
+    pub epoch: u32,
+}
+
+fn first_epoch() -> u32 {
+    1
+}
+
+fn is_first_epoch(epoch: &u32) -> bool {
+    *epoch == first_epoch()
 }
 
 fn delivery_name(period: Period) -> String {
@@ -104,10 +118,14 @@ impl Node {
             gate.signed().permit_attributes(attributes).map_err(ServiceError::from)?;
         }
         let key = config.storage_key.read_key().map_err(ServiceError::configuration)?;
+        fsx::create_private_dir(&config.state_dir)?;
+        let in_use = rotate::in_use(&config.state_dir)?;
         let vault = Vault::open(&config.state_dir, &key)?;
         let role = RoleId::Party(config.party.clone());
         let audit = AuditLog::open(&config.audit.place(&config.state_dir)?, gate.clone(), role)?.by_operator();
-        Ok(Self { config, gate, vault, audit })
+        let node = Self { config, gate, vault, audit, _in_use: in_use };
+        node.check_epoch()?;
+        Ok(node)
     }
 
     /// The same state, for a thread of its own.
@@ -177,6 +195,7 @@ impl Node {
         if let Some(profile) = self.profile() {
             return self.ingest_encoded(profile, path, period, progress);
         }
+        let epoch = self.enter_epoch()?;
         let annexes = NamedAnnexes::load(self)?;
         let mapping = self.mapping()?;
         let reports = self.report_path(period);
@@ -222,10 +241,8 @@ impl Node {
             let reference = refs.of(&self.vault, &row.local_id);
             terms.set(&reference, row.term);
             marks.set(reference, marker.identity(&row.identity));
-            let mut delivered: Vec<&[u8]> = row.delivered.iter().map(String::as_bytes).collect();
-            delivered.extend(annexes.iter().flat_map(NamedAnnexes::content));
-            let content = self.vault.digest("content", &delivered);
-            if index.records.get(&reference).is_none_or(|known| known.content != content) {
+            let content = self.content(row, annexes.as_ref());
+            if index.records.get(&reference).is_none_or(|known| known.content != content || known.epoch != epoch) {
                 contents.insert(reference, content);
                 changed.push((reference, &row.identity));
             } else {
@@ -254,7 +271,7 @@ impl Node {
         let keep = |chunk: EncodedChunk| {
             decoys.extend(chunk.decoys);
             appended.extend(chunk.records.iter().map(|record| record.reference));
-            index.append(&self.vault, period, &chunk.records, |r| {
+            index.append(&self.vault, period, epoch, &chunk.records, |r| {
                 (contents.get(r).copied().unwrap_or_default(), decoys.contains(r))
             })
         };
@@ -274,11 +291,18 @@ impl Node {
         Annexes::drop_unnamed(&self.vault, &index)?;
         let level_frequencies =
             serde_json::to_value(&levels).map_err(|_| NodeError::Configuration("fréquences de niveaux".to_owned()))?;
-        let state = DeliveryState { summary: summary.clone(), records, level_frequencies, annexes: made_by };
+        let state = DeliveryState { summary: summary.clone(), records, level_frequencies, annexes: made_by, epoch };
         self.keep_delivery(&state)?;
         self.audit.record(self.taken_in(&summary)).await?;
         tracing::info!(period = %period, records = summary.records, set_aside = summary.set_aside, encoded = changed.len(), "delivery taken in");
         Ok(summary)
+    }
+
+    /// Keyed digest of what a record's encoding is made of.
+    pub(crate) fn content(&self, row: &Row, annexes: Option<&NamedAnnexes>) -> [u8; 16] {
+        let mut delivered: Vec<&[u8]> = row.delivered.iter().map(String::as_bytes).collect();
+        delivered.extend(annexes.iter().flat_map(|annexes| annexes.content()));
+        self.vault.digest("content", &delivered)
     }
 
     /// The entry of a delivery taken in.
@@ -297,7 +321,10 @@ impl Node {
         let known = self.delivery(summary.period)?;
         // Lines set aside while a person's data may only be kept may count by now.
         let known = known.filter(|known| !known.summary.reasons.contains_key(Ground::Restriction.reason()));
-        Ok(known.is_some_and(|known| known.summary.digest == summary.digest && known.annexes.as_deref() == annexes))
+        let current = |known: &DeliveryState| self.profile().is_some() || known.epoch == self.gate.agreement().oprf_epoch();
+        Ok(known.is_some_and(|known| {
+            known.summary.digest == summary.digest && known.annexes.as_deref() == annexes && current(&known)
+        }))
     }
 
     /// Refuses a delivery of more records than the agreement provides for.

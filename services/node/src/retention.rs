@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::Index;
 use crate::cache;
+use crate::epoch;
 use crate::error::NodeError;
 use crate::node::Node;
 use crate::vault::Vault;
@@ -33,7 +34,7 @@ const ARCHIVE_RULE: &str = "retention.archive_months";
 const END_RULE: &str = "agreement.end";
 /// All state but what outlives the agreement.
 const FOLDERS: [&str; 8] = ["names", "cache", "archive", "annex", "deliveries", "runs", "sent", "keys"];
-const FILES: [&str; 6] = ["refs", "dispositions", terms::FILE, SINCE, "rights/marks", "rights/requests"];
+const FILES: [&str; 7] = ["refs", epoch::FILE, "dispositions", terms::FILE, SINCE, "rights/marks", "rights/requests"];
 
 /// By file of `names`, and `cache`: the first day.
 #[derive(Default, Serialize, Deserialize)]
@@ -103,6 +104,7 @@ impl Node {
             return self.delete_by_rule(END_RULE, u64::from(retention.after_end_days()), cause, today);
         }
         self.expired_dispositions()?;
+        self.forget_objected()?;
         self.delete_by_rule(NAMES_RULE, u64::from(retention.names_days), Cause::Term, today)?;
         self.delete_by_rule(ARCHIVE_RULE, u64::from(retention.archive_months), Cause::Term, today)?;
         for why in [Why::LastContact, Why::Deceased] {

@@ -116,6 +116,12 @@ async fn round(
     advance_requests(node, peers, reported, asked).await?;
     node.gate.in_force()?;
     node.advance_ceremony(peers.broker.clone()).await?;
+    if let Err(error) = node.refuse_during_rotation()
+        && let Some(text) = news(reported, "group-key", &error)
+    {
+        tracing::warn!(error = text, "no run is taken part in");
+    }
+    re_encode(node, peers, progress).await?;
     take_part(node, peers, progress, reported).await?;
     take_in(node, peers, progress, reported).await
 }
@@ -137,6 +143,20 @@ async fn advance_requests(
     {
         tracing::warn!(error = text, "a request of a person waits");
     }
+    Ok(())
+}
+
+/// Encodes again what an amendment brought a new OPRF key for.
+async fn re_encode(node: &Node, peers: &Peers, progress: &Progress) -> Result<(), NodeError> {
+    if !node.re_encoding_waits()? {
+        return Ok(());
+    }
+    let mut evaluator = Evaluator::custodian(&node.gate, peers.custodian.clone())?;
+    let measured = metrics().step("re-encode");
+    let done = trace::step("re-encode", "", node.re_encode(&mut evaluator, progress)).await;
+    measured.end(if done.is_ok() { "done" } else { "failed" });
+    let done = done?;
+    tracing::info!(months = done.months, records = done.records, past_epoch = done.past_epoch, "encoded again for a new epoch");
     Ok(())
 }
 

@@ -26,8 +26,6 @@ pub use levels::level_frequencies;
 use secrets::Secrets;
 pub use secrets::{EvaluationCache, Kept, NoCache};
 
-/// The custodian's key lives as long as the agreement; its epoch changes with a key rotation only.
-const EPOCH: u32 = 1;
 /// Records that leave stage 1 together: whole segments of the archive, some 30 MB.
 const CHUNK: usize = 8192;
 /// Records that one core takes at a time.
@@ -195,7 +193,7 @@ impl<'a> Makers<'a> {
         let (mut maker, mut inputs) = self.idle.take().unwrap_or_else(|| {
             let (terms, encoding) = (&self.agreement.agreement, &self.agreement.encoding);
             let maker = KeyMaker::new(self.passes, encoding.expected_records, encoding.tokens_per_record as usize);
-            (maker, BlockInputs::new(terms.id.as_str(), EPOCH))
+            (maker, BlockInputs::new(terms.id.as_str(), self.agreement.oprf_epoch()))
         });
         let result = work(&mut maker, &mut inputs);
         inputs.clear();

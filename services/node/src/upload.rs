@@ -16,6 +16,7 @@ use linkage_common::error::ServiceError;
 use linkage_common::order::{RunOrder, RunTerms};
 use linkage_common::tls::Channel;
 use linkage_crypto::derive::RunKey;
+use linkage_crypto::group::GroupKey;
 use linkage_crypto::seal::attributes_info;
 use linkage_crypto::signing::SigningKey;
 use linkage_proto::MAX_BATCH_BYTES;
@@ -30,7 +31,7 @@ use zeroize::Zeroizing;
 
 use crate::annex::Annexes;
 use crate::annex::run::RunAnnex;
-use crate::archive::{Chosen, Index};
+use crate::archive::{Chosen, Index, Indexed};
 use crate::error::NodeError;
 use crate::node::{DeliveryState, Node};
 use crate::progress::Progress;
@@ -51,6 +52,8 @@ pub struct Participation {
     pub referenced: u64,
     /// Of these, records present in the period.
     pub present: u64,
+    /// Records of a former epoch of the OPRF key, which take no part.
+    pub past_epoch: u64,
 }
 
 /// Everything that follows from run, seed and state; made anew after an interruption.
@@ -60,6 +63,8 @@ struct Plan {
     /// In the run's order.
     segments: Vec<PlacedSegment>,
     delivery: DeliveryState,
+    /// Records left out because their encoding is of a former epoch.
+    past_epoch: u64,
     /// Of an increment, the base's handles that are void.
     removed: Vec<Handle>,
     /// Of a run that is kept, what to remember of it.
@@ -71,6 +76,7 @@ type KeptSeed = (Zeroizing<[u8; 32]>, Vec<u8>);
 
 /// What goes to the broker.
 struct ToBroker {
+    group: GroupKey,
     segments: Vec<PlacedSegment>,
     levels: String,
     removed: Vec<Handle>,
@@ -80,12 +86,13 @@ struct ToBroker {
 impl Node {
     /// Whether this node can take part in a run of `period`.
     pub fn ready_for(&self, period: Period) -> Result<bool, NodeError> {
-        Ok(self.group_key()?.is_some() && self.delivery(period)?.is_some())
+        Ok(self.group_key_for_runs().is_ok() && self.delivery(period)?.is_some())
     }
 
     /// The request that opens a run, signed with this node's key; of use to the coordinator only. No party named stands
     /// for all of the agreement.
     pub fn opening(&self, mut terms: RunTerms) -> Result<v1::OpenRunRequest, NodeError> {
+        self.refuse_during_rotation()?;
         if terms.parties.is_empty() {
             terms.parties = self.gate.agreement().party.iter().map(|p| p.id.clone()).collect();
             terms.parties.sort();
@@ -130,7 +137,11 @@ impl Node {
         let history = self.gate.agreement().agreement.history_months;
         let (last, first) = (period.index(), period.index().saturating_sub(history));
         let index = Index::load(&self.vault)?;
-        let chosen = index.segments(|at| at.first <= last && at.last >= first);
+        // Encodings of a former epoch meet nobody of this one.
+        let (epoch, by_epoch) = (self.gate.agreement().oprf_epoch(), self.profile().is_none());
+        let within = |at: &Indexed| at.first <= last && at.last >= first;
+        let chosen = index.segments(|at| within(at) && (!by_epoch || at.epoch == epoch));
+        let past_epoch = if by_epoch { index.past_epoch(epoch, within) } else { 0 };
         // Handles are random, so their order is: neither segments nor records keep the order of any file.
         let in_order = |(number, records): (u32, Vec<Chosen>)| {
             let placed = |(position, reference, decoy)| {
@@ -154,7 +165,7 @@ impl Node {
         // An increment shares the base's seed, not the keys of its attributes.
         let attributes =
             if base.is_some() { seed.of(&format!("attributes of increment {run} {period}")) } else { seed.of("attributes") };
-        Ok(Plan { attributes, segments, delivery, removed, sent })
+        Ok(Plan { attributes, segments, delivery, past_epoch, removed, sent })
     }
 
     /// The seed of a run and the month that it is for, if this node has taken part in it.
@@ -210,7 +221,13 @@ impl Node {
         self.gate.run(run, period)?;
         let _alone = self.alone().await?;
         self.no_request_under_way()?;
-        let Plan { attributes: seed, segments, delivery, removed, sent } = self.plan(order)?;
+        let group = self.group_key_for_runs()?;
+        if self.re_encoding_waits()? {
+            return Err(NodeError::NotReady(
+                "la convention est passée à une nouvelle époque de la clé de l'OPRF : encodez de nouveau ce dont les noms sont détenus par « linkage node re-encode »".to_owned(),
+            ));
+        }
+        let Plan { attributes: seed, segments, delivery, past_epoch, removed, sent } = self.plan(order)?;
         let info = attributes_info(&self.gate.agreement_hash(), run.as_str(), self.party().as_str());
         let analysts = self.gate.agreement().analyst.iter().map(|a| (a.id.to_string(), a.sealing_key.clone())).collect();
         let attributes = Attributes::new(delivery.records)?;
@@ -220,12 +237,12 @@ impl Node {
         let mut segments = Arc::into_inner(source).map(|source| source.segments).unwrap_or_default();
         segments.iter_mut().for_each(|segment| segment.records.retain(|record| !record.held));
         segments.retain(|segment| !segment.records.is_empty());
-        let what = ToBroker { segments, levels: delivery.level_frequencies.to_string(), removed, sent };
+        let what = ToBroker { group, segments, levels: delivery.level_frequencies.to_string(), removed, sent };
         let uploaded = self.send_encodings(&order.terms, what, broker, &progress.step("upload")).await?;
         let act = Act::own("run.taken-part").run(run).period(period).records(uploaded).fields(self.sent_attributes());
         self.audit.record(act).await?;
-        tracing::info!(run = %run, uploaded, referenced, present, "upload committed");
-        Ok(Participation { uploaded, referenced, present })
+        tracing::info!(run = %run, uploaded, referenced, present, past_epoch, "upload committed");
+        Ok(Participation { uploaded, referenced, present, past_epoch })
     }
 
     /// Record references and sealed attributes, to the custodian.
@@ -302,12 +319,7 @@ impl Node {
         if let Some(sent) = &what.sent {
             increment::keep(&self.vault, run, sent)?;
         }
-        let group = self.group_key()?.ok_or_else(|| {
-            NodeError::NotReady(
-                "la clé de groupe n'est pas encore établie : il manque la contribution d'un partenaire".to_owned(),
-            )
-        })?;
-        let run_key = group.run_key(&self.gate.agreement_hash(), terms.base_run.as_ref().unwrap_or(run).as_str());
+        let run_key = what.group.run_key(&self.gate.agreement_hash(), terms.base_run.as_ref().unwrap_or(run).as_str());
         let total: u64 = segments.iter().map(|segment| segment.records.len() as u64).sum();
 
         let (send, receive) = mpsc::channel(BATCHES_AHEAD);

@@ -16,9 +16,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use crate::error::NodeError;
 
 /// Largest state file read, in bytes.
-const LIMIT: u64 = 4 << 30;
+pub(crate) const LIMIT: u64 = 4 << 30;
+/// The key of digests and local randomness, once the storage key it followed from was replaced ([`crate::rotate`]).
+pub(crate) const LOCAL: &str = "local";
 
-/// Keys derived from the storage key for digests and local randomness.
+/// For digests and local randomness: derived from the first storage key, and kept when that is replaced.
 #[derive(Zeroize, ZeroizeOnDrop)]
 struct LocalKey([u8; 32]);
 
@@ -45,7 +47,17 @@ impl Vault {
     /// Opens (and creates) the folder.
     pub fn open(folder: &Path, storage_key: &[u8; 32]) -> Result<Self, NodeError> {
         fsx::create_private_dir(folder)?;
-        Ok(Self { folder: folder.to_owned(), key: StorageKey::from_bytes(storage_key), local: LocalKey::of(storage_key) })
+        let (key, local) = (StorageKey::from_bytes(storage_key), LocalKey::of(storage_key));
+        let mut vault = Self { folder: folder.to_owned(), key, local };
+        if let Some(kept) = vault.get(LOCAL)? {
+            vault.local = LocalKey(kept.as_slice().try_into().map_err(|_| NodeError::Damaged(LOCAL.to_owned()))?);
+        }
+        Ok(vault)
+    }
+
+    /// What digests are made by under a storage key that none has preceded.
+    pub(crate) fn local_key_of(storage_key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(LocalKey::of(storage_key).0)
     }
 
     /// Keeps every other process from changing the state until what it returns is dropped, waiting for `patience` for the one
@@ -55,11 +67,16 @@ impl Vault {
     /// # Errors
     /// `NotReady` when another process is still at work.
     pub fn lock(&self, patience: Duration) -> Result<StateLock, NodeError> {
+        Self::lock_folder(&self.folder, patience)
+    }
+
+    /// The same of a folder whose key is not at hand.
+    pub(crate) fn lock_folder(folder: &Path, patience: Duration) -> Result<StateLock, NodeError> {
         let mut options = fs::OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(self.folder.join("lock"))?;
+        let file = options.open(folder.join("lock"))?;
         let begun = Instant::now();
         loop {
             match file.try_lock() {

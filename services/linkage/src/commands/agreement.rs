@@ -35,6 +35,9 @@ pub enum AgreementCommand {
         /// Its signatures.
         #[arg(long)]
         signatures: Option<PathBuf>,
+        /// The version that it replaces: what an amendment may not change is refused.
+        #[arg(long, value_name = "FORMER")]
+        amends: Option<PathBuf>,
     },
     /// Sign for a party; adds to the signatures file.
     Sign {
@@ -105,8 +108,15 @@ pub fn run(command: AgreementCommand) -> anyhow::Result<()> {
             say(&format!("{} : modèle écrit. Complétez-le, puis : linkage agreement check {}", out.display(), out.display()));
             Ok(())
         }
-        AgreementCommand::Check { file, signatures } => {
+        AgreementCommand::Check { file, signatures, amends } => {
             let parsed = parse(&file)?;
+            if let Some(former) = amends {
+                let faults = parsed.agreement().amendment_faults(parse(&former)?.agreement());
+                faults.iter().for_each(|fault| say(&format!("{} : {}", file.display(), fault.french())));
+                if !faults.is_empty() {
+                    return Err(CheckFailed.into());
+                }
+            }
             say(&format!("{} : aucune faute ; empreinte {}", file.display(), parsed.hash()));
             other_profiles(parsed.agreement()).iter().for_each(|line| say(line));
             let Some(path) = signatures else { return Ok(()) };

@@ -1,15 +1,17 @@
 //! `linkage keys`: a role draws its own keys on its own machine and publishes the public parts in the agreement.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
-use linkage_common::config::write_secret;
+use linkage_common::config::{load_config, write_secret};
 use linkage_common::{fsx, rng};
 use linkage_crypto::oprf::ServerKey;
 use linkage_crypto::pseudonym::{AnalystScalar, CustodianScalar};
 use linkage_crypto::seal::SealingKey;
 use linkage_crypto::signing::SigningKey;
+use linkage_node::config::NodeConfig;
+use linkage_node::rotate_storage_key;
 use rand_core::Rng;
 
 use crate::cli::say;
@@ -39,15 +41,54 @@ pub enum KeysCommand {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Replace the storage key of a stopped node: its whole state is sealed under a new one. Repeat it if it was interrupted.
+    RotateStorage {
+        /// Configuration file of the node.
+        #[arg(long)]
+        config: PathBuf,
+        /// File of a key drawn elsewhere, which the configuration is to name afterwards; drawn here when absent.
+        #[arg(long)]
+        new_key: Option<PathBuf>,
+    },
 }
 
 /// Runs a command.
 pub fn run(command: KeysCommand) -> anyhow::Result<()> {
-    let KeysCommand::New { role, out } = command;
+    match command {
+        KeysCommand::New { role, out } => new(role, &out),
+        KeysCommand::RotateStorage { config, new_key } => rotate_storage(&config, new_key.as_deref()),
+    }
+}
+
+fn rotate_storage(path: &Path, new_key: Option<&Path>) -> anyhow::Result<()> {
+    if !load_config::<toml::Table>(path)?.contains_key("storage_key") {
+        bail!(
+            "{} : ce rôle n'a pas de clé de stockage ; seuls les nœuds chiffrent leur état (chiffrez ce disque par le système)",
+            path.display()
+        );
+    }
+    let done = rotate_storage_key(&load_config::<NodeConfig>(path)?, new_key)?;
+    let again = if done.resumed { " (renouvellement interrompu, achevé)" } else { "" };
+    say(&format!("{} fichiers chiffrés avec la nouvelle clé de stockage{again}", done.files));
+    say(&match new_key {
+        None => format!(
+            "{} tient la nouvelle clé ; l'ancienne est détruite. Les sauvegardes faites avec elle ne s'ouvrent plus : refaites-en une, et sauvegardez la clé.",
+            done.key.display()
+        ),
+        Some(_) => format!(
+            "Écrivez maintenant {} dans storage_key de {}, puis détruisez l'ancienne clé.",
+            done.key.display(),
+            path.display()
+        ),
+    });
+    Ok(())
+}
+
+fn new(role: RoleName, out: &Path) -> anyhow::Result<()> {
     if out.join("signing.key").try_exists()? {
         bail!("{} contient déjà des clés : choisissez un autre dossier, ou supprimez-les vous-même", out.display());
     }
-    fsx::create_private_dir(&out)?;
+    fsx::create_private_dir(out)?;
     let mut rng = rng();
     let signing = SigningKey::generate(&mut rng);
     write_secret(&out.join("signing.key"), &signing.to_bytes())?;

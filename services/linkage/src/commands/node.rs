@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use linkage_agreement::{PartyId, Period, RunId};
 use linkage_node::intake::propose;
 use linkage_node::oprf::Evaluator;
-use linkage_node::{Node, NodeError};
+use linkage_node::{GroupStatus, Node, NodeError};
 use serde_json::json;
 
 use super::{config, shutdown};
@@ -49,10 +49,21 @@ pub enum NodeCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Take the group key ceremony one step further; print the fingerprint to compare when it is over.
+    /// Take the group key ceremony one step further, also after an amendment; print the fingerprint to compare when it is over.
     Ceremony {
         #[command(flatten)]
         node: Config,
+        /// The fingerprint as the other partners read it out: confirms a key, and erases former ones.
+        #[arg(long, value_name = "FINGERPRINT")]
+        confirm: Option<String>,
+    },
+    /// Encode again what names are held of, after an amendment that brought a new OPRF key.
+    ReEncode {
+        #[command(flatten)]
+        node: Config,
+        /// Print the facts as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Take part in an open run.
     Participate {
@@ -138,13 +149,22 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
             }
             say(&format!("Détail par ligne : {}", node.report_path(period).display()));
         }
-        NodeCommand::Ceremony { node } => {
+        NodeCommand::Ceremony { node, confirm } => ceremony(&open(&node)?, confirm.as_deref()).await?,
+        NodeCommand::ReEncode { node, json } => {
             let node = open(&node)?;
-            match node.advance_ceremony(node.peers()?.broker).await? {
-                Some(fingerprint) => say(&format!(
-                    "Empreinte de la clé de groupe : {fingerprint}\nComparez-la avec les autres partenaires par un autre canal (téléphone)."
-                )),
-                None => say("Contribution déposée ; il manque celle d'un autre partenaire. Relancez plus tard."),
+            let mut evaluator = Evaluator::custodian(&node.gate, node.peers()?.custodian)?;
+            let bars = Bars::new(json);
+            let done = node.re_encode(&mut evaluator, &bars.progress()).await?;
+            bars.finish();
+            if json {
+                return print_json(&done);
+            }
+            say(&format!("{} mois repris, {} fiches encodées de nouveau", done.months, done.records));
+            if done.past_epoch > 0 {
+                say(&format!(
+                    "{} fiches d'une époque passée, dont les noms ne sont plus détenus, ne prennent part à aucun rapprochement ; leurs personnes restent au registre.",
+                    done.past_epoch
+                ));
             }
         }
         NodeCommand::Participate { node, run } => {
@@ -158,6 +178,9 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
                 "{} fiches envoyées (dont leurres), {} référencées, {} présentes en {}",
                 done.uploaded, done.referenced, done.present, order.terms.period
             ));
+            if done.past_epoch > 0 {
+                say(&format!("{} fiches d'une époque passée, laissées de côté", done.past_epoch));
+            }
         }
         NodeCommand::Status { node, json } => {
             let node = open(&node)?;
@@ -170,7 +193,7 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
             }
             if json {
                 return print_json(
-                    &json!({ "party": node.party().as_str(), "fingerprint": fingerprint, "deliveries": deliveries, "names_held": node.names_held()? }),
+                    &json!({ "party": node.party().as_str(), "fingerprint": fingerprint, "group_key": node.group_status()?, "deliveries": deliveries, "names_held": node.names_held()?, "past_epoch": node.past_epoch()? }),
                 );
             }
             say(&format!(
@@ -178,8 +201,13 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
                 node.party(),
                 fingerprint.as_deref().unwrap_or("pas encore établie")
             ));
+            say(&group_text(&node.group_status()?));
             for d in deliveries {
                 say(&format!("  {} : {} lignes, {} fiches, {} écartées", d.period, d.lines, d.records, d.set_aside));
+            }
+            match node.past_epoch()? {
+                0 => {}
+                past => say(&format!("{past} fiches archivées sont d'une époque passée de la clé de l'OPRF")),
             }
             say(if node.names_held()? {
                 "Des noms sont encore détenus (linkage node delete-names les supprime)."
@@ -201,6 +229,45 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
         },
     }
     Ok(())
+}
+
+/// One step of the ceremony, or the operator's word on its outcome.
+async fn ceremony(node: &Node, confirm: Option<&str>) -> anyhow::Result<()> {
+    let fingerprint = node.advance_ceremony(node.peers()?.broker).await?;
+    if let Some(text) = confirm {
+        let erased = node.confirm_fingerprint(text).await?;
+        say("Empreinte confirmée.");
+        for version in erased {
+            say(&format!("Clé de groupe de la version {version} de la convention : effacée."));
+        }
+        return Ok(());
+    }
+    if let Some(fingerprint) = fingerprint {
+        say(&format!(
+            "Empreinte de la clé de groupe : {fingerprint}\nComparez-la avec les autres partenaires par un autre canal (téléphone)."
+        ));
+    }
+    say(&group_text(&node.group_status()?));
+    Ok(())
+}
+
+/// Where the group key stands, and what is to be done.
+fn group_text(status: &GroupStatus) -> String {
+    let version = status.version;
+    if !status.missing.is_empty() {
+        let missing: Vec<&str> = status.missing.iter().map(PartyId::as_str).collect();
+        return format!(
+            "Clé de groupe de la version {version} de la convention : il manque la contribution de {}. Relancez plus tard.",
+            missing.join(", ")
+        );
+    }
+    match (status.rotation, status.confirmed) {
+        (_, true) => format!("Clé de groupe de la version {version} de la convention : empreinte confirmée."),
+        (true, false) => format!(
+            "Clé de groupe renouvelée (version {version} de la convention) : aucun traitement avant « linkage node ceremony --confirm EMPREINTE »."
+        ),
+        (false, false) => format!("Clé de groupe de la version {version} de la convention : établie."),
+    }
 }
 
 /// A file of settled pairs, or one to take back; neither: the list.

@@ -16,7 +16,7 @@ fn written(vault: &Vault, by: &Annexes) -> Index {
         .map(|n| ArchivedRecord { reference: reference(n), header: 0, entries: Zeroizing::default() })
         .into_iter()
         .collect();
-    index.append(vault, "2024-01".parse().unwrap(), &records, |_| ([0; 16], false)).unwrap();
+    index.append(vault, "2024-01".parse().unwrap(), 1, &records, |_| ([0; 16], false)).unwrap();
     let remarks = by
         .write(vault, &index, [reference(3), reference(4)].into_iter(), |r| Made {
             annex: Zeroizing::new(vec![r.0[0]; by.places.len]),

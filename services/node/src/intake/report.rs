@@ -51,6 +51,11 @@ impl SetAsideReport {
         }
     }
 
+    /// Throws the list away; one that stands under its name already stays.
+    pub fn discard(self) -> io::Result<()> {
+        fs::remove_file(&self.partial)
+    }
+
     /// Completes the list and gives it its name; returns the number of its rows.
     pub fn finish(mut self) -> io::Result<u64> {
         self.out.flush()?;

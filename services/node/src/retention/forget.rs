@@ -67,8 +67,8 @@ fn rewrite(node: &Node, index: &mut Index, gone: &HashSet<RecordRef>) -> Result<
         }
         let (archived, kept): (Vec<ArchivedRecord>, Vec<_>) =
             stay.into_iter().map(|(record, at, annex)| (record, (at, annex))).unzip();
-        // Which month does not matter: what the index had of each record is put back.
-        index.append(vault, Period::of(node.gate.today()), &archived, |_| ([0; 16], false))?;
+        // Which month and epoch does not matter: what the index had of each record is put back.
+        index.append(vault, Period::of(node.gate.today()), 1, &archived, |_| ([0; 16], false))?;
         let mut annex_of = std::collections::HashMap::new();
         for (record, (at, annex)) in archived.iter().zip(kept) {
             if let Some(now) = index.records.get_mut(&record.reference) {

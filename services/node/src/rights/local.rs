@@ -25,10 +25,17 @@ struct Aside {
     first: u32,
     last: u32,
     content: String,
+    /// Epoch of the OPRF key that the encoding is of.
+    #[serde(default = "first_epoch")]
+    epoch: u32,
     /// The encoding; none of a record that waits for its next delivery.
     encoding: Option<AsideEncoding>,
     /// What was delivered, by month.
     delivered: Vec<(Period, DeliveredRecord)>,
+}
+
+fn first_epoch() -> u32 {
+    1
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,6 +165,7 @@ impl Node {
                 first: at.first,
                 last: at.last,
                 content: hex::encode(at.content),
+                epoch: at.epoch,
                 encoding,
                 delivered,
             };
@@ -203,7 +211,8 @@ impl Node {
         let mut index = Index::load(&self.vault)?;
         if !index.records.contains_key(&reference) {
             let content = hex::decode(&aside.content).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(damaged)?;
-            let at = Indexed { segment: 0, position: 0, first: aside.first, last: aside.last, content, decoy: false };
+            let (first, last, epoch) = (aside.first, aside.last, aside.epoch);
+            let at = Indexed { segment: 0, position: 0, first, last, content, decoy: false, epoch };
             match &aside.encoding {
                 None => index.void(reference, &at),
                 Some(encoding) => {

@@ -90,7 +90,7 @@ fn inputs(agreement: &Agreement, identity: &Identity) -> Vec<Vec<u8>> {
     let encoding = &agreement.encoding;
     let set = PassSet::named("fr-1").unwrap();
     let keys = block_keys(identity, &set, encoding.expected_records, encoding.tokens_per_record as usize);
-    keys.iter().map(|key| key.oprf_input(agreement.agreement.id.as_str(), EPOCH)).collect()
+    keys.iter().map(|key| key.oprf_input(agreement.agreement.id.as_str(), agreement.oprf_epoch())).collect()
 }
 
 #[tokio::test]
