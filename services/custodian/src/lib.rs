@@ -15,6 +15,7 @@ mod migration_tests;
 pub mod oprf_keys;
 mod register;
 pub mod registry;
+mod restored;
 pub mod retention;
 pub mod rights;
 mod serve;

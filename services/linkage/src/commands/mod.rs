@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod attack;
 pub mod audit;
+pub mod backup;
 pub mod breach;
 pub mod certificate;
 pub mod certificates;

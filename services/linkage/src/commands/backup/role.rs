@@ -1,0 +1,217 @@
+//! What a backup takes of a role, read from its configuration.
+
+use std::path::{Path, PathBuf};
+
+use linkage_agreement::RoleId;
+use linkage_analyst::config::AnalystConfig;
+use linkage_broker::config::BrokerConfig;
+use linkage_common::AgreementFiles;
+use linkage_common::audit::AuditConfig;
+use linkage_common::config::SecretSource;
+use linkage_common::database::Place;
+use linkage_common::store::Schema;
+use linkage_common::tls::TlsFiles;
+use linkage_custodian::config::CustodianConfig;
+use linkage_node::config::NodeConfig;
+use zeroize::Zeroizing;
+
+use crate::commands::{config, text};
+
+const SETTING_LIMIT: u64 = 16 << 20;
+
+/// A role.
+pub(super) struct Role {
+    pub(super) id: RoleId,
+    pub(super) agreement: AgreementFiles,
+    pub(super) audit: AuditConfig,
+    pub(super) home: PathBuf,
+    pub(super) database: Option<(Place, &'static Schema)>,
+    pub(super) objects: bool,
+    pub(super) settings: Vec<Setting>,
+    pub(super) node: Option<NodeConfig>,
+    /// Folders and files of the state that are in no backup.
+    left_out: &'static [&'static str],
+}
+
+/// A file that the configuration names, by the name that it has there.
+pub(super) struct Setting {
+    pub(super) label: String,
+    pub(super) place: Kept,
+    /// A key: what is there must be what was saved.
+    pub(super) key: bool,
+}
+
+/// Where a setting is.
+pub(super) enum Kept {
+    File(PathBuf),
+    Variable(String),
+}
+
+impl Setting {
+    fn file(label: &str, path: &Path) -> Self {
+        Self { label: label.to_owned(), place: Kept::File(path.to_owned()), key: false }
+    }
+    fn key(label: &str, source: &SecretSource) -> Option<Self> {
+        let place = match source {
+            SecretSource { file: Some(file), env: None } => Kept::File(file.clone()),
+            SecretSource { file: None, env: Some(name) } => Kept::Variable(name.clone()),
+            _ => return None,
+        };
+        Some(Self { label: label.to_owned(), place, key: true })
+    }
+    /// Its bytes; none when it is not there.
+    pub(super) fn read(&self) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
+        use linkage_common::fsx::{self, FileError};
+        match &self.place {
+            Kept::File(path) => match fsx::read_limited(path, SETTING_LIMIT) {
+                Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
+                Err(FileError::Missing { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+            Kept::Variable(name) => Ok(std::env::var_os(name).map(|value| Zeroizing::new(value.into_encoded_bytes()))),
+        }
+    }
+    /// Where it is, for messages.
+    pub(super) fn shown(&self) -> String {
+        match &self.place {
+            Kept::File(path) => path.display().to_string(),
+            Kept::Variable(name) => name.clone(),
+        }
+    }
+}
+
+fn common(path: &Path, agreement: &AgreementFiles, tls: &TlsFiles, crl: Option<&PathBuf>) -> anyhow::Result<Vec<Setting>> {
+    let mut settings = vec![
+        Setting::file("config", path),
+        Setting::file("agreement", &agreement.agreement),
+        Setting::file("signatures", &agreement.signatures),
+        Setting::file("tls.ca", &tls.ca),
+        Setting::file("tls.certificate", &tls.certificate),
+        Setting::file("tls.key", &tls.key),
+    ];
+    settings.extend(crl.map(|crl| Setting::file("crl", crl)));
+    if let Some(folder) = agreement.terminations.as_ref().filter(|folder| folder.is_dir()) {
+        for entry in std::fs::read_dir(folder)? {
+            let (entry, kind) = (entry?.path(), "terminations/");
+            if let (true, Some(name)) = (entry.is_file(), entry.file_name().and_then(|name| name.to_str())) {
+                settings.push(Setting::file(&format!("{kind}{name}"), &entry));
+            }
+        }
+    }
+    Ok(settings)
+}
+
+impl Role {
+    /// The role whose configuration is at `path`: each kind has a key that no other has.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let keys: toml::Table = toml::from_str(&text(path)?).unwrap_or_default();
+        if keys.contains_key("party") {
+            let c: NodeConfig = config(path)?;
+            let mut settings = common(path, &c.agreement, &c.tls, None)?;
+            for (label, file) in [("pass_set", &c.pass_set), ("clk_schema", &c.clk_schema), ("clk_secret", &c.clk_secret)] {
+                settings.extend(file.as_ref().map(|file| Setting::file(label, file)));
+            }
+            if !c.mapping.as_os_str().is_empty() {
+                settings.push(Setting::file("mapping", &c.mapping));
+            }
+            let own = [("storage_key", &c.storage_key), ("signing_key", &c.signing_key), ("sealing_key", &c.sealing_key)];
+            settings.extend(own.into_iter().filter_map(|(label, source)| Setting::key(label, source)));
+            let more = [("hash_keys_key", &c.hash_keys_key), ("group_contribution", &c.group_contribution)];
+            settings.extend(more.into_iter().filter_map(|(label, source)| Setting::key(label, source.as_ref()?)));
+            return Ok(Self {
+                id: RoleId::Party(c.party.clone()),
+                agreement: c.agreement.clone(),
+                audit: c.audit.clone(),
+                home: c.state_dir.clone(),
+                database: None,
+                objects: false,
+                settings,
+                node: Some(c),
+                // Names, what gives them back, and what is kept of runs that can be added to.
+                left_out: &["names", "cache", "sent", "status.json"],
+            });
+        }
+        if keys.contains_key("analyst") {
+            let c: AnalystConfig = config(path)?;
+            let own = [("sealing_key", &c.sealing_key), ("pseudonym_key", &c.pseudonym_key), ("signing_key", &c.signing_key)];
+            let mut settings = common(path, &c.agreement, &c.tls, c.crl.as_ref())?;
+            settings.extend(own.into_iter().filter_map(|(label, source)| Setting::key(label, source)));
+            return Ok(Self {
+                id: RoleId::Analyst(c.analyst.clone()),
+                database: Some((c.place()?, &linkage_analyst::journal::SCHEMA)),
+                agreement: c.agreement,
+                audit: c.audit,
+                home: c.data_dir,
+                objects: false,
+                settings,
+                node: None,
+                // Fetched again from the custodian, without what was withdrawn since.
+                left_out: &["tables", "study"],
+            });
+        }
+        if keys.contains_key("oprf_key") {
+            let c: CustodianConfig = config(path)?;
+            let own = [("oprf_key", &c.oprf_key), ("pseudonym_key", &c.pseudonym_key), ("signing_key", &c.signing_key)];
+            let mut settings = common(path, &c.agreement, &c.tls, c.crl.as_ref())?;
+            settings.extend(own.into_iter().filter_map(|(label, source)| Setting::key(label, source)));
+            return Ok(Self {
+                id: RoleId::Custodian,
+                database: Some((c.place()?, &linkage_custodian::store::SCHEMA)),
+                agreement: c.agreement,
+                audit: c.audit,
+                home: c.data_dir,
+                objects: false,
+                settings,
+                node: None,
+                left_out: &[],
+            });
+        }
+        let c: BrokerConfig = config(path)?;
+        let mut settings = common(path, &c.agreement, &c.tls, c.crl.as_ref())?;
+        settings.extend(Setting::key("signing_key", &c.signing_key));
+        Ok(Self {
+            id: RoleId::Broker,
+            database: Some((c.place()?, &linkage_broker::store::SCHEMA)),
+            objects: c.objects.is_some(),
+            agreement: c.agreement,
+            audit: c.audit,
+            home: c.data_dir,
+            settings,
+            node: None,
+            // Encodings.
+            left_out: &["uploads", "outputs", "held", "spill"],
+        })
+    }
+
+    /// Its kind, for the name of a file: no identifier.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.id {
+            RoleId::Party(_) => "noeud",
+            RoleId::Broker => "courtier",
+            RoleId::Custodian => "tiers",
+            RoleId::Analyst(_) => "etude",
+        }
+    }
+
+    /// The database, where it is a file of the state.
+    pub(super) fn own_database(&self) -> Option<(&PathBuf, &'static Schema)> {
+        match &self.database {
+            Some((Place::File(path), schema)) => Some((path, schema)),
+            _ => None,
+        }
+    }
+
+    /// Whether the database is on a server.
+    pub(super) fn database_elsewhere(&self) -> bool {
+        matches!(self.database, Some((Place::Server(_), _)))
+    }
+
+    /// Whether an entry of the folder, by its path in it, is part of a backup as a file.
+    pub(super) fn takes(&self, relative: &str) -> bool {
+        let name = relative.rsplit('/').next().unwrap_or(relative);
+        let first = relative.split('/').next().unwrap_or(relative);
+        let lock = name == "lock" || name == "in-use" || name.ends_with(".lock");
+        let database = name.contains(".sqlite");
+        !(lock || database || name.starts_with('.') || first == "audit" || self.left_out.contains(&first))
+    }
+}

@@ -1,0 +1,187 @@
+//! What a restoration from a backup must not undo, and what it must not repeat.
+//!
+//! The objection list and the requests of the state that is replaced are kept, if that state can be read: requests that the backup
+//! does not know, or knew with fewer receipts, are carried out again on the restored state, before anything is uploaded.
+//! The custodian may be restored as well: it is then asked again for what it did before, with the same request identifiers. A backup
+//! never brings a run's seed back: with another state the same seed would seal other attributes under the same key and nonces
+//! (SP 800-38D, section 8), and give other records the same handles.
+
+use std::path::Path;
+
+use linkage_agreement::RoleId;
+use rand_core::Rng;
+use zeroize::Zeroizing;
+
+use super::{REQUESTS, Request, Right, damaged, list};
+use crate::error::NodeError;
+use crate::node::Node;
+use crate::vault::Vault;
+
+/// What was brought over from the state that is replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Persons on the objection list who were not on the backup's.
+    pub listed: usize,
+    /// Requests that will be carried out again.
+    pub requests: usize,
+}
+
+fn requests_of(vault: &Vault) -> Result<Vec<Request>, NodeError> {
+    let Some(bytes) = vault.get(REQUESTS)? else { return Ok(Vec::new()) };
+    serde_json::from_slice(&bytes).map_err(|_| damaged())
+}
+
+fn keep(vault: &Vault, requests: &[Request]) -> Result<(), NodeError> {
+    vault.put(REQUESTS, &serde_json::to_vec(requests).map_err(|_| damaged())?)
+}
+
+/// Makes the state in `staged`, which comes from a backup, one that may go on: run seeds are drawn anew, and what persons have asked
+/// for is brought over from `former`, the state that is replaced.
+///
+/// # Errors
+/// A state that cannot be read under this key.
+pub fn settle(staged: &Path, former: Option<&Path>, storage_key: &[u8; 32]) -> Result<Settled, NodeError> {
+    let vault = Vault::open(staged, storage_key)?;
+    for name in vault.list("runs")? {
+        let Some(kept) = vault.get(&name)? else { continue };
+        let mut seed = Zeroizing::new([0; 32]);
+        linkage_common::rng().fill_bytes(seed.as_mut_slice());
+        let month = kept.get(seed.len()..).ok_or_else(|| NodeError::Damaged(name.clone()))?;
+        vault.put(&name, &Zeroizing::new([seed.as_slice(), month].concat()))?;
+    }
+    let Some(former) = former else { return Ok(Settled::default()) };
+    let former = Vault::open(former, storage_key)?;
+    let mut settled = Settled::default();
+    let mut listed = list::load(&vault)?;
+    for one in list::load(&former)? {
+        if !listed.iter().any(|known| known.ground == one.ground && known.local_id == one.local_id) {
+            listed.push(one);
+            settled.listed += 1;
+        }
+    }
+    list::save(&vault, &listed)?;
+    let mut requests = requests_of(&vault)?;
+    for mut request in requests_of(&former)? {
+        let known = requests.iter().position(|known| known.id == request.id);
+        if known.and_then(|at| requests.get(at)) == Some(&request) {
+            continue;
+        }
+        if request.reference.is_some() || request.right == Right::Lift {
+            again(&mut request);
+            settled.requests += 1;
+        }
+        match known.and_then(|at| requests.get_mut(at)) {
+            Some(held) => *held = request,
+            None => requests.push(request),
+        }
+    }
+    keep(&vault, &requests)?;
+    for name in former.list("rights")?.into_iter().filter(|name| name.contains("/aside-")) {
+        if let (false, Some(bytes)) = (vault.has(&name), former.get(&name)?) {
+            vault.put(&name, &bytes)?;
+        }
+    }
+    Ok(settled)
+}
+
+/// Has a request carried out from its beginning: each of its steps may be repeated.
+fn again(request: &mut Request) {
+    request.done_here = false;
+    request.restarted.clear();
+    request.receipts.clear();
+}
+
+impl Node {
+    /// Asks a custodian that was restored from a backup again for all it was asked before, as far as the records are known here:
+    /// those of objections are kept as long as a backup may be restored that holds them. Returns how many requests these are.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub async fn ask_again(&self) -> Result<usize, NodeError> {
+        let _alone = self.alone().await?;
+        let mut requests = self.requests()?;
+        let mut asked = 0;
+        for request in requests.iter_mut().filter(|request| request.held && request.reference.is_some()) {
+            request.receipts.retain(|role, _| role == &RoleId::Broker.to_string());
+            asked += 1;
+        }
+        if asked > 0 {
+            self.keep_requests(&requests)?;
+        }
+        Ok(asked)
+    }
+
+    /// Forgets the records of objections whose every receipt is here and that no backup may bring back any more: those that are
+    /// older than the access log are not restored.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub(crate) fn forget_objected(&self) -> Result<(), NodeError> {
+        let kept_s = i64::from(self.gate.agreement().retention.access_log_months) * 31 * 86_400;
+        let until = self.gate.now().saturating_sub(kept_s);
+        let mut requests = self.requests()?;
+        let mut forgotten = 0;
+        for request in requests.iter_mut().filter(|request| request.reference.is_some() && request.at < until) {
+            if request.right == Right::Objection && request.complete(self) {
+                request.reference = None;
+                forgotten += 1;
+            }
+        }
+        if forgotten == 0 { Ok(()) } else { self.keep_requests(&requests) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::rights::list::Listed;
+    use crate::rights::{Ground, KeptReceipt};
+
+    fn request(id: &str, right: Right, reference: Option<&str>) -> Request {
+        let receipt = KeptReceipt { statement: "{}".to_owned(), signature: "00".to_owned() };
+        Request {
+            id: id.to_owned(),
+            right,
+            local_id: "ab".repeat(16),
+            reference: reference.map(str::to_owned),
+            held: true,
+            at: 1,
+            lifts: None,
+            done_here: true,
+            restarted: vec!["r1".to_owned()],
+            receipts: BTreeMap::from([("broker".to_owned(), receipt.clone()), ("custodian".to_owned(), receipt)]),
+            ended: false,
+        }
+    }
+    fn listed(id: &str) -> Listed {
+        Listed { ground: Ground::Objection, local_id: id.to_owned(), identity: None, since: date(2026, 1, 2) }
+    }
+
+    #[test]
+    fn objections_made_after_the_backup_are_carried_out_again_on_the_restored_state() {
+        let (new, old) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (staged, former) = (Vault::open(new.path(), &[1; 32]).unwrap(), Vault::open(old.path(), &[1; 32]).unwrap());
+        list::save(&staged, &[listed("a")]).unwrap();
+        list::save(&former, &[listed("a"), listed("b")]).unwrap();
+        let (same, forgotten) = (request("1", Right::Objection, Some("x")), request("3", Right::Objection, None));
+        let late = request("2", Right::Objection, Some("y"));
+        keep(&staged, std::slice::from_ref(&same)).unwrap();
+        keep(&former, &[same.clone(), late.clone(), forgotten.clone()]).unwrap();
+        former.put("rights/aside-9", b"aside").unwrap();
+        staged.put("runs/r1", &[vec![5; 32], b"2026-01".to_vec()].concat()).unwrap();
+
+        let settled = settle(new.path(), Some(old.path()), &[1; 32]).unwrap();
+        assert_eq!(settled, Settled { listed: 1, requests: 1 });
+        assert_eq!(list::load(&staged).unwrap(), [listed("a"), listed("b")]);
+        let again = Request { done_here: false, restarted: vec![], receipts: BTreeMap::new(), ..late };
+        assert_eq!(requests_of(&staged).unwrap(), [same, again, forgotten]);
+        assert_eq!(staged.get("rights/aside-9").unwrap().unwrap().as_slice(), b"aside");
+        let seed = staged.get("runs/r1").unwrap().unwrap();
+        assert_eq!((&seed[32..], seed[..32] == [5; 32]), (&b"2026-01"[..], false), "another seed, the same month");
+        assert!(matches!(settle(new.path(), Some(old.path()), &[2; 32]), Err(NodeError::State { .. })));
+    }
+}
