@@ -11,6 +11,7 @@ pub mod jobs;
 mod kept;
 pub mod outside;
 pub mod pipeline;
+mod restored;
 pub mod retention;
 pub mod rights;
 mod serve;

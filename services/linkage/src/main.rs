@@ -92,6 +92,9 @@ enum Command {
     /// Deletions of a role: whether its clock may be believed.
     #[command(subcommand)]
     Retention(commands::retention::RetentionCommand),
+    /// Backups of roles: recovery key, create, verify, restore, extract.
+    #[command(subcommand)]
+    Backup(commands::backup::BackupCommand),
     /// A personal data breach: what has to be said of it.
     #[command(subcommand)]
     Breach(commands::breach::BreachCommand),
@@ -153,6 +156,7 @@ async fn main() -> ExitCode {
         Command::Clk(command) => commands::clk::run(&command),
         Command::Certificate(command) => commands::certificate::run(command),
         Command::Retention(command) => commands::retention::run(command),
+        Command::Backup(command) => Box::pin(commands::backup::run(command)).await,
         Command::Breach(command) => commands::breach::run(&command),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Health(args) => commands::health::run(&args).await,

@@ -60,12 +60,30 @@ impl Node {
                 for ((role, channel), answered) in watched.iter().zip(&mut answered) {
                     // One that could not be reached is tried again before the next round.
                     if !*answered {
-                        *answered = seen(role, witness.look(role, channel.clone()).await);
+                        let looked = witness.look(role, channel.clone()).await;
+                        if let (RoleId::Custodian, Ok(Seen::Restored(_))) = (role, &looked) {
+                            self.custodian_restored().await;
+                        }
+                        *answered = seen(role, looked);
                     }
                 }
                 tokio::time::sleep(if over { POLL } else { POLL * 20 }).await;
             }
         })
+    }
+}
+
+impl Node {
+    /// What persons had withdrawn since its backup was made is asked of it again.
+    async fn custodian_restored(&self) {
+        match self.ask_again().await {
+            Ok(requests) => {
+                tracing::warn!(requests, "the custodian was restored from a backup: asked again for what was withdrawn there")
+            }
+            Err(error) => {
+                tracing::error!(%error, "the custodian was restored from a backup, and could not be asked again: run `linkage rights ask-again`");
+            }
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use linkage_agreement::Period;
 
-use super::entry::{self, Act};
 use super::config::Place;
+use super::entry::{self, Act};
 use super::files::{self, Anchor, Files, Head};
 use super::log::{AuditLog, held, unusable};
 use super::{marks, verify};

@@ -291,13 +291,20 @@ fn a_restored_log_goes_on_beside_the_one_before() {
     assert_eq!((at.log.as_str(), at.head), ("principal", before.head().unwrap()));
     drop(before);
     let alone = site.place().alone().unwrap().unwrap();
-    assert!(AuditLog::open(&site.place(), site.gate.clone(), role.clone()).unwrap_err().to_string().contains("restauration est en cours"));
+    assert!(
+        AuditLog::open(&site.place(), site.gate.clone(), role.clone())
+            .unwrap_err()
+            .to_string()
+            .contains("restauration est en cours")
+    );
     drop(alone);
 
     let name = restored_name("principal", jiff::Timestamp::from_second(site.gate.now()).unwrap()).unwrap();
     assert_eq!(name, "principal.restored-20260110t120000z");
     assert_eq!(restored_name(&name, jiff::Timestamp::UNIX_EPOCH).unwrap(), "principal.restored-19700101t000000z");
-    assert!(is_restored(&name) && !is_restored("principal") && restored_name(&"x".repeat(50), jiff::Timestamp::UNIX_EPOCH).is_err());
+    assert!(
+        is_restored(&name) && !is_restored("principal") && restored_name(&"x".repeat(50), jiff::Timestamp::UNIX_EPOCH).is_err()
+    );
     std::fs::create_dir(dir.join(&name)).unwrap();
     let there = parts(&dir, "principal").unwrap();
     assert_eq!(position(&role, &there).unwrap().unwrap(), at, "nothing is in the new part yet");

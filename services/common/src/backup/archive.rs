@@ -120,6 +120,19 @@ impl Source {
     }
 }
 
+/// Lets this process hold as many files open as the system allows it: all files of a state are opened at one moment.
+pub fn allow_open_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        if setrlimit(Resource::Nofile, limit).is_err() {
+            tracing::debug!("the limit of open files stays as it is");
+        }
+    }
+}
+
 /// How many of the first `length` bytes are whole lines. Read backwards: only the last line can be half.
 fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
     use std::io::{Seek as _, SeekFrom};

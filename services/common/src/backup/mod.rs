@@ -13,7 +13,7 @@ mod staging;
 #[cfg(test)]
 mod tests;
 
-pub use archive::{AUDIT, Content, Facts, FileFacts, Manifest, STATE, SETTINGS, Source, read, write};
-pub use database::copy_database;
+pub use archive::{AUDIT, Content, Facts, FileFacts, Manifest, SETTINGS, STATE, Source, allow_open_files, read, write};
+pub use database::{COPIES, Copies, copy_database};
 pub use error::BackupError;
 pub use staging::{FOLDER, Plan, Staging, completed, half_restored, whole};

@@ -59,7 +59,13 @@ impl<W: Write> SealWriter<W> {
         let sealed = to.seal(INFO, &[], bytes.as_slice(), &mut rng()).map_err(io::Error::other)?;
         out.write_all(MAGIC)?;
         out.write_all(&sealed)?;
-        Ok(Self { out, key: StorageKey::from_bytes(&bytes), waiting: Zeroizing::new(Vec::with_capacity(2 * block)), number: 0, block })
+        Ok(Self {
+            out,
+            key: StorageKey::from_bytes(&bytes),
+            waiting: Zeroizing::new(Vec::with_capacity(2 * block)),
+            number: 0,
+            block,
+        })
     }
 
     fn put(&mut self, length: usize, last: bool) -> io::Result<()> {

@@ -23,8 +23,8 @@ const NEW: &str = "new";
 const OLD: &str = "old";
 const LOGS: &str = "audit";
 const LIMIT: u64 = 16 << 20;
-/// What stays in the folder.
-const STAYS: [&str; 2] = [FOLDER, "audit"];
+/// What stays in the folder: logs are only added to, and locks hold nothing.
+const STAYS: [&str; 4] = [FOLDER, "audit", "lock", "in-use"];
 
 /// What a restoration has still to do once the new state is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,11 +78,12 @@ pub fn half_restored(home: &Path) -> io::Result<bool> {
 }
 
 /// Refuses a state that is half restored, or being restored. What a restoration left that had not begun to change anything is
-/// removed: it would keep data that the state no longer has.
+/// removed, as is what a backup that was killed left: it would keep data that the state no longer has.
 ///
 /// # Errors
 /// `Configuration`, with what to do.
 pub fn whole(home: &Path) -> Result<(), ServiceError> {
+    super::Copies::sweep(home)?;
     let folder = home.join(FOLDER);
     if !folder.try_exists().map_err(ServiceError::configuration)? {
         return Ok(());

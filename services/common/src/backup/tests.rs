@@ -128,7 +128,8 @@ fn packed(sources: &[(&str, &[u8])]) -> Result<Vec<u8>, BackupError> {
 
 #[test]
 fn files_come_back_under_their_names_with_their_digests() {
-    let files: [(&str, &[u8]); 3] = [("settings/key", b"k"), ("audit/principal/2026-01.jsonl", b""), ("state/a/b.enc", &[9; 3000])];
+    let files: [(&str, &[u8]); 3] =
+        [("settings/key", b"k"), ("audit/principal/2026-01.jsonl", b""), ("state/a/b.enc", &[9; 3000])];
     let backup = packed(&files).unwrap();
     let mut found = Vec::new();
     let manifest = unpack::<BackupError>(
@@ -222,7 +223,14 @@ fn a_restoration_killed_at_any_move_is_ended_by_the_next() {
             .map(|(name, text)| (name.to_owned(), text.to_owned()))
             .to_vec();
     // The moves that `finish` makes, in order; killed after each number of them.
-    let moves = [("", "old", "db"), ("", "old", "db-wal"), ("", "old", "sub"), ("new", "", "db"), ("new", "", "more"), ("new", "", "sub")];
+    let moves = [
+        ("", "old", "db"),
+        ("", "old", "db-wal"),
+        ("", "old", "sub"),
+        ("new", "", "db"),
+        ("new", "", "more"),
+        ("new", "", "sub"),
+    ];
     for done in 0..=moves.len() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path();

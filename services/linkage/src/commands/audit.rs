@@ -161,6 +161,13 @@ impl Log {
         audit::verify(&self.place, &self.gate, &self.role).with_context(|| self.place.folder.display().to_string())
     }
 
+    /// The parts before a restoration from a backup, each with its report.
+    fn before(&self) -> anyhow::Result<Vec<(String, Report)>> {
+        let parts = self.place.before().with_context(|| self.place.folder.display().to_string())?;
+        let verified = |part: Place| Ok((part.log.clone(), audit::verify(&part, &self.gate, &self.role)?));
+        parts.into_iter().map(verified).collect()
+    }
+
     /// The entries asked for.
     fn entries(&self, which: &Which) -> anyhow::Result<Vec<Entry>> {
         let mut entries = Vec::new();
@@ -255,10 +262,30 @@ fn intact(report: &Report) -> anyhow::Result<()> {
 
 fn verify(log: &Log, json: bool) -> anyhow::Result<()> {
     let report = log.verify()?;
+    let before = log.before()?;
+    let bad = before.iter().map(|(_, report)| report).chain([&report]).any(|report| report.fault.is_some());
     if json {
-        print_json(&json!({ "role": log.role.to_string(), "log": log.place.log, "report": report }))?;
-        return if report.fault.is_some() { Err(CheckFailed.into()) } else { Ok(()) };
+        let part = |(log, report): &(String, Report)| json!({ "log": log, "report": report });
+        let before: Vec<_> = before.iter().map(part).collect();
+        print_json(&json!({ "role": log.role.to_string(), "log": log.place.log, "report": report, "before": before }))?;
+        return if bad { Err(CheckFailed.into()) } else { Ok(()) };
     }
+    for (name, report) in &before {
+        match &report.fault {
+            Some(fault) => say(&format!("Partie « {name} » du journal de {} : EN DÉFAUT\n  {fault}", log.role)),
+            None => say(&format!(
+                "Partie « {name} » : intacte, {} entrées jusqu'au n° {} ; le journal est repris après une restauration sous un autre nom",
+                report.entries,
+                report.last.or(report.pruned_until).unwrap_or_default()
+            )),
+        }
+    }
+    told(log, &report)?;
+    if bad { Err(CheckFailed.into()) } else { Ok(()) }
+}
+
+/// Says what the part that is written to comes to.
+fn told(log: &Log, report: &Report) -> anyhow::Result<()> {
     if let Some(fault) = &report.fault {
         say(&format!("Journal d'audit de {} : EN DÉFAUT", log.role));
         say(&format!("  {fault}"));

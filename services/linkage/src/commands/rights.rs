@@ -93,6 +93,15 @@ pub enum RightsCommand {
         #[command(flatten)]
         whose: Whose,
     },
+    /// Ask the custodian again for what was withdrawn there, once it was restored from a backup; the service then does it.
+    AskAgain {
+        /// Configuration file of the node.
+        #[arg(long)]
+        config: PathBuf,
+        /// Print the facts as JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs a command.
@@ -104,6 +113,14 @@ pub async fn run(command: RightsCommand) -> anyhow::Result<()> {
         RightsCommand::Restrict { whose, wait } => ask(Right::Restriction, &whose, &wait).await,
         RightsCommand::Lift { whose, wait } => ask(Right::Lift, &whose, &wait).await,
         RightsCommand::Status { whose } => status(&whose),
+        RightsCommand::AskAgain { config: path, json } => {
+            let requests = Node::open(config(&path)?)?.ask_again().await?;
+            if json {
+                return print_json(&json!({ "requests": requests }));
+            }
+            say(&format!("{requests} demande(s) seront de nouveau adressées au tiers de confiance par le service du nœud."));
+            Ok(())
+        }
     }
 }
 

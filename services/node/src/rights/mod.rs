@@ -5,13 +5,14 @@
 //! custodian, and by the analysts, whose receipts the custodian relays ([`peers`]). Each step may be repeated; a process that
 //! is killed leaves a request that the node's service, or the same command again, goes on with. Until broker and custodian
 //! have given their receipts the node takes part in no run. Kept of a request are its receipts, the random reference of the
-//! record while it is needed, and a keyed digest of the local id; never the local id.
+//! record while it is needed or a backup may bring it back ([`restored`]), and a keyed digest of the local id; never the local id.
 
 pub mod access;
 mod list;
 mod local;
 mod marks;
 mod peers;
+mod restored;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ use crate::serve::Peers;
 pub(crate) use list::Marker;
 pub use list::{Ground, Screen};
 pub(crate) use marks::Marks;
+pub use restored::{Settled, settle};
 
 const REQUESTS: &str = "rights/requests";
 
@@ -73,7 +75,8 @@ struct Request {
     right: Right,
     /// Keyed digest of the local id, hexadecimal.
     local_id: String,
-    /// The record, until every receipt of an objection is here; none of a record that the node does not hold.
+    /// The record; of an objection, until every receipt is here and no backup may be restored that holds it. None of a record that
+    /// the node does not hold.
     reference: Option<String>,
     /// Whether the node held the record: other roles are asked only then.
     held: bool,
@@ -392,9 +395,6 @@ impl Node {
         for request in &mut requests {
             if request.id == changed.id {
                 *request = changed.clone();
-                if request.right == Right::Objection && request.complete(self) {
-                    request.reference = None;
-                }
             } else if changed.done_here && request.local_id == changed.local_id {
                 request.ended |= changed.lifts.as_ref() == Some(&request.id)
                     || (changed.right == Right::Objection && request.right == Right::Restriction);
