@@ -174,7 +174,7 @@ impl Schema {
         }
         let document: Document = serde_json::from_str(text).map_err(fault)?;
         let ConfigText { l: bits, xor_folds: folds, kdf } = document.config;
-        if bits == 0 || folds > 16 || bits << folds > MAX_BITS {
+        if bits == 0 || folds > 16 || bits > MAX_BITS >> folds {
             return Err(SchemaError::Config("longueur nulle, ou plus de 65 536 bits avant repliement"));
         }
         let kdf = kdf_of(kdf)?;
