@@ -23,7 +23,7 @@ mod rows;
 mod session;
 mod table;
 mod text;
-mod token;
+pub mod token;
 mod views;
 
 #[cfg(test)]

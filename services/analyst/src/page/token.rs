@@ -13,7 +13,7 @@ const LEEWAY_S: i64 = 30;
 
 /// What is wrong with a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TokenFault {
+pub enum TokenFault {
     /// It is none, or its header or a claim cannot be read.
     #[error("malformed")]
     Malformed,
@@ -45,24 +45,24 @@ pub(super) enum TokenFault {
 
 /// What a token must say.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Expected<'e> {
+pub struct Expected<'e> {
     /// The issuer.
-    pub(super) issuer: &'e str,
+    pub issuer: &'e str,
     /// What `aud` must hold.
-    pub(super) audience: &'e str,
+    pub audience: &'e str,
     /// What `azp` must be where it is given.
-    pub(super) client_id: &'e str,
+    pub client_id: &'e str,
     /// The nonce of this login.
-    pub(super) nonce: &'e str,
+    pub nonce: &'e str,
     /// Seconds since 1970.
-    pub(super) now: i64,
+    pub now: i64,
 }
 
 /// The claims of a good token.
 ///
 /// # Errors
 /// The first fault found.
-pub(super) fn check(token: &str, keys: &JwkSet, expected: Expected<'_>) -> Result<Map<String, Value>, TokenFault> {
+pub fn check(token: &str, keys: &JwkSet, expected: Expected<'_>) -> Result<Map<String, Value>, TokenFault> {
     let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
     if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) {
         return Err(TokenFault::Algorithm);
@@ -127,7 +127,7 @@ fn times(claims: &Map<String, Value>, now: i64) -> Result<(), TokenFault> {
 }
 
 /// The strings at a claim; dots lead into objects, and one string may hold several names between spaces.
-pub(super) fn names_at(claims: &Map<String, Value>, path: &str) -> Vec<String> {
+pub fn names_at(claims: &Map<String, Value>, path: &str) -> Vec<String> {
     // A claim may bear dots in its own name (`https://example.org/roles`).
     let mut found = claims.get(path);
     if found.is_none() {
