@@ -175,7 +175,19 @@ impl BlobStore {
         Ok(found)
     }
 
-    /// Deletes every object under `prefix` and says how many there were. Safe to repeat.
+    /// Deletes the object under `name`; nothing when there is none.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub async fn delete(&self, name: &BlobName) -> Result<(), BlobError> {
+        match self.store.delete(&name.path()).await {
+            Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes every object under `prefix` and says how many there were, with what a killed process left half written: it bears
+    /// a name that no list shows. Safe to repeat.
     ///
     /// # Errors
     /// [`BlobError`]; some objects may then be gone already.
@@ -188,6 +200,16 @@ impl BlobStore {
                 // Someone else who deletes the same run got there first.
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(folder) = &self.folder {
+            let rest = folder.join(prefix.path().as_ref());
+            let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(rest)).await;
+            match removed.map_err(std::io::Error::other).flatten() {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(BlobError::Folder { path: folder.clone(), source: error.into() });
+                }
+                _ => {}
             }
         }
         Ok(deleted)
@@ -266,6 +288,30 @@ mod tests {
         assert_eq!(store.delete_prefix(&BlobPrefix::Run(run)).await.unwrap(), 1);
         assert!(matches!(store.get(&name("2024-01.full", "siao", 0)).await, Err(BlobError::NotFound)));
         assert_eq!(store.get(&name("2024-01", "ccas", 1)).await.unwrap().as_ref(), b"put twice");
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_left_half_written_goes_with_its_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::local(dir.path()).unwrap();
+        for (run, party) in [("r", "ccas"), ("r", "siao"), ("r2", "ccas")] {
+            store.put(&name(run, party, 0), Bytes::from_static(b"whole")).await.unwrap();
+            // The name under which the local store writes before it renames.
+            let staged = dir.path().join(run).join(party).join("00000000000000000001#1");
+            std::fs::write(staged, b"half").unwrap();
+        }
+        let staged = |run: &str, party: &str| dir.path().join(run).join(party).join("00000000000000000001#1").is_file();
+        let run: RunId = "r".parse().unwrap();
+        assert_eq!(store.list(&BlobPrefix::Run(run.clone())).await.unwrap().len(), 2, "no list shows them");
+        assert_eq!(store.delete_prefix(&BlobPrefix::Party(run.clone(), "ccas".parse().unwrap())).await.unwrap(), 1);
+        assert_eq!([staged("r", "ccas"), staged("r", "siao")], [false, true]);
+        assert_eq!(store.delete_prefix(&BlobPrefix::Run(run.clone())).await.unwrap(), 1);
+        assert_eq!(store.delete_prefix(&BlobPrefix::Run(run)).await.unwrap(), 0);
+        assert!(!dir.path().join("r").is_dir() && staged("r2", "ccas"));
+        for _ in 0..2 {
+            store.delete(&name("r2", "ccas", 0)).await.unwrap();
+        }
+        assert!(matches!(store.get(&name("r2", "ccas", 0)).await, Err(BlobError::NotFound)) && staged("r2", "ccas"));
     }
 
     #[test]
