@@ -46,7 +46,7 @@ pub struct HandOver {
     maker: Arc<Maker>,
     run: RunId,
     domain: i64,
-    /// Position of the analyst in the agreement.
+    /// Position of the analyst in the agreement under which the run's records were sealed.
     analyst: usize,
 }
 
@@ -125,7 +125,7 @@ impl Maker {
 }
 
 impl HandOver {
-    /// The table of `run` for the analyst at position `analyst` of the agreement.
+    /// The table of `run` for the analyst at position `analyst` of the agreement under which its records were sealed.
     pub async fn new(
         store: &Store,
         scalar: Arc<CustodianScalar>,

@@ -13,6 +13,7 @@ pub mod link_tables;
 #[cfg(test)]
 mod migration_tests;
 pub mod oprf_keys;
+pub mod plan;
 mod register;
 pub mod registry;
 mod restored;
@@ -21,5 +22,6 @@ pub mod rights;
 mod serve;
 pub mod service;
 pub mod store;
+pub mod terms;
 
 pub use serve::serve;

@@ -76,7 +76,7 @@ impl Store {
     pub async fn ready(&self) -> Result<Vec<ReadyRun>, ServiceError> {
         let rows = sqlx::query(
             "SELECT run_id, period, parties, reference_party, row_count - withdrawn, position,
-             (SELECT count(*) FROM supersessions s WHERE s.run_id = runs.run_id)
+             (SELECT count(*) FROM supersessions s WHERE s.run_id = runs.run_id AND s.told = 1)
              FROM runs WHERE state = 'ready' ORDER BY position",
         )
         .fetch_all(&self.pool)
@@ -198,11 +198,11 @@ impl Store {
         tx.commit().await.map_err(db)
     }
 
-    /// A run's supersession list, lines of one pair of persons together.
+    /// A run's supersession list as far as analysts are told of it, lines of one pair of persons together.
     pub async fn supersessions(&self, run: &RunId) -> Result<Vec<Supersession>, ServiceError> {
         let rows = sqlx::query(
             "SELECT o.person, n.person, s.ref FROM supersessions s JOIN persons o ON o.number = s.old_person
-             JOIN persons n ON n.number = s.new_person WHERE s.run_id = $1 ORDER BY s.id",
+             JOIN persons n ON n.number = s.new_person WHERE s.run_id = $1 AND s.told = 1 ORDER BY s.id",
         )
         .bind(run.as_str())
         .fetch_all(&self.pool)

@@ -65,7 +65,7 @@ async fn registry_and_tables_of_version_3_are_kept() {
     let number = "SELECT p.number FROM refs r JOIN persons p ON p.number = r.person WHERE r.ref = $1 AND r.party = 'siao'";
     let number: i64 = sqlx::query_scalar(number).bind(&RecordRef([3; 16]).0[..]).fetch_one(&store.pool).await.unwrap();
     assert_eq!(number, 3, "persons keep their age as number");
-    assert_eq!(store.declare(&"ccas".parse().unwrap(), "2024-01".parse().unwrap(), 0).await.unwrap(), (10, 4));
+    assert_eq!(store.declare(&"ccas".parse().unwrap(), "2024-01", 0).await.unwrap(), (10, 4));
     assert_eq!(store.run_state(&"r3".parse().unwrap()).await.unwrap().as_deref(), Some("collecting"));
 }
 

@@ -6,7 +6,6 @@
 //! end: without them a party could ask for an old month's budget once more.
 
 use std::path::Path;
-use std::time::Instant;
 
 use jiff::ToSpan;
 use jiff::civil::Date;
@@ -14,7 +13,7 @@ use linkage_agreement::{Period, RunId};
 use linkage_common::deletion::series::Series;
 use linkage_common::deletion::{Cause, DataSet, Draft, table};
 use linkage_common::error::ServiceError;
-use linkage_common::retention::{Pace, everything_over, first_kept};
+use linkage_common::retention::{Pace, everything_over, first_kept, tell_failures};
 use linkage_common::store::{Connection, db, id};
 use sqlx::Row;
 
@@ -22,14 +21,17 @@ use crate::service::Custodian;
 use crate::store::Store;
 
 /// Tables that go with the agreement, and what certificates call them.
-const TABLES: [(&str, &str); 14] = [
+const TABLES: [(&str, &str); 17] = [
     ("handles", "DELETE FROM handles"),
     ("handles", "DELETE FROM record_batches"),
     ("handles", "DELETE FROM record_uploads"),
     ("clusters", "DELETE FROM cluster_batches"),
     ("link-rows", "DELETE FROM link_rows"),
+    ("link-rows", "DELETE FROM set_aside_rows"),
     ("supersessions", "DELETE FROM supersessions"),
     ("references", "DELETE FROM refs"),
+    ("references", "DELETE FROM set_aside_refs"),
+    ("references", "DELETE FROM withdrawn_refs"),
     ("points", "DELETE FROM person_points"),
     ("points", "DELETE FROM ref_points"),
     ("points", "DELETE FROM point_domains"),
@@ -54,19 +56,9 @@ impl Retention {
 
     /// Looks for what is over its term when a round is due; what fails is in the log and is tried again.
     pub(crate) async fn round(&mut self, custodian: &Custodian) {
-        if !self.pace.due(Instant::now(), custodian.gate.now()) {
-            return;
-        }
-        let pruned = self.pace.prune(&custodian.audit, &custodian.signer, &custodian.gate).await;
-        let noted = match pruned {
-            Ok(Some(draft)) => table::note_outside(&custodian.store.pool, &draft).await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        for done in [noted, self.delete_over_term(custodian).await] {
-            if let Err(error) = done {
-                tracing::error!(%error, "data over their term could not all be deleted; tried again");
-            }
+        let begun = self.pace.begin(&custodian.store.pool, &custodian.audit, &custodian.signer, &custodian.gate).await;
+        if let Some(pruned) = begun {
+            tell_failures([pruned, self.delete_over_term(custodian).await]);
         }
     }
 
@@ -143,6 +135,7 @@ fn add(draft: &mut Draft, set: &str, records: u64) {
 /// Deletes persons that nothing names any more, and points of what is gone.
 async fn delete_unnamed(connection: &mut Connection, draft: &mut Draft) -> Result<(), ServiceError> {
     let persons = "DELETE FROM persons WHERE number NOT IN (SELECT person FROM refs UNION SELECT person FROM link_rows
+                   UNION SELECT person FROM set_aside_refs UNION SELECT person FROM set_aside_rows
                    UNION SELECT old_person FROM supersessions UNION SELECT new_person FROM supersessions)";
     add(draft, "persons", delete(&mut *connection, persons, None).await?);
     for points in [
@@ -177,9 +170,13 @@ impl Store {
             let run: String = row.get(0);
             months.push(id(&row.get::<String, _>(1))?);
             let (from, count): (i64, i64) = (row.get(2), row.get(3));
-            let rows = sqlx::query("DELETE FROM link_rows WHERE id >= $1 AND id < $2");
-            let rows = rows.bind(from).bind(from + count).execute(&mut *tx).await.map_err(db)?.rows_affected();
-            add(&mut draft, "link-rows", rows);
+            for rows in [
+                "DELETE FROM link_rows WHERE id >= $1 AND id < $2",
+                "DELETE FROM set_aside_rows WHERE row_id >= $1 AND row_id < $2",
+            ] {
+                let rows = sqlx::query(rows).bind(from).bind(from + count).execute(&mut *tx).await.map_err(db)?;
+                add(&mut draft, "link-rows", rows.rows_affected());
+            }
             add(&mut draft, "supersessions", delete(&mut tx, "DELETE FROM supersessions WHERE run_id = $1", Some(&run)).await?);
             delete(&mut tx, "DELETE FROM record_uploads WHERE run_id = $1", Some(&run)).await?;
             sqlx::query("UPDATE runs SET state = 'expired', report = $2 WHERE run_id = $1")
@@ -202,8 +199,12 @@ impl Store {
             return Ok(());
         }
         let first = first.to_string();
-        let refs = "DELETE FROM refs WHERE last_month <> '' AND last_month < $1";
-        add(&mut draft, "references", delete(&mut tx, refs, Some(&first)).await?);
+        for refs in [
+            "DELETE FROM refs WHERE last_month <> '' AND last_month < $1",
+            "DELETE FROM set_aside_refs WHERE last_month <> '' AND last_month < $1",
+        ] {
+            add(&mut draft, "references", delete(&mut tx, refs, Some(&first)).await?);
+        }
         if !draft.data.is_empty() {
             delete_unnamed(&mut tx, &mut draft).await?;
         }
@@ -249,7 +250,7 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes all rows but certificates.
+    /// Deletes all rows but certificates and receipts.
     async fn delete_everything(&self, mut draft: Draft) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin("delete_everything").await.map_err(db)?;
         for (set, statement) in TABLES {

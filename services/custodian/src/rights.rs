@@ -412,16 +412,14 @@ impl Work<'_> {
         let person = self.person("SELECT person FROM refs WHERE ref = $1 AND party = $2", reference).await?;
         let rows = self.take_rows(reference, true).await?;
         self.counts.rows += rows;
-        let Some(person) = person else { return Ok(()) };
+        if person.is_none() {
+            return Ok(());
+        }
         self.counts.references += 1;
         self.known.push(*reference);
-        sqlx::query("INSERT INTO set_aside_refs (party, ref, person) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-            .bind(self.party)
-            .bind(&reference.0[..])
-            .bind(person)
-            .execute(&mut *self.tx)
-            .await
-            .map_err(db)?;
+        let aside = "INSERT INTO set_aside_refs (party, ref, person, shown, last_month)
+                     SELECT party, ref, person, shown, last_month FROM refs WHERE ref = $1 AND party = $2 ON CONFLICT DO NOTHING";
+        self.each(aside, reference).await?;
         self.each("DELETE FROM refs WHERE ref = $1 AND party = $2", reference).await?;
         self.forget_points(reference).await
     }
@@ -441,13 +439,16 @@ impl Work<'_> {
         {
             person = row.get(0);
         }
-        sqlx::query("INSERT INTO refs (ref, party, person) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-            .bind(&reference.0[..])
-            .bind(self.party)
-            .bind(person)
-            .execute(&mut *self.tx)
-            .await
-            .map_err(db)?;
+        sqlx::query(
+            "INSERT INTO refs (ref, party, person, shown, last_month)
+             SELECT ref, party, $3, shown, last_month FROM set_aside_refs WHERE ref = $1 AND party = $2 ON CONFLICT DO NOTHING",
+        )
+        .bind(&reference.0[..])
+        .bind(self.party)
+        .bind(person)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(db)?;
         for (run, first, span) in tables(self.tx).await? {
             let done = sqlx::query(
                 "INSERT INTO link_rows (id, party, ref, person, match_class, probability, sealed)

@@ -28,6 +28,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::budgets::BudgetMonth;
 use crate::hand_over::{Domains, HandOver};
 use crate::store::{Member, RecordUpload, RunRecord, Store};
+use crate::terms::Terms;
 
 /// Largest sealed attributes of one record for one analyst, in bytes.
 const MAX_SEALED: usize = 4096;
@@ -51,6 +52,10 @@ pub struct Custodian {
     pub audit: AuditLog,
     /// Wakes the worker.
     pub work: Arc<Notify>,
+}
+
+fn ended() -> ServiceError {
+    ServiceError::conflict("ce traitement a été annulé ou a échoué ; ouvrez-en un autre")
 }
 
 pub(crate) fn not_committed() -> ServiceError {
@@ -248,7 +253,7 @@ impl registry_server::Registry for Custodian {
         let role = self.gate.peer(&request)?;
         let facts = Facts::of(&request);
         let mut taken = 0;
-        let analysts = self.gate.agreement().analyst.len();
+        let terms = Terms::of(&self.gate);
         let mut stream = request.into_inner();
         let mut last = None;
         while let Some(batch) = stream.message().await? {
@@ -259,13 +264,16 @@ impl registry_server::Registry for Custodian {
             if last.as_ref().is_some_and(|(known, _)| known != &run) {
                 return Err(one_run_a_stream().into());
             }
-            let records = unpack_records(&batch.entries, analysts)?;
+            let records = unpack_records(&batch.entries, terms.analysts.len())?;
             let limit = self.gate.agreement().run_record_limit(&party);
             let so_far = self.store.records_held(&run, &party, batch.sequence).await?;
             if so_far + records.len() as u64 > limit {
                 return Err(ServiceError::exhausted(format!("la convention prévoit au plus {limit} fiches de ce partenaire dans un traitement ; un avenant peut relever ce nombre")).into());
             }
             let held = HeldBatch { sequence: batch.sequence, records: records.len() as u64, digest: batch.digest.to_vec() };
+            if last.is_none() {
+                self.store.begin_upload(&run, &party, &terms).await?;
+            }
             self.store.put_records(&run, &party, &held, &records).await?;
             taken += held.records;
             last = Some((run, party));
@@ -305,6 +313,7 @@ impl registry_server::Registry for Custodian {
                 ServiceError::invalid("les clés d'attributs vont aux seuls destinataires de la convention, 256 octets au plus chacune ; comparez les empreintes (linkage agreement show)").into()
             );
         }
+        self.store.begin_upload(&run, &party, &Terms::of(&self.gate)).await?;
         let held = self.store.record_batches(&run, &party).await?;
         check_manifest(&held, asked.batches, asked.records, &asked.digest)?;
         let keys: HashMap<&str, String> = asked.sealed_keys.iter().map(|(a, k)| (a.as_str(), hex::encode(k))).collect();
@@ -324,8 +333,9 @@ impl registry_server::Registry for Custodian {
         let role = self.gate.peer(&request)?;
         let facts = Facts::of(&request);
         let mut stream = request.into_inner();
-        let mut last: Option<(RunId, Period, Vec<PartyId>, Option<PartyId>, Vec<u8>, bool)> = None;
-        let mut repeated: Option<(RunId, BTreeMap<u32, Vec<u8>>)> = None;
+        // Of every batch, whatever has become of the run meanwhile: another call may be sending the same.
+        let mut digests: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+        let (mut of, mut whole, mut stored) = (None, false, None);
         while let Some(batch) = stream.message().await? {
             self.gate.broker_of(&role, batch.agreement.as_ref())?;
             let (run, period) = (run_id(&batch.run_id)?, period(&batch.period)?);
@@ -336,49 +346,45 @@ impl registry_server::Registry for Custodian {
                 .into());
             }
             unpack_clusters(&batch.clusters)?;
+            if *of.get_or_insert_with(|| run.clone()) != run {
+                return Err(one_run_a_stream().into());
+            }
+            whole = batch.last;
             let digest = Sha256::digest(&batch.clusters).to_vec();
+            digests.insert(batch.sequence, digest.clone());
             match self.store.run_state(&run).await?.as_deref() {
                 // Taken in before, and the answer lost: only compared.
-                Some("clustered" | "ready") => {
-                    let (known, digests) = repeated.get_or_insert_with(|| (run.clone(), BTreeMap::new()));
-                    if *known != run {
-                        return Err(one_run_a_stream().into());
-                    }
-                    digests.insert(batch.sequence, digest);
-                    continue;
-                }
+                Some("clustered" | "ready") => continue,
                 Some("collecting") => {}
-                Some(_) => {
-                    return Err(ServiceError::conflict("ce traitement a été annulé ou a échoué ; ouvrez-en un autre").into());
-                }
+                Some(_) => return Err(ended().into()),
                 None => return Err(not_committed().into()),
             }
             let parties = self.parties_of_run(&run, period, &batch.parties).await?;
             let reference = self.reference_of_run(&run, &parties, &batch.reference_party).await?;
-            if last.as_ref().is_some_and(|(known, ..)| *known != run) {
-                return Err(one_run_a_stream().into());
+            if self.store.put_clusters(&run, batch.sequence, batch.last, &digest, &batch.clusters).await? {
+                stored = Some((period, parties, reference, batch.report.to_vec()));
             }
-            self.store.put_clusters(&run, batch.sequence, batch.last, &digest, &batch.clusters).await?;
-            last = Some((run, period, parties, reference, batch.report.to_vec(), batch.last));
         }
-        if let Some((run, digests)) = repeated {
-            return if self.store.clusters_digest(&run).await? == manifest_digest(digests.into_values()) {
-                Ok(Response::new(v1::PutClustersResponse { persons: 0 }))
-            } else {
-                Err(ServiceError::conflict(
-                    "d'autres groupes de ce traitement sont déjà pris en compte ; ouvrez un nouveau traitement",
-                )
-                .into())
-            };
-        }
-        let (run, period, parties, reference, report, _) = last
-            .filter(|(.., whole)| *whole)
+        let run = of
+            .filter(|_| whole)
             .ok_or_else(|| ServiceError::invalid("l'envoi ne finit pas par le dernier lot de groupes ; renvoyez-les tous"))?;
-        if !self.store.clusters_complete(&run, period, &parties, reference.as_ref(), &report).await? {
+        if let Some((period, parties, reference, report)) = stored
+            && self.store.clusters_complete(&run, period, &parties, reference.as_ref(), &report).await?
+        {
+            facts.run(&run).period(period);
+            self.work.notify_one();
+            return Ok(Response::new(v1::PutClustersResponse { persons: 0 }));
+        }
+        let known = self.store.clusters_digest(&run).await?;
+        if known.is_empty() {
             return Err(ServiceError::conflict("il manque un lot de groupes ; renvoyez-les tous").into());
         }
-        facts.run(&run).period(period);
-        self.work.notify_one();
+        if known != manifest_digest(digests.into_values()) {
+            return Err(ServiceError::conflict(
+                "d'autres groupes de ce traitement sont déjà pris en compte ; ouvrez un nouveau traitement",
+            )
+            .into());
+        }
         Ok(Response::new(v1::PutClustersResponse { persons: 0 }))
     }
 
@@ -397,10 +403,10 @@ impl registry_server::Registry for Custodian {
         &self,
         request: Request<v1::ListLinkTablesRequest>,
     ) -> Result<Response<v1::ListLinkTablesResponse>, Status> {
-        self.gate.analyst(&request, request.get_ref().agreement.as_ref())?;
+        let analyst = self.gate.analyst(&request, request.get_ref().agreement.as_ref())?;
         let tables = self
             .store
-            .ready()
+            .ready_for(&analyst)
             .await?
             .into_iter()
             .map(|r| v1::LinkTableInfo {
@@ -428,28 +434,32 @@ impl registry_server::Registry for Custodian {
             .into());
         }
         let agreement = self.gate.agreement();
+        let terms = self.store.terms(&run).await?.unwrap_or_else(|| Terms::of(&self.gate));
         let rows = self.store.ready().await?.iter().find(|ready| ready.run == run).map_or(0, |ready| ready.rows);
-        let attributes = agreement.travelling_attributes().into_iter().map(|attribute| attribute.name);
-        Facts::of(&request).run(&run).records(rows).fields(attributes);
-        let position = agreement
-            .analyst
-            .iter()
-            .position(|a| a.id == analyst)
-            .ok_or_else(|| ServiceError::refused("ce certificat n'est pas celui d'un destinataire de la convention"))?;
-        let purpose = &agreement.analyst[position].purpose;
+        Facts::of(&request).run(&run).records(rows).fields(terms.attributes.iter().cloned());
+        let purpose = agreement.analyst.iter().find(|a| a.id == analyst).map(|a| a.purpose.as_str()).unwrap_or_default();
         let id = agreement.agreement.id.as_str();
         let domains = Domains { persons: Domain::persons(id, purpose), records: Domain::records(id, purpose) };
+        let not_yet = || {
+            ServiceError::not_found(
+                "cette table de liens est d'avant l'entrée de ce destinataire dans la convention ; demandez au coordonnateur un nouveau traitement du mois",
+            )
+        };
+        let position = terms.analysts.iter().position(|sealed_to| *sealed_to == analyst).ok_or_else(not_yet)?;
         let (report, papers) = self.store.run_papers(&run).await?;
         let mut sealed_keys = HashMap::new();
         for (party, keys) in papers {
             let keys: HashMap<String, String> = serde_json::from_str(&keys).map_err(ServiceError::internal)?;
-            let key = keys
-                .get(analyst.as_str())
-                .and_then(|k| hex::decode(k).ok())
-                .ok_or_else(|| ServiceError::internal("attribute key missing"))?;
-            sealed_keys.insert(party.to_string(), key.into());
+            let key = keys.get(analyst.as_str()).ok_or_else(not_yet)?;
+            sealed_keys.insert(party.to_string(), hex::decode(key).map_err(ServiceError::internal)?.into());
         }
-        let first = v1::LinkTableChunk { sealed_keys, report: report.into(), ..Default::default() };
+        let first = v1::LinkTableChunk {
+            sealed_keys,
+            report: report.into(),
+            agreement_hash: hex::decode(&terms.agreement).map_err(ServiceError::internal)?.into(),
+            attributes: terms.attributes,
+            ..Default::default()
+        };
         let receive = HandOver::new(&self.store, self.scalar.clone(), domains, run, position).await?.start(first);
         tracing::info!(run = %request.get_ref().run_id, analyst = %analyst, "link table handed over");
         Ok(Response::new(receive))

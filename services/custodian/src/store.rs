@@ -246,7 +246,7 @@ impl Store {
         rows.iter().map(|row| Ok((party_of(row, 0)?, row.get(1), optional_party(row, 2)?))).collect()
     }
 
-    /// Stores a batch of clusters. Repeating it changes nothing.
+    /// Stores a batch of clusters; `false` when the run's clusters were complete before. Repeating it changes nothing.
     pub async fn put_clusters(
         &self,
         run: &RunId,
@@ -254,8 +254,14 @@ impl Store {
         last: bool,
         digest: &[u8],
         clusters: &[u8],
-    ) -> Result<(), ServiceError> {
+    ) -> Result<bool, ServiceError> {
         let mut tx = self.pool.begin("put_clusters").await.map_err(db)?;
+        let state = sqlx::query("SELECT state FROM runs WHERE run_id = $1").bind(run.as_str()).fetch_optional(&mut *tx).await;
+        match state.map_err(db)?.map(|row| row.get::<String, _>(0)).as_deref() {
+            Some("collecting") => {}
+            Some("clustered" | "ready") => return Ok(false),
+            _ => return Err(ServiceError::conflict("ce traitement a été annulé ou a échoué ; ouvrez-en un autre")),
+        }
         sqlx::query("INSERT INTO cluster_batches (run_id, sequence, last, digest, clusters) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING")
             .bind(run.as_str())
             .bind(i64::from(sequence))
@@ -275,10 +281,11 @@ impl Store {
         if held != digest {
             return Err(ServiceError::conflict("d'autres groupes sont détenus sous ce numéro ; ouvrez un nouveau traitement"));
         }
-        tx.commit().await.map_err(db)
+        tx.commit().await.map_err(db)?;
+        Ok(true)
     }
 
-    /// Marks a run as having all its clusters, once batches 0..=last are all there.
+    /// Marks a run as having all its clusters, once batches 0..=last are all there; `false` when they are not, or it was before.
     pub async fn clusters_complete(
         &self,
         run: &RunId,
@@ -302,7 +309,7 @@ impl Store {
             return Ok(false);
         }
         let digest = manifest_digest(rows.iter().map(|row| row.get::<Vec<u8>, _>(2)));
-        sqlx::query(
+        let done = sqlx::query(
             "UPDATE runs SET state = 'clustered', period = $1, parties = $2, reference_party = $3, report = $4, clusters_digest = $5
              WHERE run_id = $6 AND state = 'collecting'",
         )
@@ -316,7 +323,7 @@ impl Store {
         .await
         .map_err(db)?;
         tx.commit().await.map_err(db)?;
-        Ok(true)
+        Ok(done.rows_affected() > 0)
     }
 
     /// The digest of a run's clusters, over its batches' digests; empty before they are complete.
