@@ -14,13 +14,16 @@ use rayon::prelude::*;
 
 use crate::classify::{Comparison, Comparisons};
 use crate::join::{Meeting, join};
-use crate::meet::compare_group;
+use crate::meet::{JOIN_COPIES, MEETING_BYTES, PAIR_BYTES, RECORD_BYTES, compare_group};
 use crate::payloads::{Components, Wanted};
 use crate::records::{BatchView, Source, for_each_batch, read_all};
 use crate::spill::{Held, Place, Spill};
-use crate::tokens::{self, Partitioned, Partitions, TokenRows};
+use crate::tokens::{self, Partitioned, Partitions, ROW_BYTES, TokenRows};
 use crate::vectors::Vectors;
 use crate::{Clusters, Dispositions, LinkError, Model, RecordIndex, Records, Settings, settle};
+
+/// Held records that are read at a time.
+const RECORDS_AT_ONCE: usize = 4_096;
 
 /// The tokens of a run, by partition.
 pub trait TokenIndex<E>: Sync {
@@ -39,7 +42,7 @@ pub trait HeldRecords<E>: Sync {
 /// What is held of a run and needed in memory.
 #[derive(Debug)]
 pub struct Base<'b> {
-    /// Its records, those of earlier increments after them.
+    /// Its records.
     pub records: Records,
     /// The pairs that met, compared.
     pub comparisons: &'b Comparisons,
@@ -47,6 +50,8 @@ pub struct Base<'b> {
     pub model: &'b Model,
     /// The pairs that their owners had settled then.
     pub settled: &'b Dispositions,
+    /// Memory that the increment may take beside it, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// What an increment changes.
@@ -54,8 +59,6 @@ pub struct Base<'b> {
 pub struct Increment {
     /// All records, the new ones last.
     pub records: Records,
-    /// The new tokens by partition, sorted: to be kept beside the index's.
-    pub tokens: Vec<(u32, RecordBatch)>,
     /// Pairs with a new record, compared.
     pub comparisons: Comparisons,
     /// The records whose clusters are made anew, in order: all of their clusters before are void.
@@ -91,7 +94,7 @@ fn token_rows<S: Source>(source: &S) -> u64 {
 /// Links the records of `new` and takes `removed` ones out.
 ///
 /// Errors: the source's and the index's; records of other parties than the base's; parties that are compared by annexes, for
-/// whom a full run is needed.
+/// whom a full run is needed; [`LinkError::Memory`] for what does not fit, since an increment keeps all that is new in memory.
 pub fn increment<S: Source>(
     base: Base<'_>,
     index: &dyn TokenIndex<S::Error>,
@@ -107,31 +110,34 @@ pub fn increment<S: Source>(
     let memory = Held::default();
     let tokens = Partitioned::within(index.partitions());
     let from = base.records.len() as RecordIndex;
+    let memory_bytes = base.memory_bytes;
+    let fresh: u64 = new.batches().iter().map(|batch| u64::from(batch.records)).sum();
+    let fixed = (u64::from(from) + fresh) * RECORD_BYTES + token_rows(new) * ROW_BYTES * JOIN_COPIES;
+    let needs = |least| if least <= memory_bytes { Ok(()) } else { Err(LinkError::Memory { least }) };
+    needs(fixed)?;
     let added = read_all(new, |batch| tokens.add(&batch.numbered_from(from)?, &memory))?;
     let records = base.records.followed_by(added)?;
 
     let met = (0..index.partitions().count()).into_par_iter().map(|number| {
         let fresh = tokens::sorted(&tokens.take(number, &memory)?)?;
         if fresh.num_rows() == 0 {
-            return Ok((Vec::new(), None));
+            return Ok(Vec::new());
         }
-        let mut batches = vec![fresh.clone()];
+        let mut batches = Vec::new();
         for batch in index.partition(number)? {
             batches.push(same_tokens(&batch, &fresh, removed)?);
         }
+        batches.insert(0, fresh);
         let met = join(&records, settings.block_cap, &batches)?.rows;
-        let rows: Vec<Meeting> = met.into_iter().filter(|m| m.b >= from).collect();
-        Ok::<_, S::Error>((rows, Some((number, fresh))))
+        Ok::<_, S::Error>(met.into_iter().filter(|m| m.b >= from).collect())
     });
-    let met: Vec<_> = met.collect::<Result<_, _>>()?;
-    let (mut meetings, mut kept) = (Vec::new(), Vec::new());
-    for (rows, fresh) in met {
-        meetings.extend(rows);
-        kept.extend(fresh);
-    }
+    let met: Vec<Vec<Meeting>> = met.collect::<Result<_, _>>()?;
+    let mut meetings = met.concat();
     meetings.par_sort_unstable();
 
-    let (wanted, _) = Wanted::of(&meetings, records.len(), records.layout().payload_len, u64::MAX);
+    let (wanted, bytes) = Wanted::of(&meetings, records.len(), records.layout().payload_len, u64::MAX);
+    // Payloads twice: as they were read, and by record.
+    needs(fixed + meetings.len() as u64 * (MEETING_BYTES + PAIR_BYTES) + 2 * bytes)?;
     let payloads = payloads(&records, &meetings, &wanted, from, held, new, &memory)?;
     let comparisons = Comparisons { rows: compare_group(&records, &meetings, &payloads)? };
 
@@ -147,7 +153,7 @@ pub fn increment<S: Source>(
     let (touched, rows) = touched(&records, base.comparisons, &comparisons, removed, &begun, matters);
     let rows = Comparisons { rows };
     let (_, clusters) = settle(&records, &rows, base.model, settings, dispositions)?;
-    Ok(Increment { records, tokens: kept, comparisons, touched, clusters })
+    Ok(Increment { records, comparisons, touched, clusters })
 }
 
 /// The rows of `held`, sorted, whose token is one of `fresh`, without those of `removed` records.
@@ -192,10 +198,13 @@ fn payloads<S: Source>(
         }
         Ok::<_, S::Error>((number, shape, bytes))
     };
-    let read: Vec<_> = old.par_iter().map(read).collect::<Result<_, _>>()?;
-    for (number, shape, bytes) in &read {
-        for (group, batch) in wanted.pick(&BatchView::new(layout, *shape, *number, bytes))? {
-            Spill::<S::Error>::write(memory, Place::Payloads(group), &batch)?;
+    // Of a record, only what met stays in memory.
+    for old in old.chunks(RECORDS_AT_ONCE) {
+        let read: Vec<_> = old.par_iter().map(read).collect::<Result<_, _>>()?;
+        for (number, shape, bytes) in &read {
+            for (group, batch) in wanted.pick(&BatchView::new(layout, *shape, *number, bytes))? {
+                Spill::<S::Error>::write(memory, Place::Payloads(group), &batch)?;
+            }
         }
     }
     for_each_batch(new, |batch| {

@@ -28,14 +28,14 @@ use crate::{LinkError, Records};
 const BATCH_BYTES: u64 = 1 << 20;
 const BATCH_COPIES: u64 = 3;
 /// Bytes kept of a record besides its annex: handle, header, and what the groups take.
-const RECORD_BYTES: u64 = 16 + 4 + 8 + 4 + 4 + 8;
+pub(crate) const RECORD_BYTES: u64 = 16 + 4 + 8 + 4 + 4 + 8;
 /// Bytes that a meeting takes in memory.
-const MEETING_BYTES: u64 = std::mem::size_of::<Meeting>() as u64;
+pub(crate) const MEETING_BYTES: u64 = std::mem::size_of::<Meeting>() as u64;
 /// Bytes that a compared pair takes until the end of the run: its comparison, its packed form, its decision, its part of
 /// the clusters and of the report.
-const PAIR_BYTES: u64 = 160;
+pub(crate) const PAIR_BYTES: u64 = 160;
 /// Rows that a partition takes while it is sorted, as a multiple of its rows in the batch.
-const JOIN_COPIES: u64 = 2;
+pub(crate) const JOIN_COPIES: u64 = 2;
 
 /// How a run's pairs are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

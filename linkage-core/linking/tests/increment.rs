@@ -98,14 +98,20 @@ fn what_is_new_joins_what_is_held() {
         })
         .unwrap()
     });
-    let mut index = Index(partitions, kept.into_inner().unwrap());
-    let mut sent = Sent(base.concat());
+    let index = Index(partitions, kept.into_inner().unwrap());
+    let sent = Sent(base.concat());
 
     // The third list delivers for the first time whom the others know and persons who are new to all; one record leaves.
     let removed = BTreeSet::from([310, 605]);
     let new = [side(0, 870..960), Vec::new(), side(2, (100..160).chain(940..980))];
     let first = with_input(&new, |input| {
-        let base = Base { records: held.records.clone(), comparisons: &held.comparisons, model: &model, settled: &nothing };
+        let base = Base {
+            records: held.records.clone(),
+            comparisons: &held.comparisons,
+            model: &model,
+            settled: &nothing,
+            memory_bytes: u64::MAX,
+        };
         increment(base, &index, &sent, &InMemory::new(&layout, input).unwrap(), &removed, &SETTINGS, &nothing).unwrap()
     });
 
@@ -125,34 +131,35 @@ fn what_is_new_joins_what_is_held() {
     assert!(first.touched.len() < 900, "{}", first.touched.len());
     assert!(first.clusters.clusters.len() > 80, "{}", first.clusters.clusters.len());
 
-    // A second one, over the first.
-    let packed = Records::from_bytes(&layout, terms(&base), &first.records.to_bytes()).unwrap();
-    assert_eq!(packed, first.records);
-    for (number, batch) in first.tokens {
-        index.1.entry(number).or_default().push(batch);
-    }
-    sent.0.extend(new.concat());
-    let rows = held.comparisons.rows.iter().filter(|r| !removed.contains(&r.a) && !removed.contains(&r.b));
-    let mut rows: Vec<_> = rows.chain(&first.comparisons.rows).copied().collect();
-    rows.sort_unstable_by_key(|r| (r.a, r.b));
-    let comparisons = linkage_linking::Comparisons { rows };
-    let more = [Vec::new(), side(1, 930..990), Vec::new()];
-    let second = with_input(&more, |input| {
-        let base = Base { records: packed, comparisons: &comparisons, model: &model, settled: &nothing };
-        increment(base, &index, &sent, &InMemory::new(&layout, input).unwrap(), &removed, &SETTINGS, &nothing).unwrap()
+    // Several of one run stand side by side, each with all that is new since: nothing of the first is held.
+    let refused = with_input(&new, |input| {
+        let base = Base {
+            records: held.records.clone(),
+            comparisons: &held.comparisons,
+            model: &model,
+            settled: &nothing,
+            memory_bytes: 0,
+        };
+        increment(base, &index, &sent, &InMemory::new(&layout, input).unwrap(), &removed, &SETTINGS, &nothing)
     });
-    let all = met(&[whole[0].clone(), [whole[1].clone(), more[1].clone()].concat(), whole[2].clone()]);
-    let (_, expected) = settle(&all.records, &all.comparisons, &model, &SETTINGS, &nothing).unwrap();
-    let touched: BTreeSet<Handle> = second.touched.iter().map(|&r| second.records.handle(r).unwrap()).collect();
-    let untouched = after.into_iter().filter(|c| c.iter().all(|(handle, _)| !touched.contains(handle)));
-    let twice: Named = untouched.chain(named(&second.records, &second.clusters)).collect();
-    assert_eq!(twice, named(&all.records, &expected));
-}
-
-fn terms(lists: &[Vec<Vec<u8>>]) -> Vec<linkage_linking::PartyTerms> {
-    use linkage_linking::Source;
-    let layout = layout(128, 4, 8);
-    with_input(lists, |input| InMemory::new(&layout, input).unwrap().parties())
+    let Err(LinkError::Memory { least }) = refused else { panic!("a budget of nothing is refused") };
+    assert!(least > 1_000);
+    let enough = |memory_bytes| {
+        with_input(&new, |input| {
+            let base = Base {
+                records: held.records.clone(),
+                comparisons: &held.comparisons,
+                model: &model,
+                settled: &nothing,
+                memory_bytes,
+            };
+            increment(base, &index, &sent, &InMemory::new(&layout, input).unwrap(), &removed, &SETTINGS, &nothing)
+        })
+    };
+    // What is known before records are read is not all.
+    let Err(LinkError::Memory { least: all }) = enough(least) else { panic!("payloads take memory as well") };
+    assert!(all > least);
+    assert_eq!(enough(all).unwrap().clusters, first.clusters);
 }
 
 #[test]

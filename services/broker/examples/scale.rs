@@ -210,7 +210,7 @@ fn add(agreement: &Agreement, folder: &Path, new: usize) {
         levels.merge(&serde_json::from_slice(table).unwrap()).unwrap();
     }
     let model = classify(&records, &comparisons, &levels).unwrap();
-    let keep = |number, batch: &_| HeldTokens::keep(&tokens, 0, number, batch).map_err(Fault);
+    let keep = |number, batch: &_| HeldTokens::keep(&tokens, number, batch).map_err(Fault);
     let partitions = index_tokens(&uploads, &Held::default(), keep).unwrap();
     let files = [("records", &compared.records), ("comparisons", &compared.comparisons), ("model", &model.to_bytes())];
     for (name, bytes) in files {
@@ -226,8 +226,8 @@ fn add(agreement: &Agreement, folder: &Path, new: usize) {
     let (held, loaded_s) = (records.len(), start.elapsed().as_secs_f64());
     let starts = (0..records.parties()).map(|party| records.of_party(party).start).collect();
     let made_anew = increment(
-        Base { records, comparisons: &comparisons, model: &model, settled: &Default::default() },
-        &HeldTokens::new(&tokens, partitions, 0),
+        Base { records, comparisons: &comparisons, model: &model, settled: &Default::default(), memory_bytes: u64::MAX },
+        &HeldTokens::new(&tokens, partitions),
         &OneByOne { made: &made, starts },
         &fresh.uploads(agreement),
         &Default::default(),

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use linkage_agreement::{Agreement, Handle, PartyId};
-use linkage_common::error::ServiceError;
+use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_linking::{
     Base, Comparisons, Dimensions, HeldRecords, Model, RecordIndex, Records, Settings, Source, increment, index_tokens,
 };
@@ -20,6 +20,8 @@ use crate::spill::SpillFolder;
 
 /// Bytes of a packed member: handle, match class, probability.
 const MEMBER_LEN: usize = 19;
+/// How often what is held is in memory at most: packed, unpacked, and in what is made of it.
+const HELD_COPIES: u64 = 3;
 
 /// What is held of a run beside its uploads and tokens, packed.
 #[derive(Debug)]
@@ -36,6 +38,23 @@ pub struct HeldRun {
     pub clusters: Vec<Bytes>,
     /// Its report.
     pub report: Bytes,
+    /// Memory that an increment may take beside it, in bytes: [`memory_beside`].
+    pub memory_bytes: u64,
+}
+
+/// What of `memory_bytes` an increment may take beside a held run of `held` packed bytes.
+///
+/// # Errors
+/// `Invalid` when there is no room for the run itself.
+pub fn memory_beside(held: u64, memory_bytes: u64) -> Result<u64, ServiceError> {
+    memory_bytes.checked_sub(held.saturating_mul(HELD_COPIES)).ok_or_else(too_large)
+}
+
+/// An increment keeps what is new in memory, unlike a full run: waiting for a larger broker is not worth it.
+fn too_large() -> ServiceError {
+    ServiceError::invalid(
+        "complément trop grand pour la mémoire du courtier (memory_mib) ; ouvrez un traitement complet, qui se range sur disque",
+    )
 }
 
 /// What came of an increment.
@@ -57,7 +76,7 @@ pub fn keep_tokens(
     spill: &SpillFolder,
 ) -> Result<u32, ServiceError> {
     forget_tokens(folder)?;
-    let keep = |number: u32, batch: &_| HeldTokens::keep(folder, 0, number, batch).map_err(Fault);
+    let keep = |number: u32, batch: &_| HeldTokens::keep(folder, number, batch).map_err(Fault);
     Ok(index_tokens(uploads, spill, keep).map_err(|fault| fault.0)?.count())
 }
 
@@ -76,7 +95,7 @@ pub fn forget_tokens(folder: &std::path::Path) -> Result<(), ServiceError> {
 /// party); `settled` as in `SettledPairs.pairs`.
 ///
 /// # Errors
-/// Uploads that are none of an increment of this run.
+/// Uploads that are none of an increment of this run, or more than there is memory for.
 pub fn link_increment(
     agreement: &Agreement,
     base: &HeldRun,
@@ -98,8 +117,10 @@ pub fn link_increment(
     let before = dispositions_of(&base.settled, |handle| numbers.held.get(handle).copied())?;
     let now = dispositions_of(settled, |handle| numbers.of(handle, &removed))?;
     let added = fresh.len();
-    let held_base = Base { records, comparisons: &comparisons, model: &model, settled: &before };
-    let made = increment(held_base, tokens, held, new, &removed, &Settings::of(agreement), &now).map_err(|fault| fault.0)?;
+    let memory_bytes = base.memory_bytes;
+    let held_base = Base { records, comparisons: &comparisons, model: &model, settled: &before, memory_bytes };
+    let made = increment(held_base, tokens, held, new, &removed, &Settings::of(agreement), &now);
+    let made = made.map_err(|Fault(error)| if error.kind == ErrorKind::Exhausted { too_large() } else { error })?;
 
     let mut void = HashSet::with_capacity(made.touched.len());
     for &record in &made.touched {
@@ -234,6 +255,15 @@ fn unpack_clusters(batches: &[Bytes]) -> Result<Vec<Vec<Member>>, ServiceError> 
 mod tests {
     use super::*;
     use crate::pipeline::pack_clusters;
+
+    #[test]
+    fn a_held_run_leaves_room_for_an_increment_or_it_is_refused() {
+        assert_eq!(memory_beside(1_000, 10_000).unwrap(), 7_000);
+        for held in [4_000, u64::MAX] {
+            let refused = memory_beside(held, 10_000).unwrap_err();
+            assert!(refused.kind == ErrorKind::Invalid && refused.message.contains("traitement complet"), "{refused}");
+        }
+    }
 
     #[test]
     fn clusters_are_read_as_they_were_packed() {

@@ -49,12 +49,14 @@ impl Step {
 }
 
 impl Store {
-    /// Leases a job that nobody works on to `owner` until `now + lease_s`.
-    pub async fn lease(&self, owner: &str, now: i64, lease_s: i64) -> Result<Option<(Run, Step)>, ServiceError> {
+    /// Leases a job that nobody works on to `owner` until `now + lease_s`. Gives how often it was leased since something came of
+    /// it, this time included; what was leased in vain a few times gives way to other runs.
+    pub async fn lease(&self, owner: &str, now: i64, lease_s: i64) -> Result<Option<(Run, Step, u32)>, ServiceError> {
         let mut tx = self.pool.begin("lease").await.map_err(db)?;
         let row = sqlx::query(
-            "SELECT r.* FROM jobs j JOIN runs r USING (run_id)
-             WHERE (j.lease_until <= $1 OR j.owner = $2 OR j.lease_until > $3) AND (j.not_before <= $4 OR j.not_before > $5) ORDER BY r.opened_at, r.rowid LIMIT 1",
+            "SELECT r.*, j.tries AS tries FROM jobs j JOIN runs r USING (run_id)
+             WHERE (j.lease_until <= $1 OR j.owner = $2 OR j.lease_until > $3) AND (j.not_before <= $4 OR j.not_before > $5) 
+             ORDER BY CASE WHEN j.tries < 3 THEN 0 ELSE 1 END, r.opened_at, r.rowid LIMIT 1",
         )
         .bind(now)
         .bind(owner)
@@ -66,8 +68,8 @@ impl Store {
         .map_err(db)?;
         let Some(row) = row else { return Ok(None) };
         let run = Self::run_of(&row)?;
-        let step = Step::parse(&run.step)?;
-        sqlx::query("UPDATE jobs SET owner = $1, lease_until = $2 WHERE run_id = $3")
+        let (step, tries) = (Step::parse(&run.step)?, row.get::<i64, _>("tries") as u32 + 1);
+        sqlx::query("UPDATE jobs SET owner = $1, lease_until = $2, tries = tries + 1 WHERE run_id = $3")
             .bind(owner)
             .bind(now + lease_s)
             .bind(run.id.as_str())
@@ -75,7 +77,7 @@ impl Store {
             .await
             .map_err(db)?;
         tx.commit().await.map_err(db)?;
-        Ok(Some((run, step)))
+        Ok(Some((run, step, tries)))
     }
 
     /// Prolongs a lease; `false` when it was lost to another worker.
@@ -114,7 +116,7 @@ impl Store {
         .map_err(db)?;
         if moved.rows_affected() > 0 {
             // The next step has not been tried yet.
-            sqlx::query("UPDATE jobs SET attempts = 0 WHERE run_id = $1")
+            sqlx::query("UPDATE jobs SET attempts = 0, tries = 0 WHERE run_id = $1")
                 .bind(run.as_str())
                 .execute(&mut *tx)
                 .await
@@ -137,7 +139,7 @@ impl Store {
     pub async fn postpone(&self, run: &RunId, owner: &str, not_before: i64, reason: &str) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin("postpone").await.map_err(db)?;
         let mine = sqlx::query(
-            "UPDATE jobs SET owner = '', lease_until = 0, attempts = attempts + 1, not_before = $1 WHERE run_id = $2 AND owner = $3",
+            "UPDATE jobs SET owner = '', lease_until = 0, attempts = attempts + 1, tries = 0, not_before = $1 WHERE run_id = $2 AND owner = $3",
         )
         .bind(not_before)
         .bind(run.as_str())
@@ -158,7 +160,7 @@ impl Store {
 
     /// Frees the lease of a run that has just been ended, for its deletion to begin at once.
     pub async fn release(&self, run: &RunId, owner: &str) -> Result<(), ServiceError> {
-        sqlx::query("UPDATE jobs SET owner = '', lease_until = 0, attempts = 0, not_before = 0 WHERE run_id = $1 AND owner = $2")
+        sqlx::query("UPDATE jobs SET owner = '', lease_until = 0, attempts = 0, tries = 0, not_before = 0 WHERE run_id = $1 AND owner = $2")
             .bind(run.as_str())
             .bind(owner)
             .execute(&self.pool)

@@ -1,13 +1,16 @@
 //! Runs that are held after their close for increments, and until when.
 //!
 //! One run of an agreement is held at a time: a newer one that is closed takes its place. What is held is deleted, and the deletion
-//! signed, as that of any run; here is only decided when.
+//! signed, as that of any run; here is only decided when. Increments that still collect against it end with it.
 
 use linkage_agreement::RunId;
 use linkage_common::error::ServiceError;
 use linkage_common::store::{Connection, db};
 
-use crate::store::Store;
+use crate::store::{State, Store, end};
+
+/// Why an increment ends whose base is deleted.
+pub(crate) const NO_BASE: &str = "le traitement de base n'est plus détenu par le courtier ; ouvrez un traitement complet";
 
 /// Has a held run deleted. `?1` is the run.
 const RELEASE: [&str; 2] = [
@@ -90,6 +93,12 @@ async fn release_all(connection: &mut Connection, runs: Runs<'_>) -> Result<usiz
     for run in &runs {
         for statement in RELEASE {
             sqlx::query(statement).bind(run).execute(&mut *connection).await.map_err(db)?;
+        }
+        // What still collects against it could never be linked, and would hold its uploads until its own time is over.
+        let collecting = sqlx::query_scalar("SELECT run_id FROM runs WHERE base_run = $1 AND state = 'collecting'").bind(run);
+        let collecting: Vec<String> = collecting.fetch_all(&mut *connection).await.map_err(db)?;
+        for increment in &collecting {
+            end(&mut *connection, increment, State::Failed, NO_BASE).await?;
         }
     }
     Ok(runs.len())

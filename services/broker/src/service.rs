@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, TryStreamExt};
-use linkage_agreement::{Handle, Layout, PartyId, RunId};
+use linkage_agreement::{Handle, Layout, PartyId, RoleId, RunId};
 use linkage_common::audit::{AuditLog, Facts};
 use linkage_common::batches::{
     HeldBatch, check_digest, check_manifest, check_size, committed_otherwise, empty_stream, one_run_a_stream, parse, period,
     run_id,
 };
-use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
+use linkage_common::blob::{BlobName, BlobStore};
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
 use linkage_common::order::{RunOrder, RunTerms, base_run, named, reference_party};
@@ -144,8 +144,12 @@ impl Broker {
     async fn note_batch(&self, open: &Run, party: &PartyId, held: &HeldBatch) -> Result<(), ServiceError> {
         let noted = self.store.insert_batch(open, party, held, self.record_limit(party)).await;
         if noted.is_err() && self.store.run(&open.id).await?.state.is_final() {
-            // The run ended while the blob was written: its deletion may have passed by already.
-            self.blobs.delete_prefix(&BlobPrefix::Run(open.id.clone())).await?;
+            // The run ended while the blob was written: its deletion may have passed by already. A run that is held has ended as
+            // well, and keeps what was noted in time.
+            let batches = self.store.batches(&open.id, party).await?;
+            if !batches.iter().any(|noted| noted.sequence == held.sequence) {
+                self.blobs.delete(&BlobName::new(&open.id, party, u64::from(held.sequence))).await?;
+            }
         }
         noted
     }
@@ -176,6 +180,18 @@ impl Broker {
         let agreement = self.gate.agreement();
         let records = agreement.run_record_limit(party);
         records + records * u64::from(agreement.encoding.decoys_percent) / 100
+    }
+}
+
+/// What the role that asks is told of a run: an analyst, who learns of deliveries from the link table, no more than how far it
+/// is and when it may end.
+fn told(role: &RoleId, run: v1::RunStatus) -> v1::RunStatus {
+    match role {
+        RoleId::Analyst(_) => {
+            let (state, forecast) = (run.state, run.forecast);
+            v1::RunStatus { run_id: run.run_id, period: run.period, state, forecast, ..v1::RunStatus::default() }
+        }
+        _ => run,
     }
 }
 
@@ -233,7 +249,9 @@ impl runs_server::Runs for Broker {
     }
 
     async fn cancel_run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunStatus>, Status> {
-        let party = self.gate.party(&request, request.get_ref().agreement.as_ref())?;
+        // Also after the agreement's end: to delete is never too late.
+        let role = self.gate.peer(&request)?;
+        let party = self.gate.party_deleting(&role, request.get_ref().agreement.as_ref())?;
         self.gate.coordinator(&party)?;
         let id = run_id(&request.get_ref().run_id)?;
         self.store.run(&id).await?;
@@ -250,16 +268,16 @@ impl runs_server::Runs for Broker {
     }
 
     async fn get_run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunStatus>, Status> {
-        self.gate.member(&request, request.get_ref().agreement.as_ref())?;
+        let role = self.gate.member(&request, request.get_ref().agreement.as_ref())?;
         let run = self.store.run(&run_id(&request.get_ref().run_id)?).await?;
-        Ok(Response::new(self.status(&run).await?))
+        Ok(Response::new(told(&role, self.status(&run).await?)))
     }
 
     async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Result<Response<v1::ListRunsResponse>, Status> {
-        self.gate.member(&request, request.get_ref().agreement.as_ref())?;
+        let role = self.gate.member(&request, request.get_ref().agreement.as_ref())?;
         let mut runs = Vec::new();
         for run in self.store.runs().await? {
-            runs.push(self.status(&run).await?);
+            runs.push(told(&role, self.status(&run).await?));
         }
         Ok(Response::new(v1::ListRunsResponse { runs }))
     }

@@ -328,24 +328,7 @@ impl Store {
     /// Ends a run that is not final yet: it only remains to delete what it holds. `Ok(false)` when it was final already.
     pub async fn end_run(&self, run: &RunId, state: State, reason: &str) -> Result<bool, ServiceError> {
         let mut tx = self.pool.begin("end_run").await.map_err(db)?;
-        let done = sqlx::query(
-            "UPDATE runs SET state = $1, step = 'delete', reason = $2 WHERE run_id = $3 AND state IN ('collecting', 'linking', 'delivering')",
-        )
-        .bind(state.as_str())
-        .bind(reason)
-        .bind(run.as_str())
-        .execute(&mut *tx)
-        .await
-        .map_err(db)?
-        .rows_affected()
-            > 0;
-        if done {
-            sqlx::query("INSERT INTO jobs (run_id) VALUES ($1) ON CONFLICT (run_id) DO UPDATE SET not_before = 0")
-                .bind(run.as_str())
-                .execute(&mut *tx)
-                .await
-                .map_err(db)?;
-        }
+        let done = end(&mut tx, run.as_str(), state, reason).await?;
         tx.commit().await.map_err(db)?;
         Ok(done)
     }
@@ -430,6 +413,29 @@ impl Store {
             .map_err(db)?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
+}
+
+/// As [`Store::end_run`].
+pub(crate) async fn end(connection: &mut Connection, run: &str, state: State, reason: &str) -> Result<bool, ServiceError> {
+    let done = sqlx::query(
+        "UPDATE runs SET state = $1, step = 'delete', reason = $2 WHERE run_id = $3 AND state IN ('collecting', 'linking', 'delivering')",
+    )
+    .bind(state.as_str())
+    .bind(reason)
+    .bind(run)
+    .execute(&mut *connection)
+    .await
+    .map_err(db)?
+    .rows_affected()
+        > 0;
+    if done {
+        sqlx::query("INSERT INTO jobs (run_id) VALUES ($1) ON CONFLICT (run_id) DO UPDATE SET not_before = 0, tries = 0")
+            .bind(run)
+            .execute(connection)
+            .await
+            .map_err(db)?;
+    }
+    Ok(done)
 }
 
 /// Refuses when `run` does not collect any more, or `party` has committed.

@@ -23,6 +23,8 @@ on_both!(
     the_limit_holds_for_batches_sent_at_once,
     a_kept_run_is_held_until_its_time_is_over,
     a_kept_run_gives_way_to_a_newer_one_and_to_the_coordinator,
+    increments_that_collect_end_with_their_base,
+    leases_of_which_nothing_comes_are_counted_and_give_way,
 );
 
 fn run_of(name: &str) -> Run {
@@ -79,7 +81,7 @@ impl Bench {
         self.store.run(&run.id).await.unwrap()
     }
     async fn leased(&self, owner: &str, now: i64) -> Option<(String, Step)> {
-        self.store.lease(owner, now, 30).await.unwrap().map(|(run, step)| (run.id.to_string(), step))
+        self.store.lease(owner, now, 30).await.unwrap().map(|(run, step, _)| (run.id.to_string(), step))
     }
 }
 
@@ -107,7 +109,7 @@ async fn workers_that_ask_at_once_get_different_runs(on: On) {
         .map(|n| {
             let store = bench.store.clone();
             tokio::spawn(
-                async move { store.lease(&format!("worker{n}"), 100, 30).await.unwrap().map(|(run, _)| run.id.to_string()) },
+                async move { store.lease(&format!("worker{n}"), 100, 30).await.unwrap().map(|(run, ..)| run.id.to_string()) },
             )
         })
         .collect();
@@ -283,4 +285,56 @@ async fn a_kept_run_gives_way_to_a_newer_one_and_to_the_coordinator(on: On) {
     let run = bench.linking("r4").await;
     assert!(bench.store.end_run(&run.id, State::Cancelled, "annulé").await.unwrap());
     assert!(!bench.store.hold(&run.id, 1_000).await.unwrap() && !bench.store.let_go(&run.id).await.unwrap());
+}
+
+async fn increments_that_collect_end_with_their_base(on: On) {
+    let bench = Bench::new(on).await;
+    let base = closed(&bench, "r1").await;
+    assert!(bench.store.hold(&base, 1_000).await.unwrap());
+    for (name, of) in [("i1", Some("r1")), ("i2", Some("r1")), ("i3", Some("r9")), ("r2", None)] {
+        let run = Run { base_run: of.map(|base| base.parse().unwrap()), ..run_of(name) };
+        assert!(bench.store.insert_run(&run, b"agreement", 2).await.unwrap());
+    }
+    // This one is being linked: its step finds that the base is gone.
+    let linking = bench.store.run(&"i2".parse().unwrap()).await.unwrap();
+    for party in [ccas(), siao()] {
+        bench.store.commit_upload(&linking, &upload(party)).await.unwrap();
+    }
+    assert!(bench.store.let_go(&base).await.unwrap());
+    let mut states = Vec::new();
+    for name in ["i1", "i2", "i3", "r2"] {
+        let run = bench.store.run(&name.parse().unwrap()).await.unwrap();
+        states.push((run.state, run.step, run.reason.contains("n'est plus détenu")));
+    }
+    let open = || (State::Collecting, String::new(), false);
+    let ended = (State::Failed, "delete".to_owned(), true);
+    assert_eq!(states, [ended, (State::Linking, "compare".to_owned(), false), open(), open()]);
+    let mut leased = Vec::new();
+    for owner in ["a", "b", "c", "d"] {
+        leased.extend(bench.leased(owner, 100).await.map(|(run, step)| (run, step == Step::Delete)));
+    }
+    assert_eq!(leased, [("r1".to_owned(), true), ("i1".to_owned(), true), ("i2".to_owned(), false)]);
+}
+
+async fn leases_of_which_nothing_comes_are_counted_and_give_way(on: On) {
+    let bench = Bench::new(on).await;
+    let (first, second) = (bench.linking("r1").await, bench.linking("r2").await);
+    let lease = async |now: i64| {
+        let (run, _, tries) = bench.store.lease("a", now, 30).await.unwrap().unwrap();
+        (run.id.to_string(), tries)
+    };
+    // Its worker is killed each time; then the other run has its turn, and is not starved.
+    for tries in 1..4 {
+        assert_eq!(lease(100 * i64::from(tries)).await, ("r1".to_owned(), tries));
+    }
+    assert_eq!(lease(400).await, ("r2".to_owned(), 1));
+    bench.store.advance(&second.id, "a", Step::Compare, Step::Settle).await.unwrap();
+    assert_eq!(lease(500).await, ("r2".to_owned(), 1), "what came to something begins anew");
+    bench.store.postpone(&second.id, "a", 5_000, "en attente").await.unwrap();
+    assert_eq!(lease(600).await, ("r1".to_owned(), 4));
+    bench.store.postpone(&first.id, "a", 700, "en attente").await.unwrap();
+    assert_eq!(lease(700).await, ("r1".to_owned(), 1), "a fault is told, and counted as one");
+    assert_eq!(bench.store.attempts(&first.id).await.unwrap(), 1);
+    bench.store.release(&first.id, "a").await.unwrap();
+    assert_eq!(lease(800).await, ("r1".to_owned(), 1));
 }

@@ -20,11 +20,11 @@ use linkage_linking::Snapshot;
 use linkage_linking::tokens::Partitions;
 use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, dispositions_client::DispositionsClient, registry_client::RegistryClient};
-use sha2::{Digest, Sha256};
 
-use crate::held::{HeldTokens, OneByOne, Uploaded};
+use crate::held::{HeldTokens, OneByOne, Uploaded, check_batch};
 use crate::increments::{self, HeldRun};
 use crate::jobs::Step;
+use crate::kept::NO_BASE;
 use crate::pipeline::{self, Compared, Member, RunReport, Uploads};
 use crate::retention::Retention;
 use crate::service::Broker;
@@ -41,6 +41,9 @@ const DAY_S: i64 = 86_400;
 const MAX_PAUSE_S: i64 = 300;
 /// Attempts after which a fault that should have been mended by then ends the run: about a day of them.
 const MAX_ATTEMPTS: u32 = 300;
+/// Leases in a row of which nothing came, not even a fault, before the run ends: a linkage that takes more memory than there is
+/// is killed each time, and would hold up all others.
+const MAX_TRIES: u32 = 20;
 
 /// Settled pairs that a party can account for, in bytes: as many as the custodian holds for it, of 33 bytes each.
 const MAX_SETTLED_BYTES: usize = 100_000 * 33;
@@ -120,8 +123,12 @@ impl Worker {
         if self.retention.believes(now) {
             self.broker.store.expire(now).await?;
         }
-        let Some((run, step)) = self.broker.store.lease(&self.owner, now, LEASE_S).await? else { return Ok(false) };
-        tracing::info!(run = %run.id, step = step.as_str(), "step started");
+        let Some((run, step, tries)) = self.broker.store.lease(&self.owner, now, LEASE_S).await? else { return Ok(false) };
+        if tries > MAX_TRIES && step != Step::Delete {
+            self.fail(&run, &gave_up()).await?;
+            return Ok(true);
+        }
+        tracing::info!(run = %run.id, step = step.as_str(), tries, "step started");
         let keeper = self.keep_lease(&run.id);
         let measured = metrics().step(step.as_str());
         metrics().leases(1);
@@ -155,13 +162,18 @@ impl Worker {
             }
             Verdict::Fail => {
                 measured.end("failed");
-                tracing::error!(run = %run.id, step = step.as_str(), %error, "run failed");
-                self.broker.store.end_run(&run.id, State::Failed, &error.message).await?;
-                self.broker.audit.record(Act::own("run.failed").run(&run.id).period(run.period).failed()).await?;
-                self.broker.store.release(&run.id, &self.owner).await?;
+                self.fail(&run, &error).await?;
             }
         }
         Ok(true)
+    }
+
+    /// Ends a run whose lease is this worker's.
+    async fn fail(&self, run: &Run, error: &ServiceError) -> Result<(), ServiceError> {
+        tracing::error!(run = %run.id, step = run.step, %error, "run failed");
+        self.broker.store.end_run(&run.id, State::Failed, &error.message).await?;
+        self.broker.audit.record(Act::own("run.failed").run(&run.id).period(run.period).failed()).await?;
+        self.broker.store.release(&run.id, &self.owner).await
     }
 
     fn keep_lease(&self, run: &RunId) -> tokio::task::JoinHandle<()> {
@@ -265,12 +277,7 @@ impl Worker {
         move |number: usize| {
             let (party, batch) = held.get(number).ok_or_else(|| ServiceError::internal("no such batch"))?;
             let bytes = runtime.block_on(blobs.get(&BlobName::new(&run, party, u64::from(batch.sequence))))?;
-            if Sha256::digest(&bytes).as_slice() != batch.digest {
-                return Err(ServiceError::invalid(format!(
-                    "le lot {} du partenaire {party} n'est plus celui qui a été reçu (disque, ou deux envois à la fois) ; ouvrez un nouveau traitement",
-                    batch.sequence
-                )));
-            }
+            check_batch(party, batch, &bytes)?;
             Ok(bytes)
         }
     }
@@ -299,14 +306,16 @@ impl Worker {
 
     /// Clusters of an increment and all that it leaves of its base, stored as those of any run.
     async fn cluster_increment(&self, run: &Run) -> Result<(), ServiceError> {
-        let gone =
-            || ServiceError::conflict("le traitement de base n'est plus détenu par le courtier ; ouvrez un traitement complet");
+        let gone = || ServiceError::conflict(NO_BASE);
         let base_id = run.base_run.clone().ok_or_else(gone)?;
         if !self.broker.store.run(&base_id).await?.held {
             return Err(gone());
         }
-        let first = Self::name(&base_id, Output::Clusters(0))?;
-        let stored = self.outputs.list(&BlobPrefix::Party(base_id.clone(), first.party)).await?.len() as u64;
+        let (first, tokens) = (Self::name(&base_id, Output::Clusters(0))?, Self::name(&base_id, Output::Tokens(0))?);
+        let outputs = self.outputs.list(&BlobPrefix::Run(base_id.clone())).await?;
+        let held = outputs.iter().filter(|(name, _)| name.party != tokens.party).map(|(_, bytes)| *bytes).sum();
+        let memory_bytes = increments::memory_beside(held, self.memory_bytes)?;
+        let stored = outputs.iter().filter(|(name, _)| name.party == first.party).count() as u64;
         let mut clusters = Vec::new();
         for number in 0..stored {
             clusters.push(self.get(&base_id, Output::Clusters(number)).await?);
@@ -318,6 +327,7 @@ impl Worker {
             settled: self.get(&base_id, Output::Settled).await?,
             clusters,
             report: self.get(&base_id, Output::Report).await?,
+            memory_bytes,
         };
         let count = self.get(&base_id, Output::Partitions).await?;
         let count = count.as_ref().try_into().map(u32::from_le_bytes).map_err(ServiceError::internal)?;
@@ -326,7 +336,7 @@ impl Worker {
         if self.shared {
             self.borrow_tokens(&base_id, count).await?;
         }
-        let tokens = HeldTokens::new(&folder, partitions, 0);
+        let tokens = HeldTokens::new(&folder, partitions);
 
         let agreement = self.broker.gate.agreement().clone();
         let Uploaded { parties, batches } = self.uploaded(&run.id).await?;
@@ -479,6 +489,12 @@ impl Worker {
         }
         self.broker.store.finish(&run.id).await
     }
+}
+
+fn gave_up() -> ServiceError {
+    ServiceError::invalid(format!(
+        "le courtier a été interrompu {MAX_TRIES} fois de suite à cette étape, sans doute faute de mémoire ; donnez-lui-en plus ou abaissez « memory_mib », puis ouvrez un nouveau traitement"
+    ))
 }
 
 /// What becomes of a run whose step met a fault.
