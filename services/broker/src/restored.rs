@@ -32,3 +32,50 @@ impl Store {
         Ok(ended)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use linkage_common::database::Place;
+    use linkage_test_databases::{On, on_both};
+
+    use super::*;
+    use crate::store::Run;
+
+    on_both!(runs_that_need_encodings_end,);
+
+    fn run(name: &str, kept: bool) -> Run {
+        Run {
+            id: name.parse().unwrap(),
+            period: "2024-01".parse().unwrap(),
+            parties: vec!["ccas".parse().unwrap(), "siao".parse().unwrap()],
+            reference_party: None,
+            base_run: None,
+            kept,
+            held: false,
+            state: State::Collecting,
+            step: String::new(),
+            reason: String::new(),
+            order_signature: vec![7; 64],
+        }
+    }
+
+    async fn runs_that_need_encodings_end(on: On) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::of(on.url().as_deref(), &dir.path().join("broker.sqlite")).unwrap();
+        let store = Store::open_at(&place).await.unwrap();
+        for (name, kept) in [("collects", false), ("held", true), ("ended", false)] {
+            store.insert_run(&run(name, kept), b"agreement", 1).await.unwrap();
+        }
+        store.end_run(&"ended".parse().unwrap(), State::Cancelled, "essai").await.unwrap();
+        sqlx::query("UPDATE runs SET state = 'closed', held_until = 99 WHERE run_id = 'held'").execute(&store.pool).await.unwrap();
+        assert_eq!(store.settle_restored().await.unwrap(), 2);
+        let again = Store::open_at(&place).await.unwrap();
+        let of = async |name: &str| again.run(&name.parse().unwrap()).await.unwrap();
+        let collected = of("collects").await;
+        assert_eq!((collected.state, collected.step.as_str(), collected.reason.as_str()), (State::Failed, "delete", REASON));
+        let held = of("held").await;
+        assert_eq!((held.state, held.held, held.step.as_str()), (State::Closed, false, "delete"));
+        assert_eq!((of("ended").await.state, of("ended").await.reason.as_str()), (State::Cancelled, "essai"));
+        assert_eq!(again.settle_restored().await.unwrap(), 0, "the same again");
+    }
+}

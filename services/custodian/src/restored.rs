@@ -27,3 +27,35 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use linkage_common::database::Place;
+    use linkage_test_databases::{On, on_both};
+
+    use super::*;
+
+    on_both!(positions_go_on_above_those_that_analysts_may_hold,);
+
+    async fn positions_go_on_above_those_that_analysts_may_hold(on: On) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::of(on.url().as_deref(), &dir.path().join("custodian.sqlite")).unwrap();
+        let store = Store::open_at(&place).await.unwrap();
+        for (name, position) in [("a", Some(1_i64)), ("b", Some(2)), ("c", None)] {
+            sqlx::query("INSERT INTO runs (run_id, state, position) VALUES ($1, 'ready', $2)")
+                .bind(name)
+                .bind(position)
+                .execute(&store.pool)
+                .await
+                .unwrap();
+        }
+        store.settle_restored().await.unwrap();
+        let again = Store::open_at(&place).await.unwrap();
+        let positions: Vec<Option<i64>> =
+            sqlx::query_scalar("SELECT position FROM runs ORDER BY run_id").fetch_all(&again.pool).await.unwrap();
+        assert_eq!(positions, [Some(1), Some(2 + GAP), None], "in the order that they had");
+        let empty = tempfile::tempdir().unwrap();
+        let none = Store::open_at(&Place::File(empty.path().join("custodian.sqlite"))).await.unwrap();
+        none.settle_restored().await.unwrap();
+    }
+}

@@ -1,7 +1,7 @@
 //! The parts of a log that restorations from backups have left: each goes on in a log of its own, the ones before stay as they are.
 //!
 //! A state that comes from a backup does not know what was entered after. Going on under the same numbers would look like a log
-//! rewritten, which is just what partners must be able to tell: so it goes on as another log, `NAME.restored-AAAAMMJJTHHMMSSZ`,
+//! rewritten, which is just what partners must be able to tell: so it goes on as another log, `NAME.restored-AAAAMMJJtHHMMSSmmmz` (UTC),
 //! beside the one before. Its first entry is `backup.restored`, whose `records` is the last number of the log before. Partners see
 //! a log that they did not know, whose name says why ([`super::Seen::Restored`]).
 
@@ -47,9 +47,10 @@ pub fn is_restored(log: &str) -> bool {
 /// # Errors
 /// `Configuration` for a name that is too long to be added to.
 pub fn restored_name(log: &str, now: Timestamp) -> Result<String, ServiceError> {
-    let name = format!("{}{MARK}{}", base(log), now.strftime("%Y%m%dt%H%M%Sz"));
+    let millisecond = now.as_millisecond().rem_euclid(1000);
+    let name = format!("{}{MARK}{}{millisecond:03}z", base(log), now.strftime("%Y%m%dt%H%M%S"));
     if name.len() > LONGEST {
-        return Err(ServiceError::configuration("nom du journal d'audit (« replica ») trop long : 39 caractères au plus"));
+        return Err(ServiceError::configuration("nom du journal d'audit (« replica ») trop long : 35 caractères au plus"));
     }
     Ok(name)
 }

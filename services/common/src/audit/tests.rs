@@ -300,8 +300,8 @@ fn a_restored_log_goes_on_beside_the_one_before() {
     drop(alone);
 
     let name = restored_name("principal", jiff::Timestamp::from_second(site.gate.now()).unwrap()).unwrap();
-    assert_eq!(name, "principal.restored-20260110t120000z");
-    assert_eq!(restored_name(&name, jiff::Timestamp::UNIX_EPOCH).unwrap(), "principal.restored-19700101t000000z");
+    assert_eq!(name, "principal.restored-20260110t120000000z");
+    assert_eq!(restored_name(&name, jiff::Timestamp::UNIX_EPOCH).unwrap(), "principal.restored-19700101t000000000z");
     assert!(
         is_restored(&name) && !is_restored("principal") && restored_name(&"x".repeat(50), jiff::Timestamp::UNIX_EPOCH).is_err()
     );

@@ -23,8 +23,8 @@ const NEW: &str = "new";
 const OLD: &str = "old";
 const LOGS: &str = "audit";
 const LIMIT: u64 = 16 << 20;
-/// What stays in the folder: logs are only added to, and locks hold nothing.
-const STAYS: [&str; 4] = [FOLDER, "audit", "lock", "in-use"];
+/// What stays in the folder: logs are only added to, locks hold nothing, and the last is the file system's own.
+const STAYS: [&str; 6] = [FOLDER, super::COPIES, "audit", "lock", "in-use", "lost+found"];
 
 /// What a restoration has still to do once the new state is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,6 +205,18 @@ impl Staging {
         fsx::create_private_dir(&plan.audit)?;
         copy_all(&self.logs(), &plan.audit)?;
         Ok(plan)
+    }
+}
+
+impl Drop for Staging {
+    /// What is not ready is rubbish at once: it would lie beside a state that goes on.
+    fn drop(&mut self) {
+        if let Ok(false) = half_restored(&self.home)
+            && let Err(error) = fs::remove_dir_all(self.folder())
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "what a restoration made ready could not be removed; the next start does it");
+        }
     }
 }
 

@@ -262,6 +262,9 @@ fn killed_before_it_is_ready_a_restoration_leaves_the_old_state() {
     assert!(whole(dir.path()).unwrap_err().to_string().contains("en cours"), "the process that restores is there");
     assert!(Staging::begin(dir.path()).is_err(), "one at a time");
     drop(staging);
+    assert!(!dir.path().join(FOLDER).exists(), "one that fails leaves nothing");
+    put(&dir.path().join(FOLDER).join("new/db"), "of a process that was killed");
+    put(&dir.path().join(COPIES).join("db"), "of a backup that was killed");
     whole(dir.path()).unwrap();
     assert_eq!(tree(dir.path()), [("db".to_owned(), "old".to_owned())]);
     let empty = tempfile::tempdir().unwrap();

@@ -149,6 +149,10 @@ fn files(folder: &Path, below: &str, each: &mut impl FnMut(&str, &Path) -> std::
     found.sort();
     for (relative, path) in found {
         if path.is_dir() {
+            // The file system's own, which nobody else may read.
+            if relative == "lost+found" {
+                continue;
+            }
             files(&path, &relative, each)?;
         } else {
             each(&relative, &path)?;
