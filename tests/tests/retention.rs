@@ -12,10 +12,12 @@ use jiff::ToSpan;
 use jiff::civil::{Date, date};
 use linkage_agreement::{Handle, PartyId, Period, PersonId, Pseudonym, RecordRef, RoleId, RunId};
 use linkage_analyst::access::{Access, AccessLog, Action, Outcome, Who};
+use linkage_analyst::journal::Journal;
 use linkage_analyst::retention::Keeper;
 use linkage_analyst::rows::{NewRow, Rows};
 use linkage_analyst::study::StudyStore;
 use linkage_analyst::tables::{RunFacts, RunTables, Tables};
+use linkage_analyst::users::Users;
 use linkage_broker::service::Broker;
 use linkage_broker::spill::SpillFolder;
 use linkage_broker::store::{Contribution, Run, State};
@@ -541,6 +543,9 @@ fn an_analysts_side_over_six_years() {
     });
     let clock = MockClock::at("2024-01-20T12:00:00Z".parse().unwrap());
     let (home, gate) = (world.path("etude"), gate(&world, &clock));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    fs::create_dir_all(&home).unwrap();
+    let journal = runtime.block_on(Journal::open(&home)).unwrap();
     let keeper = Keeper {
         gate: gate.clone(),
         data_dir: home.clone(),
@@ -549,6 +554,8 @@ fn an_analysts_side_over_six_years() {
         access: AccessLog::open(&home, Arc::new(clock.clone())).unwrap(),
         signer: signer(&world, RoleId::Analyst(id("etude"))),
         audit: audit(&gate, &home, RoleId::Analyst(id("etude"))),
+        users: Users::of(&journal),
+        told: Arc::default(),
     };
     let who = Who::Console("essai".to_owned());
     let look =

@@ -2,6 +2,7 @@
 //!
 //! Makes the study in FOLDER, run by run as the fetcher does, unless one is there already; then opens it as a service that
 //! starts does and times what questions wait for. For each step: the time that passed and the processor time of all threads.
+//! A configuration stands beside the study: `linkage analyst serve --config FOLDER/linkage.toml` opens its page.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../../../linkage-core/cohort/benches/made/mod.rs"]
@@ -35,8 +36,9 @@ use linkage_cohort::study::{Column, Households, Study};
 use linkage_cohort::supersede::List;
 use linkage_cohort::{FigureTable, MatchClass};
 use linkage_common::AgreementFiles;
+use linkage_common::authority::{DevAuthority, Validity};
 use linkage_common::clock::{Clock as _, SystemClock};
-use linkage_common::config::SecretSource;
+use linkage_common::config::{SecretSource, write_secret};
 use linkage_common::fsx;
 use linkage_common::tls::TlsFiles;
 use linkage_crypto::seal::SealingKey;
@@ -140,8 +142,36 @@ fn make(folder: &Path, persons: u32, months: u32) -> AnalystConfig {
         signatures.add(sign(&parsed, &party.id, &SigningKey::from_bytes(&[number; 32]), SystemClock.today()).unwrap());
     }
     fsx::write_atomic(&config.agreement.signatures, signatures.to_toml().as_bytes()).unwrap();
+    serve_by(folder, &agreement);
     fsx::write_atomic(&config.agreement.agreement, written.as_bytes()).unwrap();
     config
+}
+
+/// Writes what the service needs to open the study's page. There is no custodian: no further run comes.
+fn serve_by(folder: &Path, agreement: &Agreement) {
+    let authority = DevAuthority::create("Mesure", SystemClock.now()).unwrap();
+    let days = Validity::days(SystemClock.now(), 30);
+    authority.issue_files(&agreement.analyst[0].certificate_identity, days, folder, "analyste").unwrap();
+    let (certificate, key) = authority.issue_local_server(days).unwrap();
+    fsx::write_atomic(&folder.join("page.pem"), certificate.as_bytes()).unwrap();
+    fsx::write_atomic(&folder.join("page.key"), key.as_bytes()).unwrap();
+    let mut written = format!("analyst = \"etude\"\nlisten = \"127.0.0.1:{}\"\n", port());
+    written += "data_dir = \"donnees\"\ncustodian_url = \"https://127.0.0.1:1\"\n";
+    for (section, number) in [("sealing_key", 23), ("pseudonym_key", 24), ("signing_key", 23)] {
+        write_secret(&folder.join(section), &[number; 32]).unwrap();
+        written += &format!("[{section}]\nfile = \"{section}\"\n");
+    }
+    written += "[agreement]\nagreement = \"convention.toml\"\nsignatures = \"signatures.toml\"\n";
+    written += "[tls]\nca = \"ca.pem\"\ncertificate = \"analyste.pem\"\nkey = \"analyste.key\"\n";
+    let port = port();
+    written += &format!("[page]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"https://127.0.0.1:{port}\"\nlocal_link = true\n");
+    written += "[page.tls]\nca = \"ca.pem\"\ncertificate = \"page.pem\"\nkey = \"page.key\"\n";
+    fsx::write_atomic(&folder.join("linkage.toml"), written.as_bytes()).unwrap();
+}
+
+/// A port of the loopback interface that nothing listens on now.
+fn port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn config(folder: &Path) -> AnalystConfig {

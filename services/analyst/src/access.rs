@@ -4,10 +4,13 @@
 //! and synchronised before the answer leaves: what cannot be noted is not shown. It holds identities of those who look,
 //! titles and digests, never a figure, a pseudonym or a document. Months past the agreement's
 //! `retention.access_log_months` are deleted by [`crate::retention`].
+//!
+//! Lines are numbered and chained by hashes ([`chain`]); the audit log, which partners countersign, is told the head of the
+//! chain every hour, so that a line that was removed or changed is found ([`AccessLog::verify`]).
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,11 +20,20 @@ use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_common::fsx;
 use serde::{Deserialize, Serialize};
 
+pub use chain::Head;
+use chain::{Anchor, Tail};
+pub(crate) use verify::{DELETED, HEAD};
+pub use verify::{Fault, FaultKind, Report};
+
+mod chain;
+#[cfg(test)]
+mod tests;
+mod verify;
+
 /// Most characters kept of a subject.
 const SUBJECT: usize = 300;
-/// Ending of the files.
-const ENDING: &str = "jsonl";
-
+/// Most characters kept of what names somebody.
+const NAME: usize = 512;
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,10 +47,13 @@ pub enum Who {
 }
 
 impl Who {
-    /// The account that runs this process, as its environment names it.
+    /// The account that runs this process: its number, which it cannot choose, and what the environment calls it.
     pub fn console() -> Self {
-        let account = ["LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
-        Self::Console(account.unwrap_or_else(|| "compte inconnu".to_owned()))
+        let number = format!("uid {}", rustix::process::getuid().as_raw());
+        let said = ["LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok());
+        let plain = |c: &char| c.is_ascii_alphanumeric() || "-_.@".contains(*c);
+        let said: String = said.unwrap_or_default().chars().filter(plain).take(64).collect();
+        Self::Console(if said.is_empty() { number } else { format!("{number} ({said})") })
     }
 }
 
@@ -70,6 +85,10 @@ pub enum Action {
     Reject,
     /// A session began.
     Login,
+    /// Somebody may come in and act again.
+    Enable,
+    /// Somebody may not any more.
+    Disable,
 }
 
 impl Action {
@@ -83,6 +102,8 @@ impl Action {
             Self::Approve => "approbation",
             Self::Reject => "rejet",
             Self::Login => "connexion",
+            Self::Enable => "activation d'un compte",
+            Self::Disable => "désactivation d'un compte",
         }
     }
 }
@@ -138,6 +159,9 @@ pub struct Access<'a> {
 /// One line, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
+    /// Number, from 1; 0 for a line from before lines were chained.
+    #[serde(default)]
+    pub n: u64,
     /// When, seconds since 1970.
     pub at: i64,
     /// Who.
@@ -176,35 +200,38 @@ impl AccessLog {
         Ok(Self { folder, clock, writing: Arc::default() })
     }
 
-    fn path(&self, month: Period) -> PathBuf {
-        self.folder.join(format!("{month}.{ENDING}"))
-    }
-
     /// Notes one access, durably.
     ///
     /// # Errors
     /// It could not be written; what was asked for must then not be shown.
     pub fn note(&self, access: &Access<'_>) -> Result<(), ServiceError> {
+        let (at, today) = (self.clock.now().as_second(), Period::of(self.clock.today()));
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _locked = chain::lock(&self.folder)?;
+        let tail = Tail::of(&self.folder)?;
         let line = Line {
-            at: self.clock.now().as_second(),
-            who: access.who.clone(),
+            n: tail.head.number + 1,
+            at,
+            who: bounded(access.who),
             action: access.action,
             subject: access.subject.chars().take(SUBJECT).collect(),
             query: access.query.map(str::to_owned),
             publication: access.publication.map(str::to_owned),
             outcome: access.outcome,
         };
-        let mut text = serde_json::to_vec(&line).map_err(ServiceError::internal)?;
-        text.push(b'\n');
-        let path = self.path(Period::of(self.clock.today()));
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = open_appending(&path)?;
-        // A process that was killed may have left half a line: the next one must not be joined to it.
-        if !ends_a_line(&mut file)? {
-            text.insert(0, b'\n');
+        let mut text = chain::write(&line, &tail.head).map_err(ServiceError::internal)?;
+        text.push('\n');
+        // A clock that was set back does not put lines before earlier ones.
+        let month = tail.month.map_or(today, |last| last.max(today));
+        let path = chain::path(&self.folder, month);
+        let new = tail.month != Some(month);
+        let mut file = chain::open_appending(&path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        if new {
+            fsx::sync_dir(&self.folder)?;
         }
-        file.write_all(&text)?;
-        Ok(file.sync_data()?)
+        Ok(())
     }
 
     /// Notes what `result` came to and passes it on; an access that cannot be noted is refused.
@@ -222,15 +249,25 @@ impl AccessLog {
     /// # Errors
     /// The folder cannot be read.
     pub fn months(&self) -> Result<Vec<Period>, ServiceError> {
-        let mut months = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|e| e == ENDING) {
-                months.extend(path.file_stem().and_then(|s| s.to_str()?.parse::<Period>().ok()));
-            }
-        }
-        months.sort_unstable();
-        Ok(months)
+        chain::months(&self.folder)
+    }
+
+    /// The last line's number and the chain's value there; number 0 where nothing is chained yet.
+    ///
+    /// # Errors
+    /// The log cannot be read, or is damaged at its end.
+    pub fn head(&self) -> Result<Head, ServiceError> {
+        let _locked = chain::lock(&self.folder)?;
+        Ok(Tail::of(&self.folder)?.head)
+    }
+
+    /// Where the chain goes on once `month` is deleted; none when nothing in it is chained.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged at its end.
+    pub(crate) fn end_of(&self, month: Period) -> Result<Option<Head>, ServiceError> {
+        let _locked = chain::lock(&self.folder)?;
+        chain::end_of(&chain::path(&self.folder, month))
     }
 
     /// The lines of a month in order, and how many were unreadable.
@@ -238,7 +275,7 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be read.
     pub fn lines(&self, month: Period) -> Result<(Vec<Line>, u64), ServiceError> {
-        let file = match File::open(self.path(month)) {
+        let file = match File::open(chain::path(&self.folder, month)) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
             Err(error) => return Err(error.into()),
@@ -254,71 +291,29 @@ impl AccessLog {
         Ok((lines, unreadable))
     }
 
-    /// Deletes a month.
+    /// Deletes a month, and keeps where the chain goes on.
     ///
     /// # Errors
     /// The disk.
     pub(crate) fn forget(&self, month: Period) -> Result<(), ServiceError> {
-        match std::fs::remove_file(self.path(month)) {
+        let _locked = chain::lock(&self.folder)?;
+        let path = chain::path(&self.folder, month);
+        if let Some(end) = chain::end_of(&path)? {
+            Anchor::keep(&self.folder, &end)?;
+        }
+        match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
     }
 }
 
-fn open_appending(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-fn ends_a_line(file: &mut File) -> std::io::Result<bool> {
-    if file.seek(SeekFrom::End(0))? == 0 {
-        return Ok(true);
-    }
-    file.seek(SeekFrom::End(-1))?;
-    let mut last = [0];
-    file.read_exact(&mut last)?;
-    Ok(last == *b"\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use linkage_common::clock::MockClock;
-
-    use super::*;
-
-    fn clock(day: &str) -> MockClock {
-        MockClock::at(format!("{day}T12:00:00Z").parse().unwrap())
-    }
-
-    fn access<'a>(who: &'a Who, subject: &'a str) -> Access<'a> {
-        Access { who, action: Action::Query, subject, query: Some("ab12"), publication: None, outcome: Outcome::Done }
-    }
-
-    #[test]
-    fn lines_are_kept_in_order_and_half_a_line_joins_no_other() {
-        let (dir, clock) = (tempfile::tempdir().unwrap(), clock("2026-11-22"));
-        let log = AccessLog::open(dir.path(), Arc::new(clock.clone())).unwrap();
-        let month: Period = "2026-11".parse().unwrap();
-        let who = Who::Login("a\"b\nc".to_owned());
-        log.note(&access(&who, "première\nligne")).unwrap();
-        std::io::Write::write_all(&mut open_appending(&log.path(month)).unwrap(), b"{\"at\":12").unwrap();
-        let refused: Result<(), ServiceError> = log.noted(access(&who, "deux"), Err(ServiceError::invalid("non ; corrigez")));
-        assert_eq!(refused, Err(ServiceError::invalid("non ; corrigez")));
-        let (lines, unreadable) = log.lines(month).unwrap();
-        assert_eq!(unreadable, 1);
-        assert_eq!(
-            lines.iter().map(|l| (l.subject.as_str(), l.outcome)).collect::<Vec<_>>(),
-            [("première\nligne", Outcome::Done), ("deux", Outcome::Refused)]
-        );
-        assert!(lines.iter().all(|l| l.who == who && l.at == clock.now().as_second()));
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            assert_eq!(std::fs::metadata(log.path(month)).unwrap().permissions().mode() & 0o077, 0);
-        }
+/// Names come from outside: what is kept of them is bounded.
+fn bounded(who: &Who) -> Who {
+    let short = |name: &str| name.chars().take(NAME).collect();
+    match who {
+        Who::Certificate(uri) => Who::Certificate(short(uri)),
+        Who::Login(name) => Who::Login(short(name)),
+        Who::Console(account) => Who::Console(short(account)),
     }
 }

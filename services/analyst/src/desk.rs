@@ -27,6 +27,7 @@ use crate::export::{self, About, Format, Part, Standing};
 use crate::journal::{Journal, Moment, Proposal, Publication};
 use crate::publish::{self, Document, PublicationId, Question, Release, Verdict};
 use crate::study::StudyStore;
+use crate::users::{Switch, User, Users};
 use ledger::ShownBefore;
 use opened::Opened;
 
@@ -59,6 +60,7 @@ pub struct Desk {
     store: StudyStore,
     secret: secret::CellSecret,
     journal: Journal,
+    users: Users,
     access: AccessLog,
     opened: Mutex<Option<Arc<Opened>>>,
     room: Arc<Semaphore>,
@@ -95,11 +97,13 @@ impl Desk {
     /// What is wrong with configuration or disk; an analyst whom the agreement lets ask nothing.
     pub async fn open(config: &AnalystConfig, gate: Arc<Gate>, access: AccessLog) -> Result<Self, ServiceError> {
         let store = StudyStore::open(&config.data_dir, gate.agreement())?;
+        let journal = Journal::open_at(&config.place()?).await?;
         Ok(Self {
             analyst: config.analyst.clone(),
             data_dir: config.data_dir.clone(),
             secret: secret::CellSecret::open(&config.data_dir)?,
-            journal: Journal::open_at(&config.place()?).await?,
+            users: Users::of(&journal),
+            journal,
             opened: Mutex::default(),
             room: Arc::new(Semaphore::new(AT_A_TIME)),
             ahead: true,
@@ -135,6 +139,24 @@ impl Desk {
     /// The journal.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Who has come in, and whether they may.
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// Switches somebody off or on; it is in the access log like every attempt at it.
+    ///
+    /// # Errors
+    /// As [`Users::switch`].
+    pub async fn switch(&self, switch: Switch<'_>) -> Result<User, ServiceError> {
+        let made = match self.users.admit(switch.by).await {
+            Ok(()) => self.users.switch(switch, self.gate.now()).await,
+            Err(error) => Err(error),
+        };
+        let action = if switch.on { Action::Enable } else { Action::Disable };
+        self.note(switch.by, action, &switch.id.to_string(), None, made)
     }
 
     /// Refuses when the agreement is not in force, or does not let this analyst do what `right` says.
@@ -178,7 +200,10 @@ impl Desk {
     pub async fn answer(self: &Arc<Self>, question: &Question, who: &Who) -> Result<Answer, ServiceError> {
         let (desk, question, who) = (self.clone(), question.clone(), who.clone());
         self.in_turn(async move {
-            let made = desk.computed(&question).await.map(|(answer, _)| answer);
+            let made = match desk.users.admit(&who).await {
+                Ok(()) => desk.computed(&question).await.map(|(answer, _)| answer),
+                Err(error) => Err(error),
+            };
             desk.noted(&who, Action::Query, &question, None, made)
         })
         .await
@@ -232,6 +257,7 @@ impl Desk {
         justification: &str,
         who: &Who,
     ) -> Result<Publication, ServiceError> {
+        self.users.admit(who).await?;
         let justification = publish::reason(justification)?;
         let terms = self.gate.agreement().disclosure.clone();
         self.permit(AnalystRight::Cohorts)?;
@@ -259,6 +285,7 @@ impl Desk {
             justification,
             by: who.to_string(),
             producers: document.producers.clone(),
+            release: document.release.clone(),
             document: document.to_bytes()?,
             kept: kept.map(|k| serde_json::to_vec(&k)).transpose().map_err(ServiceError::internal)?,
         };
@@ -312,7 +339,10 @@ impl Desk {
     /// # Errors
     /// `NotFound`.
     pub async fn export(&self, id: &PublicationId, format: Format, who: &Who) -> Result<Vec<u8>, ServiceError> {
-        let made = self.exported(id, format).await;
+        let made = match self.users.admit(who).await {
+            Ok(()) => self.exported(id, format).await,
+            Err(error) => Err(error),
+        };
         let title = made.as_ref().map_or(String::new(), |(title, _)| format!("{title} ({})", format.ending()));
         self.note(who, Action::Export, &title, Some(id), made.map(|(_, bytes)| bytes))
     }
@@ -323,7 +353,7 @@ impl Desk {
         let document = held.document()?;
         let parts: Vec<Part<'_>> = document.tables.iter().map(Part::plain).collect();
         let about = self.about(&held.title, document.release.clone(), Standing::of(&held));
-        Ok((held.title, export::file(format, &about, &parts)?))
+        Ok((held.listed.title, export::file(format, &about, &parts)?))
     }
 
     /// An answer as a file, marked as a draft; with `parts` of its own headings where it is a report.

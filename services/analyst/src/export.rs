@@ -11,7 +11,7 @@ use linkage_cohort::PublicTable;
 use linkage_common::error::ServiceError;
 use serde_json::json;
 
-use crate::journal::{Publication, State};
+use crate::journal::{Listed, State};
 use crate::publish::{Fingerprint, PublicationId, Release};
 
 pub mod csv;
@@ -90,7 +90,7 @@ pub enum Standing {
 
 impl Standing {
     /// That of a publication.
-    pub fn of(publication: &Publication) -> Self {
+    pub fn of(publication: &Listed) -> Self {
         let id = publication.id.clone();
         match (publication.state, publication.published_at) {
             (State::Rejected, _) => Self::Rejected(id),

@@ -1,6 +1,6 @@
 //! Fetching link tables from the custodian: pseudonyms are finished and attributes unsealed here, nowhere else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use linkage_agreement::model::{AnalystRight, Attribute};
@@ -29,6 +29,9 @@ const ROWS_AT_ONCE: usize = 8_192;
 const POINTS_AT_ONCE: usize = 256;
 /// Points whose pseudonyms are kept while several runs are fetched: most come again in the next one.
 const MAX_KEPT: usize = 4_000_000;
+
+/// Most attributes of an agreement.
+const MAX_ATTRIBUTES: usize = 200;
 
 /// What an analyst needs to read what is meant for it.
 pub struct Keys {
@@ -266,8 +269,22 @@ impl Reader {
         if self.begun {
             return Ok(());
         }
+        let agreement = match chunk.agreement_hash.as_ref() {
+            [] => gate.agreement_hash(),
+            hash => hash.try_into().map_err(|_| broken())?,
+        };
+        // Under a former agreement, the attributes were those that the custodian tells; under the current one, nobody's word counts.
+        if agreement != gate.agreement_hash() {
+            let names = &chunk.attributes;
+            let distinct = names.iter().collect::<HashSet<_>>().len() == names.len();
+            if !distinct || names.len() > MAX_ATTRIBUTES || !names.iter().all(|name| is_attribute(name)) {
+                return Err(broken());
+            }
+            self.made.rows = Rows::new(names.len());
+            self.made.facts.attributes.clone_from(names);
+        }
         for (party, sealed) in &chunk.sealed_keys {
-            let info = attributes_info(&gate.agreement_hash(), self.made.facts.run.as_str(), party);
+            let info = attributes_info(&agreement, self.made.facts.run.as_str(), party);
             let key = keys.sealing.open(&info, &[], sealed).map_err(|e| ServiceError::invalid(e.to_string()))?;
             let key: &[u8; 32] = key.as_slice().try_into().map_err(|_| broken())?;
             self.attribute_keys.insert(party.clone(), StorageKey::from_bytes(key));
@@ -328,6 +345,14 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Whether an agreement may call an attribute so.
+fn is_attribute(name: &str) -> bool {
+    let lower = |byte: u8| byte.is_ascii_lowercase();
+    name.len() <= 64
+        && name.bytes().next().is_some_and(lower)
+        && name.bytes().all(|byte| lower(byte) || byte.is_ascii_digit() || byte == b'_')
 }
 
 /// Household and attribute values.

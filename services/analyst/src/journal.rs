@@ -7,15 +7,19 @@
 use std::path::Path;
 
 use jiff::civil::Date;
-use linkage_agreement::{Agreement, PartyId, Period};
+use linkage_agreement::{PartyId, Period};
 use linkage_common::database::Place;
 use linkage_common::error::ServiceError;
-use linkage_common::store::{Connection, Pool, Row as StoreRow, Schema, db, id};
-use sha2::{Digest, Sha256};
+use linkage_common::store::{Connection, Pool, Schema, db};
 use sqlx::Row;
 
-use crate::publish::{Document, Fingerprint, PublicationId, Verdict};
+use crate::publish::{Document, Fingerprint, PublicationId, Release, Verdict};
+pub use listed::Listed;
+pub use seals::Checked;
+use seals::Entry;
 
+mod listed;
+mod seals;
 #[cfg(test)]
 mod tests;
 
@@ -68,28 +72,17 @@ pub struct Decision {
 /// One publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
-    /// Identifier.
-    pub id: PublicationId,
-    /// State.
-    pub state: State,
-    /// Title.
-    pub title: String,
-    /// Why.
-    pub justification: String,
-    /// Who put it forward.
-    pub by: String,
-    /// When, seconds since 1970.
-    pub at: i64,
-    /// When it was published.
-    pub published_at: Option<i64>,
-    /// Parties whose approval it needs.
-    pub producers: Vec<PartyId>,
-    /// What they said, in the order in which they did.
-    pub decisions: Vec<Decision>,
+    /// All but its document.
+    pub listed: Listed,
     /// The document, to the byte.
     pub document: Vec<u8>,
-    /// Its fingerprint.
-    pub fingerprint: Fingerprint,
+}
+
+impl std::ops::Deref for Publication {
+    type Target = Listed;
+    fn deref(&self) -> &Listed {
+        &self.listed
+    }
 }
 
 impl Publication {
@@ -99,10 +92,6 @@ impl Publication {
     /// `Internal`: it was written by this side and cannot be read.
     pub fn document(&self) -> Result<Document, ServiceError> {
         Document::from_bytes(&self.document).map_err(|_| ServiceError::internal("malformed document in the journal"))
-    }
-    /// Producers that have said nothing yet.
-    pub fn awaited(&self) -> Vec<&PartyId> {
-        self.producers.iter().filter(|p| self.decisions.iter().all(|d| d.party != **p)).collect()
     }
 }
 
@@ -123,6 +112,8 @@ pub struct Proposal {
     pub by: String,
     /// Parties whose approval it needs; none: published at once.
     pub producers: Vec<PartyId>,
+    /// What it was computed from.
+    pub release: Release,
     /// The document.
     pub document: Vec<u8>,
     /// What is kept to protect later tables beside these; never shown.
@@ -138,32 +129,10 @@ pub struct Moment {
     pub today: Date,
 }
 
-/// What the journal holds, checked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Checked {
-    /// Entries.
-    pub entries: u64,
-    /// Entries whose seal, or whose publication's fingerprint, does not hold: something else wrote to the file.
-    pub altered: u64,
-    /// Decisions whose signature does not hold under the agreement's keys.
-    pub unsigned: u64,
-}
-
 /// The journal.
 #[derive(Debug, Clone)]
 pub struct Journal {
     pub(crate) pool: Pool,
-}
-
-/// One entry, without its number and seal.
-struct Entry<'e> {
-    publication: &'e PublicationId,
-    kind: &'e str,
-    who: &'e str,
-    party: Option<&'e PartyId>,
-    at: i64,
-    reason: &'e str,
-    signature: Option<&'e [u8]>,
 }
 
 impl Journal {
@@ -203,8 +172,8 @@ impl Journal {
         }
         let producers = serde_json::to_string(&proposal.producers).map_err(ServiceError::internal)?;
         sqlx::query(
-            "INSERT INTO publications (id, analyst, month, title, tables, producers, document, fingerprint, kept)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "INSERT INTO publications (id, analyst, month, title, tables, producers, document, fingerprint, kept, source)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(proposal.id.as_str())
         .bind(proposal.analyst.as_str())
@@ -215,6 +184,7 @@ impl Journal {
         .bind(&proposal.document)
         .bind(&Fingerprint::of(&proposal.document).0[..])
         .bind(&proposal.kept)
+        .bind(serde_json::to_string(&proposal.release).map_err(ServiceError::internal)?)
         .execute(&mut *tx)
         .await
         .map_err(db)?;
@@ -227,9 +197,9 @@ impl Journal {
             reason: &proposal.justification,
             signature: None,
         };
-        add(&mut tx, &entry).await?;
+        seals::add(&mut tx, &entry).await?;
         if proposal.producers.is_empty() {
-            add(&mut tx, &Entry { kind: "published", reason: "", ..entry }).await?;
+            seals::add(&mut tx, &Entry { kind: "published", reason: "", ..entry }).await?;
         }
         let made = find(&mut tx, &proposal.id).await?.ok_or_else(unknown)?;
         tx.commit().await.map_err(db)?;
@@ -280,9 +250,9 @@ impl Journal {
             reason: verdict.reason(),
             signature: Some(signature),
         };
-        add(&mut tx, &entry).await?;
+        seals::add(&mut tx, &entry).await?;
         if *verdict == Verdict::Approved && held.awaited() == [party] {
-            add(&mut tx, &Entry { kind: "published", party: None, reason: "", signature: None, ..entry }).await?;
+            seals::add(&mut tx, &Entry { kind: "published", party: None, reason: "", signature: None, ..entry }).await?;
         }
         let made = find(&mut tx, id).await?.ok_or_else(unknown)?;
         tx.commit().await.map_err(db)?;
@@ -298,21 +268,21 @@ impl Journal {
         find(&mut connection, id).await?.ok_or_else(unknown)
     }
 
-    /// All publications, the latest first.
+    /// Publications without their documents, the latest first: `limit` of them after the first `skip`.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub async fn list(&self) -> Result<Vec<Publication>, ServiceError> {
-        let mut tx = self.pool.snapshot().await.map_err(db)?;
-        let ids: Vec<String> = sqlx::query_scalar("SELECT publication FROM entries WHERE kind = 'proposed' ORDER BY number DESC")
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(db)?;
-        let mut all = Vec::with_capacity(ids.len());
-        for text in ids {
-            all.extend(find(&mut tx, &id(&text)?).await?);
-        }
-        Ok(all)
+    pub async fn list(&self, skip: u32, limit: u32) -> Result<Vec<Listed>, ServiceError> {
+        listed::list(&self.pool, skip, limit).await
+    }
+
+    /// How many publications there are.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn count(&self) -> Result<u64, ServiceError> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM publications").fetch_one(&self.pool).await.map_err(db)?;
+        Ok(count.unsigned_abs())
     }
 
     /// What was kept of all publications, in order, to protect later tables beside them: what was rejected has been seen, too.
@@ -337,52 +307,6 @@ impl Journal {
         let mut connection = self.pool.acquire().await.map_err(db)?;
         spent_in(&mut connection, analyst, month).await
     }
-
-    /// Checks seals, fingerprints and signatures over the whole journal.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub async fn check(&self, agreement: &Agreement, agreement_hash: &[u8; 32]) -> Result<Checked, ServiceError> {
-        let mut tx = self.pool.snapshot().await.map_err(db)?;
-        let rows = sqlx::query(
-            "SELECT e.number, e.publication, e.kind, e.who, e.party, e.at, e.reason, e.signature, e.seal, p.document, p.fingerprint
-             FROM entries e JOIN publications p ON p.id = e.publication ORDER BY e.number",
-        )
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(db)?;
-        let (mut checked, mut before) = (Checked::default(), Vec::new());
-        for row in &rows {
-            let fingerprint = Fingerprint::of(row.get(9));
-            let publication: PublicationId = id(row.get(1))?;
-            let party: Option<PartyId> = row.get::<Option<&str>, _>(4).map(id).transpose()?;
-            let (number, kind): (i64, &str) = (row.get(0), row.get(2));
-            let signature: Option<&[u8]> = row.get(7);
-            checked.entries += 1;
-            let entry = Entry {
-                publication: &publication,
-                kind,
-                who: row.get(3),
-                party: party.as_ref(),
-                at: row.get(5),
-                reason: row.get(6),
-                signature,
-            };
-            let seal = seal(&before, number, &entry, &fingerprint);
-            let held: &[u8] = row.get(8);
-            checked.altered +=
-                u64::from(seal != held || row.get::<&[u8], _>(10) != fingerprint.0 || number.unsigned_abs() != checked.entries);
-            before = held.to_vec();
-            let of_this_agreement =
-                Document::from_bytes(row.get(9)).is_ok_and(|document| document.agreement == hex::encode(agreement_hash));
-            if let (Some(party), Some(signature), true) = (&party, signature, of_this_agreement) {
-                let verdict = verdict(kind, row.get(6));
-                let holds = verdict.verify(agreement, agreement_hash, &fingerprint, party, signature).is_ok();
-                checked.unsigned += u64::from(!holds);
-            }
-        }
-        Ok(checked)
-    }
 }
 
 /// The answer where there is no such publication, or none that the caller may see.
@@ -394,47 +318,6 @@ pub(crate) fn unknown() -> ServiceError {
 
 fn verdict(kind: &str, reason: &str) -> Verdict {
     if kind == "approved" { Verdict::Approved } else { Verdict::Rejected(reason.to_owned()) }
-}
-
-fn seal(before: &[u8], number: i64, entry: &Entry<'_>, fingerprint: &Fingerprint) -> Vec<u8> {
-    let mut digest = Sha256::new().chain_update(b"linkage journal v1\n").chain_update(number.to_le_bytes());
-    let (at, party) = (entry.at.to_le_bytes(), entry.party.map_or("", PartyId::as_str));
-    let texts = [entry.publication.as_str(), entry.kind, entry.who, party, entry.reason].map(str::as_bytes);
-    for part in texts.into_iter().chain([before, &at, entry.signature.unwrap_or_default(), &fingerprint.0]) {
-        digest.update((part.len() as u64).to_le_bytes());
-        digest.update(part);
-    }
-    digest.finalize().to_vec()
-}
-
-async fn add(connection: &mut Connection, entry: &Entry<'_>) -> Result<(), ServiceError> {
-    let last: Option<(i64, Vec<u8>)> = sqlx::query_as("SELECT number, seal FROM entries ORDER BY number DESC LIMIT 1")
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(db)?;
-    let (number, before) = last.map_or((1, Vec::new()), |(number, seal)| (number + 1, seal));
-    let fingerprint: Vec<u8> = sqlx::query_scalar("SELECT fingerprint FROM publications WHERE id = $1")
-        .bind(entry.publication.as_str())
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(db)?;
-    let fingerprint = fingerprint_of(&fingerprint)?;
-    sqlx::query(
-        "INSERT INTO entries (number, publication, kind, who, party, at, reason, signature, seal) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    )
-    .bind(number)
-    .bind(entry.publication.as_str())
-    .bind(entry.kind)
-    .bind(entry.who)
-    .bind(entry.party.map(PartyId::as_str))
-    .bind(entry.at)
-    .bind(entry.reason)
-    .bind(entry.signature)
-    .bind(seal(&before, number, entry, &fingerprint))
-    .execute(connection)
-    .await
-    .map_err(db)?;
-    Ok(())
 }
 
 fn fingerprint_of(bytes: &[u8]) -> Result<Fingerprint, ServiceError> {
@@ -455,48 +338,38 @@ async fn spent_in(connection: &mut Connection, analyst: &PartyId, month: Period)
 }
 
 async fn find(connection: &mut Connection, wanted: &PublicationId) -> Result<Option<Publication>, ServiceError> {
-    let Some(row) = sqlx::query("SELECT title, producers, document, fingerprint FROM publications WHERE id = $1")
+    let row = sqlx::query("SELECT title, producers, document, fingerprint, source FROM publications WHERE id = $1")
         .bind(wanted.as_str())
         .fetch_optional(&mut *connection)
         .await
-        .map_err(db)?
-    else {
-        return Ok(None);
-    };
-    let entries =
-        sqlx::query("SELECT kind, who, party, at, reason, signature FROM entries WHERE publication = $1 ORDER BY number")
-            .bind(wanted.as_str())
-            .fetch_all(connection)
-            .await
-            .map_err(db)?;
-    let of_kind = |kind: &str| entries.iter().find(|e| e.get::<&str, _>(0) == kind);
-    let proposed = of_kind("proposed").ok_or_else(|| ServiceError::internal("a publication without a proposal"))?;
-    let published = of_kind("published");
-    let state = match (published, of_kind("rejected")) {
-        (Some(_), _) => State::Published,
-        (None, Some(_)) => State::Rejected,
-        (None, None) => State::Proposed,
-    };
-    let decision = |row: &StoreRow| -> Option<Result<Decision, ServiceError>> {
-        let party: &str = row.get::<Option<&str>, _>(2)?;
-        Some(id(party).map(|party| Decision {
-            party,
-            verdict: verdict(row.get(0), row.get(4)),
-            at: row.get(3),
-            signature: row.get::<Option<Vec<u8>>, _>(5).unwrap_or_default(),
-        }))
-    };
-    Ok(Some(Publication {
+        .map_err(db)?;
+    let Some(row) = row else { return Ok(None) };
+    let entries = sqlx::query(
+        "SELECT publication, kind, who, party, at, reason, signature FROM entries WHERE publication = $1 ORDER BY number",
+    )
+    .bind(wanted.as_str())
+    .fetch_all(connection)
+    .await
+    .map_err(db)?;
+    let document: Vec<u8> = row.get(2);
+    let read = Document::from_bytes(&document).ok().filter(|_| Fingerprint::of(&document).0 == row.get::<&[u8], _>(3));
+    let read = read.ok_or_else(altered)?;
+    let columns = listed::Columns {
         id: wanted.clone(),
-        state,
         title: row.get(0),
-        justification: proposed.get(4),
-        by: proposed.get(1),
-        at: proposed.get(3),
-        published_at: published.map(|e| e.get(3)),
-        producers: serde_json::from_str(row.get(1)).map_err(|_| ServiceError::internal("malformed producers in the journal"))?,
-        decisions: entries.iter().filter_map(decision).collect::<Result<_, _>>()?,
-        document: row.get(2),
-        fingerprint: fingerprint_of(row.get(3))?,
-    }))
+        producers: row.get(1),
+        fingerprint: row.get(3),
+        release: read.release.clone(),
+    };
+    let listed = columns.with(&entries.iter().collect::<Vec<_>>())?;
+    // Columns decide whose approval is asked; the document is what was approved.
+    if listed.producers != read.producers || listed.title != read.question.title() {
+        return Err(altered());
+    }
+    Ok(Some(Publication { listed, document }))
+}
+
+fn altered() -> ServiceError {
+    tracing::error!("the journal of publications was changed from outside");
+    ServiceError::internal("the journal of publications was changed from outside; « linkage cohort journal » says where")
 }

@@ -8,7 +8,6 @@ pub mod access;
 pub mod config;
 pub mod desk;
 pub mod export;
-pub mod fairness;
 pub mod fetch;
 pub mod journal;
 pub mod page;
@@ -23,6 +22,7 @@ pub mod study;
 pub mod tables;
 #[cfg(test)]
 mod testing;
+pub mod users;
 mod wire;
 
 pub use serve::{fetch_once, rebuild, serve, serve_announcing};

@@ -7,21 +7,23 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use jiff::civil::Date;
 use linkage_agreement::{Period, RunId};
-use linkage_common::audit::AuditLog;
+use linkage_common::audit::{Act, AuditLog};
 use linkage_common::deletion::series::Series;
 use linkage_common::deletion::{Cause, DataSet, Draft};
 use linkage_common::error::ServiceError;
 use linkage_common::gate::Gate;
-use linkage_common::retention::{Pace, everything_over, period_over};
+use linkage_common::retention::{Pace, everything_over, first_kept, period_over};
 use linkage_common::signer::Signer;
 
-use crate::access::AccessLog;
+use crate::access::{AccessLog, DELETED, HEAD};
 use crate::study::StudyStore;
 use crate::tables::Tables;
+use crate::users::Users;
 
 const TABLES_RULE: &str = "retention.link_tables_months";
 const ACCESS_RULE: &str = "retention.access_log_months";
@@ -51,6 +53,10 @@ pub struct Keeper {
     pub signer: Arc<Signer>,
     /// What was asked and done.
     pub audit: AuditLog,
+    /// Who has come in.
+    pub users: Users,
+    /// The line of the access log that the audit log was last told of.
+    pub told: Arc<AtomicU64>,
 }
 
 impl Keeper {
@@ -108,7 +114,7 @@ impl Keeper {
 
     fn carry_out(&self, draft: &Draft) -> Result<(), ServiceError> {
         if draft.rule == ACCESS_RULE {
-            return self.access_due(draft)?.into_iter().try_for_each(|month| self.access.forget(month));
+            return self.access_due(draft)?.into_iter().try_for_each(|month| self.forget_access(month));
         }
         for (run, _) in self.runs_due(draft)? {
             self.tables.forget(&run)?;
@@ -122,6 +128,48 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    /// Tells the audit log where the access log goes on, then deletes a month of it.
+    fn forget_access(&self, month: Period) -> Result<(), ServiceError> {
+        if let Some(end) = self.access.end_of(month)? {
+            self.audit.note(Act::own(DELETED).period(month).records(end.number).digest(&end.value))?;
+        }
+        self.access.forget(month)
+    }
+
+    /// Tells the audit log, which partners countersign, the head of the access log.
+    ///
+    /// # Errors
+    /// One of the logs cannot be read or written to.
+    pub fn tell_head(&self) -> Result<(), ServiceError> {
+        let head = self.access.head()?;
+        if self.told.load(Ordering::Acquire) != head.number {
+            self.audit.note(Act::own(HEAD).records(head.number).digest(&head.value))?;
+            self.told.store(head.number, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Deletes who has not come in for as long as the access log is kept; everybody at the end of the agreement.
+    async fn forget_users(&self, series: &Series) -> Result<(), ServiceError> {
+        let (today, retention) = (self.gate.today(), &self.gate.agreement().retention);
+        let all = everything_over(&self.gate.ending()?, retention.after_end_days(), today);
+        let first = first_kept(retention.access_log_months, today).to_string();
+        let before = format!("{first}-01T00:00:00Z").parse::<jiff::Timestamp>().map_err(ServiceError::internal)?;
+        let gone = self.users.forget(before.as_second(), all).await?;
+        if gone == 0 {
+            return Ok(());
+        }
+        let draft = Draft {
+            rule: if all { END_RULE } else { ACCESS_RULE }.to_owned(),
+            value: Some(u64::from(if all { retention.after_end_days() } else { retention.access_log_months })),
+            cause: if all { Cause::End } else { Cause::Term },
+            as_of: today,
+            run: None,
+            data: vec![DataSet::records("users", gone)],
+        };
+        series.certify(&self.signer, self.gate.agreement(), &draft, self.gate.timestamp())
     }
 
     fn runs_due(&self, draft: &Draft) -> Result<Vec<(RunId, Period)>, ServiceError> {
@@ -149,9 +197,14 @@ impl Keeper {
             Some(draft) => series.certify(&self.signer, self.gate.agreement(), &draft, self.gate.timestamp()),
             None => Ok(()),
         });
+        let users = self.forget_users(&series).await;
         let keeper = self.clone();
-        let done = tokio::task::spawn_blocking(move || keeper.delete_over_term()).await;
-        for done in [pruned, done.map_err(ServiceError::internal).flatten()] {
+        let work = move || {
+            let told = keeper.tell_head();
+            keeper.delete_over_term().and(told)
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        for done in [pruned, users, done.map_err(ServiceError::internal).flatten()] {
             if let Err(error) = done {
                 tracing::error!(%error, "data over their term could not all be deleted; tried again");
             }

@@ -222,15 +222,14 @@ impl Journal {
             return Ok(0);
         }
         let mut resting = 0;
-        for publication in self.list().await? {
-            if publication.state == State::Rejected {
-                continue;
+        for publication in self.list(0, u32::MAX).await? {
+            let producers = &publication.producers;
+            let of_party = parties.is_empty() || producers.is_empty() || producers.iter().any(|p| parties.contains(p));
+            let of_run = publication.release.runs.iter().any(|run| runs.contains(run));
+            if publication.state != State::Rejected && of_party && of_run {
+                let document = self.get(&publication.id).await?.document()?;
+                resting += i64::from(document.agreement == agreement);
             }
-            let document = publication.document()?;
-            let of_party =
-                parties.is_empty() || document.producers.is_empty() || document.producers.iter().any(|p| parties.contains(p));
-            let of_run = document.release.runs.iter().any(|run| runs.contains(run));
-            resting += i64::from(document.agreement == agreement && of_party && of_run);
         }
         Ok(resting)
     }

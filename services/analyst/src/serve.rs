@@ -33,6 +33,7 @@ use crate::rights::Follower;
 use crate::service::Analyst;
 use crate::study::StudyStore;
 use crate::tables::Tables;
+use crate::users::Users;
 
 /// How often the custodian is asked for new link tables.
 const POLL: Duration = Duration::from_secs(2);
@@ -141,7 +142,10 @@ pub async fn serve_announcing(
         access: access.clone(),
         signer: signer.clone(),
         audit: audit.clone(),
+        users: Users::of(&f.follower.journal),
+        told: Arc::default(),
     };
+    let at_end = keeper.clone();
     let desk = Arc::new(Desk::open(&config, f.gate.clone(), access).await?);
     let page = crate::page::open(&config, f.gate.clone(), desk.clone()).await?;
     if let Some(link) = page.as_ref().and_then(|p| p.one_time_url.as_deref()) {
@@ -194,5 +198,5 @@ pub async fn serve_announcing(
     let calls = linkage_common::role::serve_on(listening, routes, until_stopped());
     let served = tokio::try_join!(calls, page, stopping).map(|_| ());
     worker.abort();
-    served.and(audit.close())
+    served.and(at_end.tell_head()).and(audit.close())
 }

@@ -3,14 +3,9 @@
 //! The analyst whose side it is asks and publishes; partners look at what was put forward and decide. Another analyst of
 //! the agreement is refused like a stranger: purposes do not mix.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{UInt8Type, UInt32Type};
-use linkage_agreement::{PartyId, Period, RoleId, RunId};
-use linkage_cohort::study::{Column, Study};
-use linkage_cohort::{Cell, Overlap, disclose};
+use linkage_agreement::{PartyId, RoleId};
 use linkage_common::authz::peer_uri;
 use linkage_common::error::ServiceError;
 use linkage_proto::v1::{self, cohorts_server::Cohorts};
@@ -18,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use crate::access::{Access, Action, Outcome, Who};
 use crate::desk::{Desk, read_query};
-use crate::journal::{Publication, State};
+use crate::journal::{Listed, Publication, State};
 use crate::publish::{PublicationId, Question, Verdict, reason};
 use crate::wire;
 
@@ -39,19 +34,32 @@ enum Caller {
 
 impl Analyst {
     /// The caller, when it is one of the two kinds that may call anything here; others learn nothing.
-    fn caller<T>(&self, request: &Request<T>, named: Option<&v1::AgreementRef>, action: Action) -> Result<(Caller, Who), Status> {
-        let role = self.desk.gate().member(request, named)?;
+    async fn caller<T>(
+        &self,
+        request: &Request<T>,
+        named: Option<&v1::AgreementRef>,
+        action: Action,
+    ) -> Result<(Caller, Who), Status> {
         let who = Who::Certificate(peer_uri(request)?.to_owned());
+        let role = match self.desk.gate().member(request, named) {
+            Ok(role) => role,
+            Err(status) => {
+                self.note(&who, action, "", None, Outcome::Refused)?;
+                return Err(status);
+            }
+        };
         match role {
-            RoleId::Analyst(analyst) if analyst == *self.desk.analyst() => Ok((Caller::Own, who)),
+            RoleId::Analyst(analyst) if analyst == *self.desk.analyst() => {
+                let admitted = self.desk.users().admit(&who).await;
+                Ok((Caller::Own, self.passed(&who, action, "", None, admitted.map(|()| who.clone()))?))
+            }
             RoleId::Party(party) => Ok((Caller::Party(party), who)),
             other => Err(self.refuse(&other, &who, action).into()),
         }
     }
 
     fn refuse(&self, role: &RoleId, who: &Who, action: Action) -> ServiceError {
-        let access = Access { who, action, subject: "", query: None, publication: None, outcome: Outcome::Refused };
-        if let Err(error) = self.desk.access().note(&access) {
+        if let Err(error) = self.note(who, action, "", None, Outcome::Refused) {
             return error;
         }
         tracing::warn!(%role, "request refused: the peer's role may not call this method");
@@ -60,32 +68,67 @@ impl Analyst {
         ))
     }
 
-    fn own<T>(&self, request: &Request<T>, named: Option<&v1::AgreementRef>, action: Action) -> Result<Who, Status> {
-        match self.caller(request, named, action)? {
+    async fn own<T>(&self, request: &Request<T>, named: Option<&v1::AgreementRef>, action: Action) -> Result<Who, Status> {
+        match self.caller(request, named, action).await? {
             (Caller::Own, who) => Ok(who),
             (Caller::Party(party), who) => Err(self.refuse(&RoleId::Party(party), &who, action).into()),
         }
     }
 
-    fn party<T>(&self, request: &Request<T>, named: Option<&v1::AgreementRef>, action: Action) -> Result<(PartyId, Who), Status> {
-        match self.caller(request, named, action)? {
+    async fn party<T>(
+        &self,
+        request: &Request<T>,
+        named: Option<&v1::AgreementRef>,
+        action: Action,
+    ) -> Result<(PartyId, Who), Status> {
+        match self.caller(request, named, action).await? {
             (Caller::Party(party), who) => Ok((party, who)),
             (Caller::Own, who) => Err(self.refuse(&RoleId::Analyst(self.desk.analyst().clone()), &who, action).into()),
         }
+    }
+
+    /// What a call comes to before the desk notes it: a refusal is noted here.
+    fn passed<T>(
+        &self,
+        who: &Who,
+        action: Action,
+        subject: &str,
+        publication: Option<&str>,
+        made: Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        if made.is_err() {
+            self.note(who, action, subject, publication, Outcome::of(&made))?;
+        }
+        made
+    }
+
+    fn note(
+        &self,
+        who: &Who,
+        action: Action,
+        subject: &str,
+        publication: Option<&str>,
+        outcome: Outcome,
+    ) -> Result<(), ServiceError> {
+        self.desk.access().note(&Access { who, action, subject, query: None, publication, outcome })
     }
 
     async fn decide(
         &self,
         party: &PartyId,
         id: &str,
-        verdict: &Verdict,
+        verdict: Result<Verdict, ServiceError>,
         signature: &[u8],
-        who: &Who,
+        (who, action): (&Who, Action),
     ) -> Result<Response<v1::Publication>, Status> {
-        let id: PublicationId = id.parse()?;
-        self.visible(&id, &Caller::Party(party.clone())).await?;
-        let made = self.desk.decide(&id, party, verdict, signature, who).await?;
-        Ok(Response::new(wire::listed(&made)?))
+        let found = async {
+            let (id, verdict): (PublicationId, Verdict) = (id.parse()?, verdict?);
+            self.visible(&id, &Caller::Party(party.clone())).await?;
+            Ok((id, verdict))
+        };
+        let (id, verdict) = self.passed(who, action, "", named(id), found.await)?;
+        let made = self.desk.decide(&id, party, &verdict, signature, who).await?;
+        Ok(Response::new(wire::listed(&made)))
     }
 
     /// A publication that the caller may see; to others it is not there.
@@ -95,105 +138,79 @@ impl Analyst {
     }
 }
 
+/// What is kept of an identifier that was asked for: nothing of what is none.
+fn named(id: &str) -> Option<&str> {
+    id.parse::<PublicationId>().is_ok().then_some(id)
+}
+
 /// Partners see what is published, and what they are asked to decide on.
-fn may_see(publication: &Publication, caller: &Caller) -> bool {
+fn may_see(publication: &Listed, caller: &Caller) -> bool {
     match caller {
         Caller::Own => true,
         Caller::Party(party) => publication.state == State::Published || publication.producers.contains(party),
     }
 }
 
-/// The overlap table of a month: persons by exact combination of parties; figures below `minimum` are suppressed.
-///
-/// # Errors
-/// `NotFound` when no run of the month is here.
-pub fn overlap_of(study: &Study, period: Period, minimum: u64) -> Result<(RunId, Overlap), ServiceError> {
-    let at = study.month(period).ok_or_else(|| {
-        ServiceError::not_found(
-            "aucune table de liens de ce mois n'est ici ; « linkage run list » montre si son traitement est clos",
-        )
-    })?;
-    let run = study.months.get(at).map(|m| m.run.clone()).ok_or_else(|| ServiceError::internal("month"))?;
-    let rows = study.source.columns(at, &[Column::Person, Column::Party]).map_err(ServiceError::internal)?;
-    let persons = rows.column(0).as_primitive::<UInt32Type>().values();
-    let parties = rows.column(1).as_primitive::<UInt8Type>().values();
-    // Rows stand in rising order of person and party.
-    let mut combinations: BTreeMap<Vec<&PartyId>, u64> = BTreeMap::new();
-    let mut total = 0;
-    let mut from = 0;
-    while let Some(person) = persons.get(from) {
-        let to = from + persons.iter().skip(from).take_while(|p| *p == person).count();
-        let mut held: Vec<&PartyId> =
-            parties.iter().take(to).skip(from).filter_map(|p| study.parties.get(usize::from(*p))).collect();
-        held.sort_unstable();
-        held.dedup();
-        *combinations.entry(held).or_default() += 1;
-        total += 1;
-        from = to;
-    }
-    let mut cells: Vec<Cell> = combinations
-        .into_iter()
-        .map(|(parties, n)| Cell { parties: parties.into_iter().cloned().collect(), persons: Some(n) })
-        .collect();
-    cells.sort_by(|a, b| (a.parties.len(), &a.parties).cmp(&(b.parties.len(), &b.parties)));
-    Ok((run, disclose(&Overlap { cells, persons: total }, minimum)))
-}
-
 #[tonic::async_trait]
 impl Cohorts for Analyst {
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<v1::QueryResponse>, Status> {
-        let who = self.own(&request, request.get_ref().agreement.as_ref(), Action::Query)?;
-        let query = read_query(&request.get_ref().document)?;
+        let who = self.own(&request, request.get_ref().agreement.as_ref(), Action::Query).await?;
+        let query = self.passed(&who, Action::Query, "", None, read_query(&request.get_ref().document))?;
         let answer = self.desk.answer_query(&query, &who).await?;
         let release = Some(wire::release(&answer.release));
         Ok(Response::new(v1::QueryResponse { table: answer.tables.first().map(wire::table), release }))
     }
 
     async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::Publication>, Status> {
-        let who = self.own(&request, request.get_ref().agreement.as_ref(), Action::Publish)?;
+        let who = self.own(&request, request.get_ref().agreement.as_ref(), Action::Publish).await?;
         let asked = request.into_inner();
-        let question = Question::Query(read_query(&asked.document)?);
+        let question = Question::Query(self.passed(&who, Action::Publish, "", None, read_query(&asked.document))?);
         let made = self.desk.publish(&question, &asked.justification, &who).await?;
         Ok(Response::new(wire::whole(&made)?))
     }
 
     async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::Publication>, Status> {
-        let (party, who) = self.party(&request, request.get_ref().agreement.as_ref(), Action::Approve)?;
+        let (party, who) = self.party(&request, request.get_ref().agreement.as_ref(), Action::Approve).await?;
         let asked = request.into_inner();
-        self.decide(&party, &asked.id, &Verdict::Approved, &asked.signature, &who).await
+        self.decide(&party, &asked.id, Ok(Verdict::Approved), &asked.signature, (&who, Action::Approve)).await
     }
 
     async fn reject(&self, request: Request<v1::RejectRequest>) -> Result<Response<v1::Publication>, Status> {
-        let (party, who) = self.party(&request, request.get_ref().agreement.as_ref(), Action::Reject)?;
+        let (party, who) = self.party(&request, request.get_ref().agreement.as_ref(), Action::Reject).await?;
         let asked = request.into_inner();
-        let verdict = Verdict::Rejected(reason(&asked.reason)?);
-        self.decide(&party, &asked.id, &verdict, &asked.signature, &who).await
+        let verdict = reason(&asked.reason).map(Verdict::Rejected);
+        self.decide(&party, &asked.id, verdict, &asked.signature, (&who, Action::Reject)).await
     }
 
     async fn list_publications(
         &self,
         request: Request<v1::ListPublicationsRequest>,
     ) -> Result<Response<v1::ListPublicationsResponse>, Status> {
-        let (caller, who) = self.caller(&request, request.get_ref().agreement.as_ref(), Action::View)?;
-        let all = self.desk.journal().list().await?;
-        let seen = all.iter().filter(|p| may_see(p, &caller));
-        let publications = seen.map(wire::listed).collect::<Result<_, ServiceError>>()?;
+        let (caller, who) = self.caller(&request, request.get_ref().agreement.as_ref(), Action::View).await?;
+        let all = self.passed(&who, Action::View, "publications", None, self.desk.journal().list(0, u32::MAX).await)?;
+        let publications = all.iter().filter(|p| may_see(p, &caller)).map(wire::listed).collect();
         self.viewed(&who, "publications", None)?;
         Ok(Response::new(v1::ListPublicationsResponse { publications }))
     }
 
     async fn get_publication(&self, request: Request<v1::GetPublicationRequest>) -> Result<Response<v1::Publication>, Status> {
-        let (caller, who) = self.caller(&request, request.get_ref().agreement.as_ref(), Action::View)?;
-        let id: PublicationId = request.get_ref().id.parse()?;
-        let found = self.visible(&id, &caller).await?;
+        let (caller, who) = self.caller(&request, request.get_ref().agreement.as_ref(), Action::View).await?;
+        let asked = &request.get_ref().id;
+        let found = async {
+            let id: PublicationId = asked.parse()?;
+            let found = self.visible(&id, &caller).await?;
+            Ok((id, found))
+        };
+        let (id, found) = self.passed(&who, Action::View, "", named(asked), found.await)?;
         self.viewed(&who, &found.title, Some(&id))?;
         Ok(Response::new(wire::whole(&found)?))
     }
 
     async fn list_periods(&self, request: Request<v1::ListPeriodsRequest>) -> Result<Response<v1::ListPeriodsResponse>, Status> {
-        let (_, who) = self.caller(&request, request.get_ref().agreement.as_ref(), Action::View)?;
-        let study = self.desk.study()?;
-        let release = Some(wire::release(&self.desk.release()?));
+        let (_, who) = self.caller(&request, request.get_ref().agreement.as_ref(), Action::View).await?;
+        let held = self.desk.study().and_then(|study| Ok((study, self.desk.release()?)));
+        let (study, release) = self.passed(&who, Action::View, "mois", None, held)?;
+        let release = Some(wire::release(&release));
         self.viewed(&who, "mois", None)?;
         Ok(Response::new(v1::ListPeriodsResponse { months: wire::months(&study), release }))
     }
@@ -201,8 +218,6 @@ impl Cohorts for Analyst {
 
 impl Analyst {
     fn viewed(&self, who: &Who, subject: &str, id: Option<&PublicationId>) -> Result<(), ServiceError> {
-        let publication = id.map(PublicationId::as_str);
-        let outcome = Outcome::Done;
-        self.desk.access().note(&Access { who, action: Action::View, subject, query: None, publication, outcome })
+        self.note(who, Action::View, subject, id.map(PublicationId::as_str), Outcome::Done)
     }
 }

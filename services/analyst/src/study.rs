@@ -212,13 +212,17 @@ impl StudyStore {
     }
 
     fn rebuild_locked(&self, tables: &Tables) -> Result<(), ServiceError> {
-        self.clear_locked()?;
+        let mut meta = self.emptied();
         for run in tables.in_order()? {
-            if let Some(run) = tables.read(&run)? {
-                self.add_locked(&run)?;
+            let Some(run) = tables.read(&run)? else { continue };
+            let before: Vec<FileFacts> = meta.files().cloned().collect();
+            self.take(&mut meta, &run)?;
+            // Readers see the whole study or the one before: only files that no reader has seen go on the way.
+            for file in before.iter().filter(|file| meta.files().all(|kept| kept.name != file.name)) {
+                std::fs::remove_file(self.folder.join(&file.name))?;
             }
         }
-        Ok(())
+        Ok(meta.write(&self.folder)?)
     }
 
     /// Forgets the study: every run is fetched again.
@@ -228,12 +232,16 @@ impl StudyStore {
     }
 
     fn clear_locked(&self) -> Result<(), Broken> {
-        // A generation that no reader has seen: what one has open is of another study.
+        self.emptied().write(&self.folder)
+    }
+
+    /// A study without months, in a generation that no reader has seen: what one has open is of another study.
+    fn emptied(&self) -> Meta {
         let before = self.meta().ok().flatten();
         let mut empty = Meta::new(self.parties.to_vec());
         empty.generation = before.as_ref().map_or(0, |meta| meta.generation) + 1;
         empty.withdrawals = before.map_or(0, |meta| meta.withdrawals);
-        empty.write(&self.folder)
+        empty
     }
 
     fn lock(&self) -> Result<File, ServiceError> {
@@ -316,6 +324,15 @@ impl StudyStore {
 
     fn add_locked(&self, run: &RunTables) -> Result<Added, Broken> {
         let mut meta = self.meta()?.unwrap_or_else(|| Meta::new(self.parties.to_vec()));
+        let added = self.take(&mut meta, run)?;
+        if added == Added::Taken {
+            meta.write(&self.folder)?;
+        }
+        Ok(added)
+    }
+
+    /// Takes a run into `meta`, whose files are written; what is the study stays what it was until `meta` is.
+    fn take(&self, meta: &mut Meta, run: &RunTables) -> Result<Added, Broken> {
         let facts = &run.facts;
         if meta.runs.iter().any(|taken| taken.run == facts.run) {
             return Ok(Added::Known);
@@ -325,14 +342,14 @@ impl StudyStore {
         }
         meta.generation += 1;
         meta.parties = self.parties.to_vec();
-        let mut dictionaries = self.dictionaries(&meta)?;
+        let mut dictionaries = self.dictionaries(meta)?;
         let list = numbered(&run.supersessions, &mut dictionaries);
-        let touched = self.succeed(&mut meta, &Successors::new(&list))?;
+        let touched = self.succeed(meta, &Successors::new(&list))?;
         let columns = dictionaries.columns(run, &meta.parties, &mut meta.attributes)?;
         let whole = |month: &MonthFacts| month.period == facts.period && month.reference_party.is_none();
         if facts.reference_party.is_none() || !meta.months.iter().any(whole) {
             let rows = columns.persons.len() as u64;
-            let file = self.write(&meta, &format!("{}.parquet", facts.period), &month::write(&columns.into_batch()?)?)?;
+            let file = self.write(meta, &format!("{}.parquet", facts.period), &month::write(&columns.into_batch()?)?)?;
             meta.months.retain(|month| month.period != facts.period);
             meta.months.push(MonthFacts {
                 period: facts.period,
@@ -344,7 +361,7 @@ impl StudyStore {
             });
             meta.months.sort_by_key(|month| month.period);
         }
-        meta.dictionaries = Some(self.write_dictionaries(&meta, &dictionaries)?);
+        meta.dictionaries = Some(self.write_dictionaries(meta, &dictionaries)?);
         meta.runs.push(TakenRun {
             run: facts.run.clone(),
             period: facts.period,
@@ -352,7 +369,6 @@ impl StudyStore {
             changes: run.supersessions.changes(),
             touched,
         });
-        meta.write(&self.folder)?;
         Ok(Added::Taken)
     }
 

@@ -5,7 +5,7 @@ use linkage_cohort::{Category, Dimension, Method, Note, PublicTable, Shown, Unit
 use linkage_common::error::ServiceError;
 use linkage_proto::v1::{self, table_category, table_cell, table_note};
 
-use crate::journal::{Decision, Publication, State};
+use crate::journal::{Decision, Listed, Publication, State};
 use crate::publish::{Release, Verdict};
 
 /// A table.
@@ -89,7 +89,7 @@ pub(crate) fn months(study: &Study) -> Vec<v1::StudyMonth> {
 }
 
 /// A publication without document and tables.
-pub(crate) fn listed(publication: &Publication) -> Result<v1::Publication, ServiceError> {
+pub(crate) fn listed(publication: &Listed) -> v1::Publication {
     let decision = |decision: &Decision| v1::ProducerDecision {
         party: decision.party.to_string(),
         approved: decision.verdict == Verdict::Approved,
@@ -102,7 +102,7 @@ pub(crate) fn listed(publication: &Publication) -> Result<v1::Publication, Servi
         State::Published => v1::PublicationState::Published,
         State::Rejected => v1::PublicationState::Rejected,
     };
-    Ok(v1::Publication {
+    v1::Publication {
         id: publication.id.to_string(),
         state: state.into(),
         title: publication.title.clone(),
@@ -110,17 +110,17 @@ pub(crate) fn listed(publication: &Publication) -> Result<v1::Publication, Servi
         by: publication.by.clone(),
         at: publication.at,
         published_at: publication.published_at,
-        release: Some(release(&publication.document()?.release)),
+        release: Some(release(&publication.release)),
         producers: publication.producers.iter().map(ToString::to_string).collect(),
         decisions: publication.decisions.iter().map(decision).collect(),
         fingerprint: publication.fingerprint.0.to_vec().into(),
         document: Vec::new().into(),
         tables: Vec::new(),
-    })
+    }
 }
 
 /// A publication with its document and tables.
 pub(crate) fn whole(publication: &Publication) -> Result<v1::Publication, ServiceError> {
     let tables = publication.document()?.tables.iter().map(table).collect();
-    Ok(v1::Publication { document: publication.document.clone().into(), tables, ..listed(publication)? })
+    Ok(v1::Publication { document: publication.document.clone().into(), tables, ..listed(publication) })
 }

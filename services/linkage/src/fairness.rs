@@ -9,7 +9,6 @@ use std::path::Path;
 
 use anyhow::Context;
 use linkage_agreement::{DateQuality, PartyId, Period};
-use linkage_analyst::fairness::LinkedRates;
 use linkage_cohort::{AgeBand, RateTable, Sensitive, Sex, Subject, rates};
 use linkage_encoding::Identity;
 use linkage_encoding::identity::Sex as IdentitySex;
@@ -80,7 +79,17 @@ fn table<G: Copy + PartialEq>(
     rates(subjects, all, minimum, sensitive)
 }
 
-/// Records linked with another party, by sex and age.
+/// Share of records linked with another party, by party and group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LinkedRates {
+    /// By sex.
+    pub by_sex: RateTable<Sex>,
+    /// By age at the month's first day.
+    pub by_age: RateTable<AgeBand>,
+}
+
+/// Records linked with another party, by sex and age. Whether a person is in another party's files is as sensitive as any
+/// attribute: both outcomes are suppressed where they are few.
 pub fn linked<K: std::hash::Hash + Eq>(links: &[Link<K>], traits: &Traits, minimum: u64) -> LinkedRates {
     let mut parties: HashMap<&K, (&str, bool)> = HashMap::new();
     for link in links {
@@ -90,8 +99,8 @@ pub fn linked<K: std::hash::Hash + Eq>(links: &[Link<K>], traits: &Traits, minim
     let found = |link: &Link<K>| u64::from(parties.get(&link.person).is_some_and(|(_, several)| *several));
     let counted: Vec<_> = links.iter().filter_map(|l| traits.subject(&l.party, &l.local_id, 1, found(l))).collect();
     LinkedRates {
-        by_sex: Some(table(&counted, |g| g.sex, &Sex::ALL, minimum, Sensitive::Outcome)),
-        by_age: Some(table(&counted, |g| g.age, &AgeBand::ALL, minimum, Sensitive::Outcome)),
+        by_sex: table(&counted, |g| g.sex, &Sex::ALL, minimum, Sensitive::Outcome),
+        by_age: table(&counted, |g| g.age, &AgeBand::ALL, minimum, Sensitive::Outcome),
     }
 }
 
@@ -213,7 +222,7 @@ mod tests {
         assert_eq!([rate(0), rate(1)], [Some((60, 60, 60)), Some((60, 60, 20))], "who has a default date is missed");
         assert_eq!(made.by_sex.rows.last().unwrap().all.map(|r| r.found), Some(80));
         let linked = linked(&links, &traits(), 11);
-        assert_eq!(linked.by_age.unwrap().rows.last().unwrap().all.map(|r| r.found), Some(80));
+        assert_eq!(linked.by_age.rows.last().unwrap().all.map(|r| r.found), Some(80));
     }
 
     #[test]

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use linkage_agreement::{PartyId, Period, Pseudonym, RunId};
-use linkage_analyst::fairness::LinkedRates;
 use linkage_cohort::{LinkRow, MatchClass, disclose, overlap};
 use linkage_common::fsx;
 use linkage_node::delivery::DeliverySummary;
@@ -24,7 +23,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::cli::{say, table};
-use crate::fairness::Missed;
+use crate::fairness::{LinkedRates, Missed};
 use crate::links::Link;
 use crate::trial::{ClkFindings, HashKeysFindings};
 use labels::{count, optional};
@@ -68,6 +67,8 @@ pub struct Found {
     pub overlap: Vec<(Vec<String>, Option<u64>)>,
     /// Smallest count shown.
     pub minimum_cell: u64,
+    /// Whether the figures of `overlap` bear the noise of the analyst's side; they are exact in a trial.
+    pub noise: bool,
 }
 
 impl Found {
@@ -98,6 +99,7 @@ impl Found {
             linked_records: links.iter().filter(|l| l.match_class > 0).count() as u64,
             overlap: table.cells.into_iter().map(|c| (c.parties.iter().map(ToString::to_string).collect(), c.persons)).collect(),
             minimum_cell,
+            noise: false,
         })
     }
 }

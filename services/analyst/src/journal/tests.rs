@@ -15,6 +15,8 @@ on_both!(
     all_producers_approve_or_one_rejects_and_decisions_are_final,
     what_was_altered_behind_its_back_shows,
     signatures_are_checked_under_the_agreement_s_keys,
+    columns_and_approvals_are_held_against_the_document,
+    lists_hold_no_document_and_are_read_in_parts,
 );
 
 const HASH: [u8; 32] = [7; 32];
@@ -53,6 +55,7 @@ fn proposal(title: &str, producers: &[&str]) -> Proposal {
         justification: "Rapport annuel".to_owned(),
         by: "console essai".to_owned(),
         producers: document.producers.clone(),
+        release: document.release.clone(),
         document: document.to_bytes().unwrap(),
         kept: None,
     }
@@ -80,7 +83,7 @@ async fn the_same_table_is_one_publication_and_the_budget_is_of_a_month(on: On) 
     assert!(refused.message.contains("renouvelé le 2026-06-01"), "{refused}");
     assert_eq!(journal.propose(&again, may, 2).await.unwrap(), first);
     let june = journal.propose(&proposal("c", &[]), moment("2026-06-01"), 2).await.unwrap();
-    assert_eq!(journal.list().await.unwrap().iter().map(|p| p.title.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
+    assert_eq!(journal.list(0, 10).await.unwrap().iter().map(|p| p.title.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
     assert_eq!(journal.get(&june.id).await.unwrap(), june);
     // Tables count one by one, all or none.
     let mut report = proposal("r", &[]);
@@ -194,4 +197,82 @@ async fn signatures_are_checked_under_the_agreement_s_keys(on: On) {
     assert_eq!(journal.check(&agreement, &HASH).await.unwrap(), Checked { entries: 2, altered: 0, unsigned: 0 });
     journal.decide(&waits.id, &party("siao"), "siao", &Verdict::Approved, &signature, now).await.unwrap();
     assert_eq!(journal.check(&agreement, &HASH).await.unwrap(), Checked { entries: 4, altered: 0, unsigned: 1 });
+}
+
+/// A connection past the triggers that keep the journal from being changed.
+async fn by_hand(journal: &Journal) -> Pool {
+    let by_hand = Pool::connect(journal.pool.place(), "").await.unwrap();
+    for table in ["entries", "publications"] {
+        let drop = match by_hand.kind() {
+            Kind::Sqlite => format!("DROP TRIGGER {table}_stay"),
+            Kind::Postgres => format!("DROP TRIGGER {table}_stay ON {table}"),
+        };
+        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&by_hand).await.unwrap();
+    }
+    by_hand
+}
+
+async fn columns_and_approvals_are_held_against_the_document(on: On) {
+    let (_dir, journal) = journal(on).await;
+    let now = moment("2026-05-02");
+    let agreement = crate::testing::agreement(&[]);
+    let held = journal.propose(&Proposal { kept: Some(vec![1]), ..proposal("a", &["ccas"]) }, now, 9).await.unwrap();
+    let sound = Checked { entries: 1, altered: 0, unsigned: 0 };
+    assert_eq!(journal.check(&agreement, &HASH).await.unwrap(), sound);
+    let by_hand = by_hand(&journal).await;
+    const KEPT: &str = "x'01'";
+    for (column, other, own) in [
+        ("title", "'b'", "'a'"),
+        ("analyst", "'autre'", "'etude'"),
+        ("month", "'2026-04'", "'2026-05'"),
+        ("tables", "0", "1"),
+        ("producers", "'[]'", "'[\"ccas\"]'"),
+        ("source", "'{\"runs\":[]}'", "'{\"runs\":[\"r1\"]}'"),
+        ("kept", "NULL", KEPT),
+    ] {
+        let own = match (own, by_hand.kind()) {
+            (KEPT, Kind::Postgres) => "'\\x01'::bytea",
+            (own, _) => own,
+        };
+        let set = |value: &str| sqlx::AssertSqlSafe(format!("UPDATE publications SET {column} = {value}"));
+        sqlx::query(set(other)).execute(&by_hand).await.unwrap();
+        let found = journal.check(&agreement, &HASH).await.unwrap();
+        assert_eq!(found, Checked { altered: 1, ..sound }, "{column}");
+        if ["title", "producers"].contains(&column) {
+            assert_eq!(journal.get(&held.id).await.unwrap_err().kind, ErrorKind::Internal, "{column}");
+        }
+        sqlx::query(set(own)).execute(&by_hand).await.unwrap();
+        assert_eq!(journal.check(&agreement, &HASH).await.unwrap(), sound, "{column} as it was");
+    }
+
+    // An entry that publishes, its seal right, without the producer's approval.
+    let mut tx = journal.pool.begin("forge").await.unwrap();
+    let entry =
+        Entry { publication: &held.id, kind: "published", who: "x", party: None, at: now.at, reason: "", signature: None };
+    seals::add(&mut tx, &entry).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = journal.check(&agreement, &HASH).await.unwrap();
+    assert_eq!(found, Checked { entries: 2, altered: 1, unsigned: 0 });
+    let shown = journal.get(&held.id).await.unwrap();
+    assert_eq!((shown.state, shown.published_at), (State::Proposed, None));
+}
+
+async fn lists_hold_no_document_and_are_read_in_parts(on: On) {
+    let (_dir, journal) = journal(on).await;
+    let now = moment("2026-05-02");
+    for title in ["a", "b", "c", "d"] {
+        journal.propose(&proposal(title, &["ccas"]), now, 9).await.unwrap();
+    }
+    let third = proposal("c", &["ccas"]);
+    journal.decide(&third.id, &party("ccas"), "ccas", &Verdict::Approved, &[1; 64], now).await.unwrap();
+    assert_eq!(journal.count().await.unwrap(), 4);
+    let part = journal.list(1, 2).await.unwrap();
+    let states: Vec<(&str, State)> = part.iter().map(|p| (p.title.as_str(), p.state)).collect();
+    assert_eq!(states, [("c", State::Published), ("b", State::Proposed)]);
+    assert_eq!(part[0], journal.get(&third.id).await.unwrap().listed);
+    assert!(journal.list(4, 2).await.unwrap().is_empty());
+    // A row from before lists had a source reads it from its document.
+    let by_hand = by_hand(&journal).await;
+    sqlx::query("UPDATE publications SET source = NULL WHERE title = 'c'").execute(&by_hand).await.unwrap();
+    assert_eq!(journal.list(1, 1).await.unwrap()[0], part[0]);
 }

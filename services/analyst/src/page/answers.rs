@@ -1,7 +1,7 @@
 //! Answers for the page: asked of the desk, and kept as long as the study stays what it is.
 //!
 //! The first view must be there at once whatever the size of the study, so an answer to a query is kept by question and
-//! release. A kept answer is noted in the access log like a fresh one. Reports are not kept: what is published meanwhile
+//! release, whatever it is titled. A kept answer is noted in the access log like a fresh one. Reports are not kept: what is published meanwhile
 //! changes what they may show.
 
 use std::collections::HashMap;
@@ -46,6 +46,24 @@ impl Kept {
     }
 }
 
+/// What a question is kept by: its titles do not change the answer, so that both languages share it.
+fn untitled(question: &Question) -> Result<String, ServiceError> {
+    match question {
+        Question::Query(query) => Question::Query(Query { title: String::new(), ..query.clone() }).digest(),
+        report @ Question::Report { .. } => report.digest(),
+    }
+}
+
+/// The answer under the title that was asked for now.
+fn titled(kept: Arc<Answer>, question: &Question) -> Arc<Answer> {
+    if kept.question.title() == question.title() {
+        return kept;
+    }
+    let mut answer = Answer { question: question.clone(), ..(*kept).clone() };
+    answer.tables.iter_mut().for_each(|table| question.title().clone_into(&mut table.title));
+    Arc::new(answer)
+}
+
 impl Page {
     /// The study as it is now.
     pub(super) async fn study(&self) -> Result<Arc<Study>, ServiceError> {
@@ -57,7 +75,8 @@ impl Page {
     pub(super) async fn ask(&self, question: &Question, who: &Who) -> Result<Arc<Answer>, ServiceError> {
         let Question::Query(_) = question else { return Ok(Arc::new(self.desk.answer(question, who).await?)) };
         let (digest, release) = (question.digest()?, self.desk.release()?);
-        if let Some(kept) = self.kept.get(&release, &digest) {
+        let untitled = untitled(question)?;
+        if let Some(kept) = self.kept.get(&release, &untitled) {
             let (action, outcome) = (Action::Query, Outcome::Done);
             self.desk.access().note(&Access {
                 who,
@@ -67,10 +86,10 @@ impl Page {
                 publication: None,
                 outcome,
             })?;
-            return Ok(kept);
+            return Ok(titled(kept, question));
         }
         let answer = Arc::new(self.desk.answer(question, who).await?);
-        self.kept.put(digest, &answer);
+        self.kept.put(untitled, &answer);
         Ok(answer)
     }
 

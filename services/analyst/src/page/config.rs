@@ -25,6 +25,12 @@ pub struct PageConfig {
     /// Whether the certificates of the agreement's analysts open the page.
     #[serde(default = "yes")]
     pub certificates: bool,
+    /// Whether whoever comes in with the analyst's certificate may switch users off and on.
+    #[serde(default)]
+    pub certificates_manage: bool,
+    /// The broker's address, `https://host:port`: the overview then shows the runs under way with their forecast.
+    #[serde(default)]
+    pub broker_url: Option<String>,
     /// Prints, at start, a link that opens the page once. On the loopback interface only.
     #[serde(default)]
     pub local_link: bool,
@@ -64,6 +70,9 @@ pub struct OidcConfig {
     /// Role that gives the right `row-level`; `AGREEMENT:row-level` when absent.
     #[serde(default)]
     pub row_level_role: Option<String>,
+    /// Role that lets switch users off and on; `AGREEMENT:users` when absent.
+    #[serde(default)]
+    pub users_role: Option<String>,
 }
 
 fn yes() -> bool {

@@ -14,12 +14,16 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use linkage_agreement::model::AnalystRight;
+use linkage_common::error::ErrorKind;
 
 use super::Page;
 use super::lang::Lang;
 use super::layout;
 use super::listen::Peer;
+use super::login::{failure, switched_off};
 use super::session::{Session, digest};
+use crate::access::{Access, Action, Outcome};
+use crate::users::UserId;
 
 /// Name of the session's cookie: the prefix binds it to this host and to TLS (RFC 6265bis, section 4.1.3.2).
 pub(super) const SESSION_COOKIE: &str = "__Host-session";
@@ -29,6 +33,9 @@ pub(super) const LOGIN_COOKIE: &str = "__Host-connexion";
 pub(super) const LANG_COOKIE: &str = "__Host-langue";
 /// Longest work on one request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+
+/// Places at which a question is asked.
+const ASKING: [&str; 6] = ["/tableau/", "/requete", "/rapports/", "/flux", "/recouvrements", "/parcours"];
 
 const HEADERS: [(&str, &str); 9] = [
     (
@@ -102,6 +109,12 @@ fn refuse(page: &Page, request: &Request<Body>) -> Option<StatusCode> {
     if host.is_none_or(|host| !host.eq_ignore_ascii_case(&page.host)) {
         return Some(StatusCode::MISDIRECTED_REQUEST);
     }
+    // Nor may a page of another site ask questions through a link: each one counts, and stands in the log under the visitor.
+    let asks = ASKING.iter().any(|place| request.uri().path().starts_with(place));
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if asks && matches!(site, Some(b"cross-site" | b"same-site")) {
+        return Some(StatusCode::FORBIDDEN);
+    }
     // A form of another origin never gets as far as its token.
     let same = |name: &str, value: &str| request.headers().get(name).is_none_or(|v| v.as_bytes() == value.as_bytes());
     if request.method() == Method::POST && (!same("origin", &page.origin) || !same("sec-fetch-site", "same-origin")) {
@@ -138,6 +151,16 @@ impl FromRequestParts<Arc<Page>> for Visit {
         let Some(session) = found else { return Err(Redirect::to("/connexion").into_response()) };
         if !session.visitor.may(AnalystRight::Cohorts) {
             return Err(layout::refusal(lang, StatusCode::FORBIDDEN, lang.texts().no_access));
+        }
+        // Looked up for each request, so that a switch acts on sessions that are open.
+        if let Err(error) = page.desk.users().admit(&session.visitor.who).await {
+            if error.kind == ErrorKind::Refused {
+                page.sessions.close_of(&UserId::of(&session.visitor.who));
+                let (who, action, outcome) = (&session.visitor.who, Action::View, Outcome::Refused);
+                let access = Access { who, action, subject: "page", query: None, publication: None, outcome };
+                page.desk.access().note(&access).map_err(|error| failure(lang, &error))?;
+            }
+            return Err(switched_off(lang, &error));
         }
         if let Err(error) = page.gate.in_force() {
             return Err(layout::refusal(lang, StatusCode::FORBIDDEN, &error.message));

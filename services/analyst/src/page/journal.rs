@@ -20,8 +20,11 @@ use super::login::failure;
 use super::views::capital;
 use super::{build, table};
 use crate::export::{Format, Part, day};
-use crate::journal::{Publication, State as Standing};
+use crate::journal::{Listed, State as Standing};
 use crate::publish::{PublicationId, Question, Verdict};
+
+/// Publications of a list.
+const AT_ONCE: u32 = 100;
 
 /// A refusal or a fault, with its status.
 pub(super) fn refused(lang: Lang, error: &ServiceError) -> Response {
@@ -50,16 +53,15 @@ fn state(lang: Lang, standing: Standing) -> &'static str {
     }
 }
 
-fn awaited(publication: &Publication) -> String {
+fn awaited(publication: &Listed) -> String {
     publication.awaited().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The list of publications.
-pub(super) fn listed<'p>(lang: Lang, publications: impl Iterator<Item = &'p Publication>) -> Markup {
+pub(super) fn listed(lang: Lang, publications: &[Listed]) -> Markup {
     let t = lang.texts();
-    let mut publications = publications.peekable();
     html! {
-        @if publications.peek().is_none() { p { (t.no_publication) } } @else {
+        @if publications.is_empty() { p { (t.no_publication) } } @else {
             div.wide tabindex="0" role="group" aria-label=(t.publications) {
                 table {
                     caption { (t.publications_caption) }
@@ -83,16 +85,24 @@ pub(super) fn listed<'p>(lang: Lang, publications: impl Iterator<Item = &'p Publ
     }
 }
 
+/// Where a list begins, counted from the latest.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct From {
+    #[serde(default)]
+    depuis: u32,
+}
+
 /// `GET /publications`.
-pub(super) async fn list(State(page): State<Arc<Page>>, visit: Visit) -> Response {
+pub(super) async fn list(State(page): State<Arc<Page>>, visit: Visit, Address(from): Address<From>) -> Response {
     let (lang, t) = (visit.lang, visit.lang.texts());
     let made = async {
         page.seen(&visit, t.publications)?;
         let month = Period::of(page.gate.today());
         let spent = page.desk.journal().spent(&page.analyst, month).await?;
-        Ok::<_, ServiceError>((page.desk.journal().list().await?, spent, month))
+        let journal = page.desk.journal();
+        Ok::<_, ServiceError>((journal.list(from.depuis, AT_ONCE).await?, journal.count().await?, spent, month))
     };
-    let (publications, spent, month) = match made.await {
+    let (publications, count, spent, month) = match made.await {
         Ok(made) => made,
         Err(error) => return failure(lang, &error),
     };
@@ -100,7 +110,14 @@ pub(super) async fn list(State(page): State<Arc<Page>>, visit: Visit) -> Respons
     let content = html! {
         p { (fill(t.budget, &[&lang.count(spent), &lang.count(u64::from(terms.tables_per_month())), &month.to_string()])) }
         p { @if terms.needs_approval() { (t.approval_needed) } @else { (t.approval_not_needed) } }
-        (listed(lang, publications.iter()))
+        (listed(lang, &publications))
+        @let older = from.depuis.saturating_add(AT_ONCE);
+        @if from.depuis > 0 || u64::from(older) < count {
+            nav aria-label=(t.publications) { ul.ways {
+                @if from.depuis > 0 { li { a rel="prev" href=(format!("/publications?depuis={}", from.depuis.saturating_sub(AT_ONCE))) { (t.later) } } }
+                @if u64::from(older) < count { li { a rel="next" href=(format!("/publications?depuis={older}")) { (t.earlier) } } }
+            } }
+        }
     };
     layout::page(&page, &visit, Place::Publications, t.publications, &content)
 }

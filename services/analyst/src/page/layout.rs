@@ -20,9 +20,10 @@ pub(super) enum Place {
     Reports,
     Publications,
     Data,
+    Users,
 }
 
-const PLACES: [(Place, &str); 8] = [
+const PLACES: [(Place, &str); 9] = [
     (Place::Overview, "/"),
     (Place::Flows, "/flux"),
     (Place::Overlaps, "/recouvrements"),
@@ -31,6 +32,7 @@ const PLACES: [(Place, &str); 8] = [
     (Place::Reports, "/rapports"),
     (Place::Publications, "/publications"),
     (Place::Data, "/donnees"),
+    (Place::Users, "/utilisateurs"),
 ];
 
 fn name(lang: Lang, place: Place) -> &'static str {
@@ -44,6 +46,7 @@ fn name(lang: Lang, place: Place) -> &'static str {
         Place::Reports => t.reports,
         Place::Publications => t.publications,
         Place::Data => t.data,
+        Place::Users => t.users,
     }
 }
 
@@ -86,12 +89,17 @@ fn switch(lang: Lang, at: &str) -> Markup {
 /// A page for a visitor who is logged in.
 pub(super) fn page(page: &Page, visit: &Visit, place: Place, title: &str, content: &Markup) -> Response {
     let (lang, t) = (visit.lang, visit.lang.texts());
-    let rows = visit.session.visitor.may(AnalystRight::RowLevel);
+    let visitor = &visit.session.visitor;
+    let shown = |place| match place {
+        Place::Data => visitor.may(AnalystRight::RowLevel),
+        Place::Users => visitor.manages,
+        _ => true,
+    };
     let header = html! {
         header.top {
             div.brand { a href="/" { "Trait d’union" } " " span.soft { (page.gate.agreement().agreement.title) } }
             div.who {
-                span.soft title=(t.you_are) { (visit.session.visitor.who) }
+                span.soft title=(t.you_are) { (visitor.who) }
                 (switch(lang, &visit.at))
                 form method="post" action="/sortie" {
                     input type="hidden" name="csrf" value=(visit.session.csrf);
@@ -101,7 +109,7 @@ pub(super) fn page(page: &Page, visit: &Visit, place: Place, title: &str, conten
         }
         nav.places aria-label=(t.navigation) { ul {
             @for (p, href) in PLACES {
-                @if p != Place::Data || rows {
+                @if shown(p) {
                     li { a href=(href) aria-current=[(p == place).then_some("page")] { (name(lang, p)) } }
                 }
             }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, StatusCode};
 use linkage_agreement::RoleId;
 use linkage_agreement::model::AnalystRight;
-use linkage_common::error::ServiceError;
+use linkage_common::error::{ErrorKind, ServiceError};
 use maud::html;
 use serde::Deserialize;
 
@@ -20,7 +20,7 @@ use super::guard::{self, LANG_COOKIE, LOGIN_COOKIE, SESSION_COOKIE, Visit, set_c
 use super::lang::Lang;
 use super::layout;
 use super::listen::Peer;
-use super::oidc::{LoginFault, Return};
+use super::oidc::{LoginFault, Oidc, Return};
 use super::session::{Entry, Visitor, digest};
 use super::token::TokenFault;
 use crate::access::{Access, Action, Outcome, Who};
@@ -69,9 +69,17 @@ pub(super) async fn form(State(page): State<Arc<Page>>, Extension(peer): Extensi
     layout::outside(lang, StatusCode::OK, t.login, &content)
 }
 
-/// Notes the login and opens the session.
-fn admit(page: &Page, lang: Lang, visitor: Visitor) -> Response {
+/// Notes the login and opens the session; `label`: what the issuer calls the visitor.
+async fn admit(page: &Page, lang: Lang, visitor: Visitor, label: &str) -> Response {
     let open = visitor.may(AnalystRight::Cohorts);
+    if open && let Err(error) = page.desk.users().come_in(&visitor.who, label, page.gate.now()).await {
+        let (who, outcome) = (&visitor.who, Outcome::of::<()>(&Err(error.clone())));
+        let access = Access { who, action: Action::Login, subject: "page", query: None, publication: None, outcome };
+        return match page.desk.access().note(&access) {
+            Ok(()) => switched_off(lang, &error),
+            Err(error) => failure(lang, &error),
+        };
+    }
     let outcome = if open { Outcome::Done } else { Outcome::Refused };
     let access = Access { who: &visitor.who, action: Action::Login, subject: "page", query: None, publication: None, outcome };
     if let Err(error) = page.desk.access().note(&access) {
@@ -82,6 +90,14 @@ fn admit(page: &Page, lang: Lang, visitor: Visitor) -> Response {
     }
     let cookie = page.sessions.open(visitor, page.gate.now());
     with_cookie(Redirect::to("/").into_response(), &set_cookie(SESSION_COOKIE, &cookie, None))
+}
+
+/// What one who is switched off is told; or what kept this side from looking.
+pub(super) fn switched_off(lang: Lang, error: &ServiceError) -> Response {
+    match error.kind {
+        ErrorKind::Refused => layout::refusal(lang, StatusCode::FORBIDDEN, lang.texts().switched_off),
+        _ => failure(lang, error),
+    }
 }
 
 /// A fault of this side, in words.
@@ -112,7 +128,8 @@ pub(super) async fn certificate(State(page): State<Arc<Page>>, Extension(peer): 
         return refused();
     }
     let rights = rights(&page);
-    admit(&page, lang, Visitor { who: Who::Certificate(uri.clone()), analyst, rights, entry: Entry::Certificate(uri) })
+    let (who, manages) = (Who::Certificate(uri.clone()), page.config.certificates_manage);
+    admit(&page, lang, Visitor { who, analyst, rights, manages, entry: Entry::Certificate(uri) }, "").await
 }
 
 /// Query of the one-time link.
@@ -138,7 +155,8 @@ pub(super) async fn link(
     }
     let (analyst, who) = (page.analyst.clone(), Who::console());
     let rights = rights(&page);
-    admit(&page, lang, Visitor { who, analyst, rights, entry: Entry::Link })
+    // Whoever reads the service's terminal has its command line, too.
+    admit(&page, lang, Visitor { who, analyst, rights, manages: true, entry: Entry::Link }, "").await
 }
 
 /// `GET /connexion/fournisseur`.
@@ -171,14 +189,15 @@ pub(super) async fn back(
         Err(fault) => return refuse_login(lang, &fault),
     };
     let (subject, roles) = oidc.person(&claims);
-    let [cohorts, rows] = oidc.role_names(page.gate.agreement().agreement.id.as_str());
+    let [cohorts, rows, users] = oidc.role_names(page.gate.agreement().agreement.id.as_str());
     let borne = |right: &AnalystRight| match right {
         AnalystRight::Cohorts => roles.contains(&cohorts),
         AnalystRight::RowLevel => roles.contains(&rows),
     };
     let rights = rights(&page).into_iter().filter(borne).collect();
-    let visitor = Visitor { who: Who::Login(subject), analyst: page.analyst.clone(), rights, entry: Entry::Oidc };
-    with_cookie(admit(&page, lang, visitor), &set_cookie(LOGIN_COOKIE, "", Some(0)))
+    let manages = roles.contains(&users);
+    let visitor = Visitor { who: Who::Login(subject), analyst: page.analyst.clone(), rights, manages, entry: Entry::Oidc };
+    with_cookie(admit(&page, lang, visitor, Oidc::label(&claims)).await, &set_cookie(LOGIN_COOKIE, "", Some(0)))
 }
 
 fn refuse_login(lang: Lang, fault: &LoginFault) -> Response {

@@ -20,10 +20,12 @@ mod oidc;
 mod overview;
 mod reports;
 mod rows;
+mod runs;
 mod session;
 mod table;
 mod text;
 pub mod token;
+mod users;
 mod views;
 
 #[cfg(test)]
@@ -40,7 +42,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, header};
 use linkage_agreement::PartyId;
-use linkage_common::error::ServiceError;
+use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_common::gate::Gate;
 use linkage_common::tls::{Limits, ServerTls};
 use tokio::net::TcpListener;
@@ -55,6 +57,8 @@ use config::PageConfig;
 use lang::Lang;
 use login::OneTime;
 use oidc::Oidc;
+use overview::Estimates;
+use runs::Runs;
 use session::{Rate, Sessions, random_text};
 
 /// Bytes of a form.
@@ -78,7 +82,9 @@ struct Page {
     link: OneTime,
     desk: Arc<Desk>,
     tables: Tables,
+    runs: Option<Runs>,
     kept: Kept,
+    estimates: Estimates,
 }
 
 /// A page that listens.
@@ -106,6 +112,7 @@ pub async fn open(config: &AnalystConfig, gate: Arc<Gate>, desk: Arc<Desk>) -> R
     })?;
     let origin = page.origin();
     let oidc = page.oidc.as_ref().map(|c| Oidc::new(c, format!("{origin}/connexion/retour"))).transpose()?;
+    let runs = page.broker_url.as_ref().map(|url| Runs::new(url, &config.tls, gate.clone())).transpose()?;
     let token = page.local_link.then(random_text);
     let one_time_url = token.as_ref().map(|token| format!("{origin}/entree?jeton={token}"));
     let state = Page {
@@ -120,6 +127,8 @@ pub async fn open(config: &AnalystConfig, gate: Arc<Gate>, desk: Arc<Desk>) -> R
         link: OneTime::new(token.as_deref()),
         desk,
         tables: Tables::open(&config.data_dir)?,
+        runs,
+        estimates: Estimates::default(),
         kept: Kept::default(),
         config: page.clone(),
     };
@@ -148,15 +157,22 @@ async fn prepare(page: Arc<Page>) {
         if let Ok(release) = page.desk.release()
             && prepared.as_ref() != Some(&release)
         {
-            for lang in [Lang::Fr, Lang::En] {
-                let query = page.study().await.ok().and_then(|study| views::stock_of_all(lang, &study));
-                if let Some(query) = query
-                    && let Err(error) = page.table(&query, &who).await
-                {
-                    tracing::warn!(%error, "the page's overview could not be prepared");
+            // Titles apart, the other languages ask the same.
+            let made = async {
+                match views::stock_of_all(Lang::Fr, &*page.study().await?) {
+                    Some(query) => page.table(&query, &who).await.map(drop),
+                    None => Ok(()),
                 }
+            };
+            match made.await {
+                Ok(()) => prepared = Some(release),
+                // What is refused stays refused until there is another release; the rest is tried again.
+                Err(error) if !matches!(error.kind, ErrorKind::Internal | ErrorKind::Unavailable) => {
+                    tracing::warn!(%error, "the page's overview cannot be prepared");
+                    prepared = Some(release);
+                }
+                Err(error) => tracing::warn!(%error, "the page's overview could not be prepared; tried again"),
             }
-            prepared = Some(release);
         }
         tokio::time::sleep(PREPARE_EVERY).await;
     }
@@ -187,6 +203,7 @@ fn router(page: Arc<Page>) -> Router {
         .route("/publications/{id}", get(journal::one))
         .route("/publications/{id}/{format}", get(journal::export))
         .route("/donnees", get(rows::list))
+        .route("/utilisateurs", get(users::list).post(users::switch))
         .route("/donnees/{run}/{file}", get(rows::file))
         .fallback(nowhere)
         .layer(DefaultBodyLimit::max(FORM_BYTES))

@@ -180,8 +180,11 @@ impl Oidc {
             .finish();
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.retain(|_, p| now - p.since <= LOGIN_S);
-        if pending.len() >= MOST_LOGINS {
-            return Err(LoginFault::Provider("too many logins under way".to_owned()));
+        // The oldest makes room: strangers who begin many cannot keep others from beginning one.
+        if pending.len() >= MOST_LOGINS
+            && let Some(oldest) = pending.iter().min_by_key(|(_, p)| p.since).map(|(key, _)| *key)
+        {
+            pending.remove(&oldest);
         }
         pending.insert(digest(&state), Pending { nonce, verifier, browser: digest(&cookie), since: now });
         let endpoint = &known.discovery.authorization_endpoint;
@@ -259,9 +262,19 @@ impl Oidc {
         (subject, token::names_at(claims, &self.config.roles_claim))
     }
 
-    /// Names of the roles that give `cohorts` and `row-level`.
-    pub(super) fn role_names(&self, agreement: &str) -> [String; 2] {
+    /// What the issuer calls the person, for those who manage users: a subject is often a number.
+    pub(super) fn label(claims: &Map<String, Value>) -> &str {
+        let text = |claim| claims.get(claim).and_then(Value::as_str).filter(|text| !text.is_empty());
+        text("preferred_username").or_else(|| text("name")).unwrap_or_default()
+    }
+
+    /// Names of the roles that give `cohorts` and `row-level`, and that let manage users.
+    pub(super) fn role_names(&self, agreement: &str) -> [String; 3] {
         let name = |given: &Option<String>, right: &str| given.clone().unwrap_or_else(|| format!("{agreement}:{right}"));
-        [name(&self.config.cohorts_role, "cohorts"), name(&self.config.row_level_role, "row-level")]
+        [
+            name(&self.config.cohorts_role, "cohorts"),
+            name(&self.config.row_level_role, "row-level"),
+            name(&self.config.users_role, "users"),
+        ]
     }
 }

@@ -1,5 +1,8 @@
 //! The overview: what is here, month by month and party by party, how well it is linked, what was published.
 
+use std::sync::{Mutex, PoisonError};
+
+use linkage_agreement::RunId;
 use linkage_cohort::Shown;
 use linkage_cohort::study::Study;
 use linkage_common::error::ServiceError;
@@ -16,7 +19,7 @@ use super::{Page, chart, table};
 /// Bytes of a run's report.
 const REPORT_BYTES: u64 = 64 << 20;
 /// Publications shown.
-const RECENT: usize = 5;
+const RECENT: u32 = 5;
 
 /// What is shown of a run's report; figures of an older version that has none are left out.
 #[derive(Debug, Default, Deserialize)]
@@ -25,7 +28,7 @@ struct Report {
     linkage: Linkage,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 struct Linkage {
     precision: Option<Estimate>,
@@ -37,6 +40,27 @@ struct Estimate {
     value: f64,
     low: f64,
     high: f64,
+}
+
+/// The estimates of the run shown last: a report may be large and does not change.
+#[derive(Default)]
+pub(super) struct Estimates(Mutex<Option<(RunId, Linkage)>>);
+
+impl Estimates {
+    fn of(&self, page: &Page, run: &RunId) -> Result<Linkage, ServiceError> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, linkage)) = held.as_ref().filter(|(known, _)| known == run) {
+            return Ok(*linkage);
+        }
+        let path = page.tables.run_folder(run).join("report.json");
+        if !path.try_exists()? {
+            return Ok(Linkage::default());
+        }
+        let bytes = fsx::read_limited(&path, REPORT_BYTES).map_err(ServiceError::internal)?;
+        let report: Report = serde_json::from_slice(&bytes).map_err(ServiceError::internal)?;
+        *held = Some((run.clone(), report.linkage));
+        Ok(report.linkage)
+    }
 }
 
 /// Months in reading order from the first held to the last, those without a run among them.
@@ -91,13 +115,8 @@ fn deliveries(lang: Lang, study: &Study) -> Markup {
 fn quality(page: &Page, lang: Lang, study: &Study) -> Result<Markup, ServiceError> {
     let t = lang.texts();
     let Some(last) = study.months.last() else { return Ok(html! {}) };
-    let path = page.tables.run_folder(&last.run).join("report.json");
-    let report: Report = match path.try_exists()? {
-        true => serde_json::from_slice(&fsx::read_limited(&path, REPORT_BYTES).map_err(ServiceError::internal)?)
-            .map_err(ServiceError::internal)?,
-        false => Report::default(),
-    };
-    let rows = [(t.precision, report.linkage.precision), (t.recall, report.linkage.recall)];
+    let linkage = page.estimates.of(page, &last.run)?;
+    let rows = [(t.precision, linkage.precision), (t.recall, linkage.recall)];
     Ok(html! {
         h2 { (t.quality) }
         @if rows.iter().all(|(_, e)| e.is_none()) { p { (t.no_quality) } } @else {
@@ -118,11 +137,16 @@ fn quality(page: &Page, lang: Lang, study: &Study) -> Result<Markup, ServiceErro
 pub(super) async fn content(page: &Page, visit: &Visit) -> Result<Markup, ServiceError> {
     let (lang, t) = (visit.lang, visit.lang.texts());
     let study = page.study().await?;
+    let runs = match &page.runs {
+        Some(runs) => runs.content(lang).await,
+        None => html! {},
+    };
     let (Some(last), Some(stock)) = (study.months.last(), stock_of_all(lang, &study)) else {
-        return Ok(html! { p { (t.empty) } });
+        return Ok(html! { p { (t.empty) } (runs) });
     };
     let shown = page.answer(visit, &stock).await;
-    let publications = page.desk.journal().list().await?;
+    let publications = page.desk.journal().list(0, RECENT).await?;
+    let published = page.desk.journal().count().await?;
     let latest = shown.as_ref().ok().and_then(|s| s.cells.last().copied());
     Ok(html! {
         p { (fill(t.latest, &[&last.period.to_string()])) }
@@ -136,7 +160,7 @@ pub(super) async fn content(page: &Page, visit: &Visit) -> Result<Markup, Servic
             } span { (t.persons_latest) } }
             div.tile { b { (lang.count(study.months.len() as u64)) } span { (t.months_held) } }
             div.tile { b { (lang.count(study.parties.len() as u64)) } span { (t.partners) } }
-            div.tile { b { (lang.count(publications.len() as u64)) } span { (t.publications_count) } }
+            div.tile { b { (lang.count(published)) } span { (t.publications_count) } }
         }
         @match &shown {
             Err(error) => { div.notice.warn role="alert" { p lang="fr" { (capital(&error.message)) } } },
@@ -148,9 +172,10 @@ pub(super) async fn content(page: &Page, visit: &Visit) -> Result<Markup, Servic
                 details { summary { (t.show_table) } (table::table(lang, shown)) }
             }
         }
+        (runs)
         (quality(page, lang, &study)?)
         (deliveries(lang, &study))
         h2 { (t.recent_publications) }
-        (listed(lang, publications.iter().take(RECENT)))
+        (listed(lang, &publications))
     })
 }

@@ -4,7 +4,7 @@
 //! one up takes the same time whatever was sent. Each session has a token that every form must bring back (CSRF).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -15,6 +15,7 @@ use rand_core::Rng as _;
 use sha2::{Digest, Sha256};
 
 use crate::access::Who;
+use crate::users::UserId;
 
 /// Sessions at a time; the one unused longest makes room.
 const MOST_SESSIONS: usize = 1000;
@@ -43,6 +44,8 @@ pub(super) struct Visitor {
     pub(super) analyst: PartyId,
     /// What the visitor may do.
     pub(super) rights: Vec<AnalystRight>,
+    /// Whether the visitor may switch others off and on.
+    pub(super) manages: bool,
     /// How it came in.
     pub(super) entry: Entry,
 }
@@ -134,9 +137,27 @@ impl Sessions {
         Some(Session { visitor: session.visitor.clone(), csrf: session.csrf.clone() })
     }
 
+    /// How many sessions of somebody are open.
+    pub(super) fn count(&self, id: &UserId) -> u64 {
+        self.lock().values().filter(|held| UserId::of(&held.visitor.who) == *id).count() as u64
+    }
+
+    /// Ends the sessions of somebody.
+    pub(super) fn close_of(&self, id: &UserId) {
+        self.lock().retain(|_, held| UserId::of(&held.visitor.who) != *id);
+    }
+
     /// Ends a session.
     pub(super) fn close(&self, cookie: &str) {
         self.lock().remove(&digest(cookie));
+    }
+}
+
+/// What counts as one address: of IPv6 the network of one site, in which anybody has as many addresses as they like (RFC 6177).
+fn one(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+        v4 => v4,
     }
 }
 
@@ -154,6 +175,7 @@ impl Rate {
 
     /// Takes one from the bucket of `address`; says whether there was one.
     pub(super) fn take(&self, address: IpAddr, now: i64) -> bool {
+        let address = one(address);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MOST_ADDRESSES && !buckets.contains_key(&address) {
             // A full bucket says nothing: it is as one that was never asked for.
@@ -179,7 +201,13 @@ mod tests {
     use super::*;
 
     fn visitor(entry: Entry) -> Visitor {
-        Visitor { who: Who::Login("s".to_owned()), analyst: "etude".parse().unwrap(), rights: vec![AnalystRight::Cohorts], entry }
+        Visitor {
+            who: Who::Login("s".to_owned()),
+            analyst: "etude".parse().unwrap(),
+            rights: vec![AnalystRight::Cohorts],
+            manages: false,
+            entry,
+        }
     }
 
     #[test]
@@ -225,6 +253,28 @@ mod tests {
         }
         assert!(sessions.find(&first, None, 3).is_none());
         assert!(sessions.find(&second, None, 3).is_some());
+    }
+
+    #[test]
+    fn sessions_of_one_person_end_together() {
+        let sessions = Sessions::new(30, 8);
+        let of = |name: &str| Visitor { who: Who::Login(name.to_owned()), ..visitor(Entry::Oidc) };
+        let [a, b, c] = ["x", "x", "y"].map(|name| sessions.open(of(name), 0));
+        let id = UserId::of(&Who::Login("x".to_owned()));
+        assert_eq!(sessions.count(&id), 2);
+        sessions.close_of(&id);
+        assert_eq!([&a, &b, &c].map(|cookie| sessions.find(cookie, None, 1).is_some()), [false, false, true]);
+        assert_eq!(sessions.count(&id), 0);
+    }
+
+    #[test]
+    fn a_site_is_one_address_whatever_addresses_it_takes() {
+        let rate = Rate::new(60.0, 2.0);
+        let take = |address: &str| rate.take(address.parse().unwrap(), 0);
+        assert!(take("2001:db8::1") && take("2001:db8::ffff:2"));
+        assert!(!take("2001:db8:0:0:9::3"));
+        assert!(take("2001:db8:0:1::1"), "another network");
+        assert!(take("192.0.2.1") && take("::ffff:192.0.2.1") && !take("192.0.2.1"), "one address, however it is written");
     }
 
     #[test]

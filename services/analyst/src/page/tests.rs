@@ -1,5 +1,6 @@
 //! The ways in, over real TLS: certificates of a real authority, and an identity provider that signs with real keys.
 
+mod accounts;
 mod provider;
 mod site;
 

@@ -105,6 +105,48 @@ texts! {
     publications: "Publications", "Publications";
     data: "Données", "Data";
 
+    users: "Utilisateurs", "Users";
+    switched_off: "Ce compte est désactivé. Adressez-vous à la personne qui gère les utilisateurs de cette étude.", "This account is disabled. Ask whoever manages the users here.";
+    users_intro: "Personnes et certificats qui sont entrés ici. Désactiver un compte ferme ses sessions dès la demande suivante ; chaque changement figure au journal des accès.", "Persons and certificates that have come in here. Disabling an account ends its sessions with their next request; every change is in the access log.";
+    users_caption: "Comptes, la dernière connexion d’abord", "Accounts, the latest login first";
+    users_console: "En ligne de commande : linkage analyst users list, disable, enable.", "On the command line: linkage analyst users list, disable, enable.";
+    user: "Compte", "Account";
+    way_in: "Moyen d’entrer", "Way in";
+    by_login: "fournisseur d’identité", "identity provider";
+    by_certificate: "certificat", "certificate";
+    by_console: "compte de la machine", "machine’s account";
+    last_seen: "Dernière connexion", "Last login";
+    logins: "Connexions", "Logins";
+    open_sessions: "Sessions ouvertes", "Open sessions";
+    switch_column: "Activer ou désactiver", "Enable or disable";
+    user_enabled: "actif", "enabled";
+    user_disabled: "désactivé", "disabled";
+    switched: "le {0} par {1}", "on {0} by {1}";
+    own_account: "Votre propre compte : une autre personne habilitée, ou la ligne de commande, peut le désactiver.", "Your own account: another entitled person, or the command line, can disable it.";
+    disable: "Désactiver", "Disable";
+    disable_named: "Désactiver {0}", "Disable {0}";
+    enable: "Activer", "Enable";
+    enable_named: "Activer {0}", "Enable {0}";
+    reason_for: "Motif de la désactivation de {0}", "Reason for disabling {0}";
+
+    runs: "Traitements en cours", "Runs under way";
+    runs_caption: "Traitements qui ne sont pas clos, le plus récent d’abord", "Runs that are not closed, the latest first";
+    no_runs: "Aucun traitement n’est en cours.", "No run is under way.";
+    broker_silent: "Le courtier ne répond pas : l’état des traitements en cours n’est pas connu. Les chiffres de cette page n’en dépendent pas.", "The broker does not answer: the state of runs under way is not known. The figures of this page do not depend on it.";
+    phase: "Phase", "Phase";
+    phase_collecting: "collecte", "collecting";
+    phase_linking: "rapprochement", "linking";
+    phase_delivering: "remise", "delivering";
+    progress: "Avancement", "Progress";
+    expected_end: "Fin prévue", "Expected end";
+    sent_of: "{0} partenaires sur {1} ont envoyé", "{0} of {1} partners have sent";
+    step_of: "étape {0} sur {1}", "step {0} of {1}";
+    no_forecast: "pas encore prévisible", "cannot be told yet";
+    expected: "dans {0}\u{a0}min environ ({1} UTC)", "in about {0} min ({1} UTC)";
+
+    earlier: "Publications plus anciennes", "Earlier publications";
+    later: "Publications plus récentes", "Later publications";
+
     persons: "personnes distinctes", "distinct persons";
     households: "ménages distincts", "distinct households";
     figure: "effectif", "figure";

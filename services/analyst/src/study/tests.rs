@@ -258,6 +258,41 @@ fn a_damaged_study_is_made_again_from_the_tables() {
     assert_eq!(open(dir.path()).study().unwrap().months.len(), 3);
 }
 
+#[test]
+fn readers_see_the_study_before_or_the_one_made_again_and_nothing_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, tables) = (open(dir.path()), Tables::open(dir.path()).unwrap());
+    for run in three() {
+        tables.write(&run, true).unwrap();
+        store.add(&run).unwrap();
+    }
+    let reader = open(dir.path());
+    let before = all(&reader.study().unwrap());
+    let generation = || store.meta().unwrap().unwrap().generation;
+    let was = generation();
+    // Made again up to its second run and then not further: as if it had been killed there.
+    let second = tables.in_order().unwrap()[1].clone();
+    let damaged = tables.run_folder(&second).join("link_table.parquet");
+    let whole = std::fs::read(&damaged).unwrap();
+    fsx::write_atomic(&damaged, b"PAR1").unwrap();
+    assert!(store.rebuild(&tables).is_err());
+    assert_eq!((generation(), all(&reader.study().unwrap())), (was, before.clone()));
+    assert_eq!(all(&open(dir.path()).study().unwrap()), before);
+    fsx::write_atomic(&damaged, &whole).unwrap();
+    store.rebuild(&tables).unwrap();
+    assert!(generation() > was);
+    // Numbers of records follow the order of the tables' rows.
+    let again = reader.study().unwrap();
+    let held = |rows: &[(u32, String, u32)]| rows.iter().map(|(person, party, _)| (*person, party.clone())).collect::<Vec<_>>();
+    let before: Vec<_> = before.iter().map(|rows| held(rows)).collect();
+    assert_eq!(all(&again).iter().map(|rows| held(rows)).collect::<Vec<_>>(), before);
+    // What lay there on the way is gone.
+    let meta = store.meta().unwrap().unwrap();
+    let kept: Vec<String> = meta.files().map(|file| file.name.clone()).collect();
+    let lying: Vec<String> = files(dir.path()).into_keys().filter(|name| name.contains('-') && !kept.contains(name)).collect();
+    assert_eq!(lying, Vec::<String>::new());
+}
+
 /// Where [`child`] adds runs; none when the tests run by themselves.
 const CHILD: &str = "LINKAGE_STUDY_CHILD";
 

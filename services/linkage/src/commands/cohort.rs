@@ -4,7 +4,7 @@ mod access;
 mod approve;
 mod changes;
 mod journal;
-mod overlap;
+pub mod overlap;
 mod publish;
 mod query;
 mod rates;

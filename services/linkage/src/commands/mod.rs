@@ -1,6 +1,7 @@
 //! The commands, one module for each noun of the command line.
 
 pub mod agreement;
+pub mod analyst;
 pub mod attack;
 pub mod audit;
 pub mod backup;

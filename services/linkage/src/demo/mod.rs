@@ -8,16 +8,18 @@
 mod network;
 mod setup;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use linkage_agreement::{PartyId, Period, PersonId, RunId};
-use linkage_analyst::fairness::linked_rates;
-use linkage_analyst::study::StudyStore;
+use linkage_analyst::access::Who;
+use linkage_analyst::desk::Desk;
 use linkage_analyst::tables::Tables;
+use linkage_cohort::{Category, Shown};
 use linkage_common::error::ServiceError;
 use linkage_common::order::RunTerms;
 use linkage_node::Node;
@@ -28,6 +30,7 @@ use linkage_synth::{SynthOptions, SynthSummary, generate};
 
 use crate::bars::Bars;
 use crate::cli::say;
+use crate::commands::cohort::overlap::query;
 use crate::commands::run::{client, state_name};
 use crate::fairness::{self, Traits};
 use crate::links::{Link, write_links};
@@ -279,21 +282,17 @@ async fn found(site: &Site, data: &SynthSummary, run: &RunId, period: Period, fo
     let traits = traits(site, data, period)?;
     let tables = Tables::open(&site.analyst_data())?;
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(tables.run_folder(run).join("report.json"))?)?;
-    let study = StudyStore::open(&site.analyst_data(), node(site, &site.parties[0])?.gate.agreement())?.study()?;
-    let (_, overlap) = linkage_analyst::service::overlap_of(&study, period, site.minimum_cell)?;
+    let persons: HashSet<&PersonId> = links.iter().map(|link| &link.person).collect();
     Ok(RunFindings {
         run: run.to_string(),
         period,
         parties,
         found: Found {
-            persons: overlap.persons,
+            persons: persons.len() as u64,
             linked_records: links.iter().filter(|l| l.match_class > 0).count() as u64,
-            overlap: overlap
-                .cells
-                .into_iter()
-                .map(|c| (c.parties.iter().map(ToString::to_string).collect(), c.persons))
-                .collect(),
+            overlap: overlap(site, period).await?,
             minimum_cell: site.minimum_cell,
+            noise: true,
         },
         evaluation: Some(evaluation),
         linkage: report.get("linkage").cloned().unwrap_or_default(),
@@ -301,12 +300,32 @@ async fn found(site: &Site, data: &SynthSummary, run: &RunId, period: Period, fo
         fields: node(site, &site.parties[0])?.gate.agreement().identity.field.iter().map(|f| f.column.clone()).collect(),
         drift: report.get("drift").filter(|drift| !drift.is_null()).cloned(),
         dispositions: report.get("dispositions").cloned(),
-        linked_rates: Some(linked_rates(&study, period, site.minimum_cell)?),
+        linked_rates: Some(fairness::linked(&links, &traits, site.minimum_cell)),
         missed: Some(fairness::missed(&links, &truth, period, &traits, site.minimum_cell)?),
         hash_keys: None,
         clk: None,
         outside: report.get("outside").cloned(),
     })
+}
+
+/// Persons by combination of parties, as the analyst's side answers anybody who asks.
+async fn overlap(site: &Site, period: Period) -> anyhow::Result<Vec<(Vec<String>, Option<u64>)>> {
+    let [.., (_, config)] = site.servers();
+    let desk = Arc::new(Desk::of(&crate::commands::config(&config)?).await?);
+    let answer = desk.answer_query(&query(period), &Who::console()).await?;
+    let table = answer.tables.first().context("no table")?;
+    let combinations = table.dimensions.get(1).context("no combinations")?;
+    let row = |(at, category): (usize, &Category)| match (category, table.cell(&[0, at])) {
+        (Category::Value(parties), Some(shown)) => {
+            let persons = match shown {
+                Shown::Value { value, .. } => Some(value.round() as u64),
+                Shown::Hidden | Shown::Missing => None,
+            };
+            Some((parties.split(" + ").map(str::to_owned).collect(), persons))
+        }
+        _ => None,
+    };
+    Ok(combinations.categories.iter().enumerate().filter_map(row).collect())
 }
 
 /// Groups of the records, from the files as delivered: the nodes have deleted their names by now.

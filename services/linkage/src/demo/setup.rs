@@ -191,11 +191,12 @@ impl Site {
         fsx::write_atomic(&tls.join("page.key"), key.as_bytes())?;
         let path = |name: &str| toml::Value::String(tls.join(name).display().to_string()).to_string();
         Ok(format!(
-            "\n[page]\nlisten = \"{0}\"\npublic_url = \"https://{0}\"\nlocal_link = true\n\n[page.tls]\nca = {1}\ncertificate = {2}\nkey = {3}\n",
+            "\n[page]\nlisten = \"{0}\"\npublic_url = \"https://{0}\"\nlocal_link = true\nbroker_url = \"https://{4}\"\n\n[page.tls]\nca = {1}\ncertificate = {2}\nkey = {3}\n",
             self.page,
             path("ca.pem"),
             path("page.pem"),
-            path("page.key")
+            path("page.key"),
+            self.addresses[0]
         ))
     }
 

@@ -201,7 +201,11 @@ pub fn combinations(run: &RunFindings) -> Markup {
     let found = &run.found;
     let table = html! {
         table {
-            caption { "Les effectifs inférieurs à " (found.minimum_cell) " sont masqués, et avec eux ceux qui permettraient de les retrouver par différence." }
+            caption {
+                "Les effectifs inférieurs à " (found.minimum_cell) " sont masqués"
+                @if found.noise { " ; les autres sont ceux que l'étude obtient, avec leur léger bruit, toujours le même pour les mêmes personnes." }
+                @else { ", et avec eux ceux qui permettraient de les retrouver par différence." }
+            }
             thead { tr { th scope="col" { "Partenaires" } th scope="col" { "Personnes" } } }
             tbody { @for (parties, persons) in &found.overlap {
                 tr { th scope="row" { (parties.join(" + ")) } td.secret[persons.is_none()] { (suppressed(*persons, found.minimum_cell)) } }

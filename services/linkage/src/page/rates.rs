@@ -34,11 +34,9 @@ pub fn who_is_missed(shown: &Shown<'_>) -> Markup {
         } }
         (groups("Toutes les fiches, par qualité de la date de naissance, d'après le courtier.", "Date de naissance", &linkage.by_date_quality, minimum, true))
         @if let Some(linked) = &shown.run.linked_rates {
-            @if linked.by_sex.is_some() || linked.by_age.is_some() {
-                p { "Part des fiches dont la personne est aussi chez un autre partenaire, d'après les attributs que la convention laisse passer. Elle dit qui est connu de plusieurs, et non qui est manqué." }
-            }
-            @if let Some(table) = &linked.by_sex { (matrix("Fiches rapprochées d'un autre partenaire, par sexe", table, |g: &Sex| labels::sex(*g).to_owned(), minimum)) }
-            @if let Some(table) = &linked.by_age { (matrix("Fiches rapprochées d'un autre partenaire, par âge au premier jour du mois", table, |g: &AgeBand| labels::age(*g).to_owned(), minimum)) }
+            p { "Part des fiches dont la personne est aussi chez un autre partenaire, d'après les fichiers livrés, que seul cet essai a sous les yeux. Elle dit qui est connu de plusieurs, et non qui est manqué." }
+            (matrix("Fiches rapprochées d'un autre partenaire, par sexe", &linked.by_sex, |g: &Sex| labels::sex(*g).to_owned(), minimum))
+            (matrix("Fiches rapprochées d'un autre partenaire, par âge au premier jour du mois", &linked.by_age, |g: &AgeBand| labels::age(*g).to_owned(), minimum))
         }
         details { summary { "Par rareté des noms et par qualité de date chez chaque partenaire" }
             (groups("Toutes les fiches, par rareté du plus rare de leurs noms. Ici les liens manqués ne comptent que les paires comparées.", "Rareté (1 à 7)", &linkage.by_rarity, minimum, false))

@@ -13,7 +13,7 @@ fn findings(linkage: Value) -> RunFindings {
             set_aside: 10,
             reasons: [("nom vide".to_owned(), 10)].into(),
         }],
-        found: Found { persons: 80, linked_records: 20, overlap: vec![(vec!["caf".to_owned()], None)], minimum_cell: 11 },
+        found: Found { persons: 80, linked_records: 20, overlap: vec![(vec!["caf".to_owned()], None)], minimum_cell: 11, noise: false },
         evaluation: None,
         linkage,
         linkage_parties: vec!["caf".to_owned(), "ccas".to_owned()],

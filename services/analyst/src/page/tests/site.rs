@@ -33,9 +33,10 @@ use super::super::config::{OidcConfig, PageConfig};
 use super::super::guard::SESSION_COOKIE;
 use super::super::{Page, open};
 use super::provider::Provider;
-use crate::access::AccessLog;
+use crate::access::{AccessLog, Line, Who};
 use crate::config::AnalystConfig;
 use crate::desk::Desk;
+use crate::users::{Switch, UserId};
 
 /// The test's time: certificates are checked against the machine's clock, everything else against this one.
 pub(super) const NOW: &str = "2025-03-10T09:00:00Z";
@@ -144,14 +145,19 @@ impl Site {
                 roles_claim: "roles".to_owned(),
                 cohorts_role: None,
                 row_level_role: None,
+                users_role: None,
             }
         });
         let tls = TlsFiles { ca: path("ca.pem"), certificate: path("page.pem"), key: path("page.key") };
+        let uri = certificate_identity(&agreement.agreement.id, &RoleId::Analyst("etude".parse().unwrap()));
+        let of_role = authority.issue_files(&uri, Validity::days(SystemClock.now(), 1), &path("role"), "role").unwrap();
         let mut page = PageConfig {
             listen: address,
             public_url: format!("https://localhost:{}", address.port()),
-            tls: Some(tls.clone()),
+            tls: Some(tls),
             certificates: true,
+            certificates_manage: false,
+            broker_url: None,
             local_link: false,
             oidc,
             idle_minutes: 30,
@@ -169,7 +175,7 @@ impl Site {
                 signatures: path("signatures.toml"),
                 terminations: None,
             },
-            tls,
+            tls: of_role,
             crl: None,
             limits: linkage_common::tls::Limits::default(),
             audit: Default::default(),
@@ -212,6 +218,23 @@ impl Site {
     pub(super) fn rights(&self, browser: &Browser) -> Vec<AnalystRight> {
         let now = self.page.gate.now();
         self.page.sessions.find(&browser.cookies[SESSION_COOKIE], None, now).unwrap().visitor.rights
+    }
+    /// Who a browser's session by certificate is.
+    pub(super) fn who(&self, browser: &Browser) -> Who {
+        let agreement = self.page.gate.agreement();
+        let uri = certificate_identity(&agreement.agreement.id, &RoleId::Analyst(agreement.analyst[0].id.clone()));
+        self.page.sessions.find(&browser.cookies[SESSION_COOKIE], Some(&uri), self.page.gate.now()).unwrap().visitor.who
+    }
+    /// Switches an account off in the database, as the command line does.
+    pub(super) async fn switch_off(&self, id: &UserId) {
+        let by = Who::Console("uid 0".to_owned());
+        let switch = Switch { id, on: false, by: &by, reason: "départ", unseen: false };
+        self.page.desk.users().switch(switch, self.page.gate.now()).await.unwrap();
+    }
+    /// The lines of the access log.
+    pub(super) fn access(&self) -> Vec<Line> {
+        let log = self.page.desk.access();
+        log.months().unwrap().into_iter().flat_map(|month| log.lines(month).unwrap().0).collect()
     }
     /// A browser with the certificate of an analyst or a party, or none.
     pub(super) fn browser(&self, holder: Option<&str>) -> Browser {

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use linkage_agreement::{PartyId, RoleId, certificate_identity};
 use linkage_analyst::export::{About, Part, Standing, file};
-use linkage_analyst::publish::{Document, Fingerprint, PublicationId, Verdict, reason};
+use linkage_analyst::publish::{Document, Fingerprint, PublicationId, Verdict, producers, reason};
 use linkage_common::clock::SystemClock;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
@@ -134,6 +134,9 @@ impl Producer {
             bail!("le document reçu n'est pas celui de cette publication ; ne décidez rien et prévenez l'analyste");
         }
         let fingerprint = Fingerprint::of(&got.document);
+        if got.state() == v1::PublicationState::Published && !self.approved_by_all(&got, &document, &fingerprint) {
+            bail!("cette publication est donnée pour publiée sans l'accord signé de tous ses producteurs ; prévenez l'analyste");
+        }
         let standing = match (got.state(), got.published_at) {
             (v1::PublicationState::Published, Some(at)) => {
                 Standing::Published { id: id.clone(), fingerprint, on: linkage_analyst::export::day(at) }
@@ -142,6 +145,19 @@ impl Producer {
             _ => Standing::Proposed(id.clone()),
         };
         Ok(Checked { id, document, fingerprint, standing })
+    }
+
+    /// Whether the document names the producers that the agreement wants, and each of them has signed its approval.
+    fn approved_by_all(&self, got: &v1::Publication, document: &Document, fingerprint: &Fingerprint) -> bool {
+        let (agreement, hash) = (self.gate.agreement(), self.gate.agreement_hash());
+        let approved = |party: &PartyId| {
+            got.decisions.iter().any(|d| {
+                let holds = || Verdict::Approved.verify(agreement, &hash, fingerprint, party, &d.signature).is_ok();
+                d.approved && d.party == party.as_str() && holds()
+            })
+        };
+        let wanted = if agreement.disclosure.needs_approval() { producers(&document.question, agreement) } else { Vec::new() };
+        wanted == document.producers && document.producers.iter().all(approved)
     }
 
     async fn decide(&mut self, id: &str, verdict: Verdict) -> anyhow::Result<(Checked, v1::Publication)> {

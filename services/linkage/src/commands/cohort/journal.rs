@@ -38,7 +38,7 @@ pub async fn run(args: JournalArgs) -> anyhow::Result<()> {
         outcome: Outcome::Done,
     })?;
     let gate = desk.gate();
-    let all = desk.journal().list().await?;
+    let all = desk.journal().list(0, u32::MAX).await?;
     let checked = desk.journal().check(gate.agreement(), &gate.agreement_hash()).await?;
     let month = Period::of(gate.today());
     let spent = desk.journal().spent(desk.analyst(), month).await?;

@@ -29,19 +29,24 @@ pub struct OverlapArgs {
     json: bool,
 }
 
-/// Runs it.
-pub async fn run(args: OverlapArgs) -> anyhow::Result<()> {
-    let desk = Arc::new(Desk::of(&config(&args.config)?).await?);
-    let query = Query {
-        title: format!("Personnes par combinaison exacte de partenaires, {}", args.period),
+/// The question.
+pub fn query(period: Period) -> Query {
+    Query {
+        title: format!("Personnes par combinaison exacte de partenaires, {period}"),
         unit: Unit::Persons,
         measure: Measure::Stock,
         of: None,
-        periods: Range { from: args.period, to: args.period },
+        periods: Range { from: period, to: period },
         grain: Grain::Month,
         breakdown: vec!["parties".to_owned()],
         population: None,
-    };
+    }
+}
+
+/// Runs it.
+pub async fn run(args: OverlapArgs) -> anyhow::Result<()> {
+    let desk = Arc::new(Desk::of(&config(&args.config)?).await?);
+    let query = query(args.period);
     let who = Who::console();
     let answer = desk.answer_query(&query, &who).await?;
     if args.json {

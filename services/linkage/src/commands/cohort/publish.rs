@@ -7,7 +7,7 @@ use clap::Args;
 use linkage_agreement::PartyId;
 use linkage_analyst::access::Who;
 use linkage_analyst::desk::{Desk, read_query};
-use linkage_analyst::journal::{Publication, State};
+use linkage_analyst::journal::{Listed, State};
 use linkage_analyst::publish::{PublicationId, Question};
 use linkage_common::fsx;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ pub struct ExportArgs {
 }
 
 /// A publication as facts.
-pub fn facts(publication: &Publication) -> Value {
+pub fn facts(publication: &Listed) -> Value {
     let decisions: Vec<Value> = publication
         .decisions
         .iter()
@@ -68,7 +68,7 @@ fn state(state: State) -> &'static str {
 }
 
 /// A publication on one line.
-pub fn line(publication: &Publication) -> String {
+pub fn line(publication: &Listed) -> String {
     let mut text = format!("{}  {}  « {} »", publication.id, publication.state.french(), publication.title);
     let awaited: Vec<&str> = publication.awaited().into_iter().map(PartyId::as_str).collect();
     if publication.state == State::Proposed {

@@ -23,6 +23,7 @@ use linkage_crypto::pseudonym::{AnalystScalar, CustodianScalar};
 use linkage_crypto::seal::SealingKey;
 use linkage_crypto::signing::SigningKey;
 use linkage_custodian::config::CustodianConfig;
+use linkage_custodian::oprf_keys;
 use linkage_node::config::NodeConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -179,13 +180,15 @@ fn read(path: &Path) -> anyhow::Result<Role> {
     }
     if has("analyst") {
         let c: AnalystConfig = parse(path)?;
+        let mut peers = vec![(c.custodian_url, RoleId::Custodian)];
+        peers.extend(c.page.and_then(|page| page.broker_url).map(|url| (url, RoleId::Broker)));
         return Ok(Role {
             id: RoleId::Analyst(c.analyst),
             agreement: c.agreement,
             tls: c.tls,
             crl: c.crl,
             data: c.data_dir,
-            peers: vec![(c.custodian_url, RoleId::Custodian)],
+            peers,
             keys: vec![
                 key("sealing_key", &c.sealing_key, KeyKind::Sealing),
                 key("pseudonym_key", &c.pseudonym_key, KeyKind::AnalystScalar),
@@ -198,6 +201,10 @@ fn read(path: &Path) -> anyhow::Result<Role> {
     if has("oprf_key") {
         let c: CustodianConfig = parse(path)?;
         let place = c.place().map_err(|e| anyhow::anyhow!("{e}"))?;
+        // The key of the agreement's epoch, which may lie beside the configured one.
+        let parsed = c.agreement.load_agreement().ok();
+        let of_epoch = parsed.and_then(|parsed| oprf_keys::source(&c.oprf_key, parsed.agreement()).ok());
+        let oprf_key = of_epoch.unwrap_or_else(|| c.oprf_key.clone());
         return Ok(Role {
             id: RoleId::Custodian,
             agreement: c.agreement,
@@ -206,7 +213,7 @@ fn read(path: &Path) -> anyhow::Result<Role> {
             data: c.data_dir,
             peers: Vec::new(),
             keys: vec![
-                key("oprf_key", &c.oprf_key, KeyKind::Oprf),
+                key("oprf_key", &oprf_key, KeyKind::Oprf),
                 key("pseudonym_key", &c.pseudonym_key, KeyKind::CustodianScalar),
                 key("signing_key", &c.signing_key, KeyKind::Signing),
             ],

@@ -1,0 +1,2 @@
+DROP TABLE users;
+ALTER TABLE publications DROP COLUMN source;
