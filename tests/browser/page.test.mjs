@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Site, axeSource, out } from "./site.mjs";
 
-const VIEWS = ["/", "/flux", "/recouvrements", "/parcours", "/requete", "/rapports", "/publications", "/donnees"];
+const VIEWS = ["/", "/flux", "/recouvrements", "/parcours", "/requete", "/rapports", "/publications", "/donnees", "/utilisateurs"];
 
 let site, main;
 
@@ -173,7 +173,7 @@ test("rows leave as Parquet for those who may hold them", async () => {
 });
 
 test("the keyboard reaches everything and shows where it is", async () => {
-  for (const path of ["/", "/flux", "/requete", "/rapports"]) {
+  for (const path of ["/", "/flux", "/requete", "/rapports", "/utilisateurs"]) {
     const { page } = await open(path);
     const wanted = await page.evaluate(() => {
       const all = document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']");
@@ -243,6 +243,90 @@ test("everything works without script, and in English", async () => {
   await page.screenshot({ path: join(out, "anglais.png"), fullPage: true });
   assert.deepEqual(plain.faults, []);
   await plain.context.close();
+});
+
+test("runs under way are shown with phase and forecast, and without the broker the overview says so", async () => {
+  const { page } = await open("/");
+  const runs = page.getByRole("region", { name: "Traitements en cours" }).or(page.getByRole("group", { name: "Traitements en cours" }));
+  assert.equal(await runs.count(), 0);
+  assert.equal(await page.getByText("Aucun traitement n’est en cours.").count(), 1);
+  await site.openRun("2024-12");
+  // The broker is asked again after ten seconds at the latest.
+  for (let tries = 0; tries < 60 && (await runs.count()) === 0; tries++) {
+    await new Promise((done) => setTimeout(done, 500));
+    await page.reload();
+  }
+  const row = runs.getByRole("row").filter({ has: page.getByRole("rowheader", { name: "2024-12" }) });
+  const cells = await row.getByRole("cell").allInnerTexts();
+  assert.deepEqual(cells, ["2024-12", "collecte", "0 partenaires sur 5 ont envoyé", "pas encore prévisible"]);
+  assert.equal(await runs.locator("caption").count(), 1);
+  await page.screenshot({ path: join(out, "traitements.png"), fullPage: true });
+  await page.evaluate(axeSource);
+  const found = await page.evaluate(() => axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] }));
+  assert.deepEqual(found.violations.map((v) => v.id), []);
+  await page.close();
+  assert.deepEqual(main.faults, []);
+});
+
+test("accounts are switched off and on: by keyboard, at once, and from the command line", async () => {
+  const other = await site.profile(site.certificate());
+  const theirs = await other.context.newPage();
+  await theirs.goto(`${site.origin}/connexion`);
+  await theirs.getByRole("link", { name: "Se connecter avec le certificat présenté" }).click();
+  assert.equal(new URL(theirs.url()).pathname, "/");
+  // A certificate manages nobody here: neither the place in the navigation nor the page.
+  assert.equal(await theirs.getByRole("link", { name: "Utilisateurs" }).count(), 0);
+  assert.equal((await theirs.goto(`${site.origin}/utilisateurs`)).status(), 404);
+  await theirs.goto(site.origin);
+
+  const { page } = await open("/");
+  await page.getByRole("link", { name: "Utilisateurs" }).click();
+  const uri = (await theirs.locator(".who span").first().innerText()).trim();
+  const row = page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: uri }) });
+  assert.match(await row.innerText(), /certificat[\s\S]*actif/);
+  const own = page.getByRole("row").filter({ hasText: "Votre propre compte" });
+  assert.equal(await own.count(), 1);
+  assert.equal(await own.getByRole("button").count(), 0, "nobody switches off the account they use");
+  // Without a reason nothing is sent.
+  await row.getByRole("button", { name: `Désactiver ${uri}` }).click();
+  assert.equal(await row.locator(".state").innerText(), "actif");
+  await row.getByLabel(`Motif de la désactivation de ${uri}`).focus();
+  await page.keyboard.type("départ du service");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), `Désactiver ${uri}`);
+  await page.keyboard.press("Enter");
+  await page.waitForLoadState();
+  assert.equal(await row.locator(".state").innerText(), "désactivé");
+  assert.match(await row.innerText(), /départ du service/);
+  await page.screenshot({ path: join(out, "utilisateurs.png"), fullPage: true });
+
+  assert.equal((await theirs.goto(`${site.origin}/flux`)).status(), 403);
+  assert.match(await theirs.locator("[role=alert]").innerText(), /désactivé/);
+  assert.equal((await theirs.goto(`${site.origin}/connexion/certificat`)).status(), 403);
+
+  const account = `certificate:${uri}`;
+  const users = JSON.parse(site.command("analyst", "users", "list", "--json", "--config", site.config));
+  assert.equal(users.find((user) => user.id === account).enabled, false);
+  site.command("analyst", "users", "enable", account, "--config", site.config);
+  await theirs.goto(`${site.origin}/connexion/certificat`);
+  assert.equal(new URL(theirs.url()).pathname, "/");
+  // From the command line, too, a session that is open ends with its next request.
+  site.command("analyst", "users", "disable", account, "--reason", "essai", "--config", site.config);
+  assert.equal((await theirs.goto(site.origin)).status(), 403);
+  site.command("analyst", "users", "enable", account, "--config", site.config);
+  await page.reload();
+  assert.equal(await row.locator(".state").innerText(), "actif");
+  await page.close();
+  await other.context.close();
+
+  const log = site.accessLog();
+  for (const action of ["disable", "enable"]) {
+    assert.ok(log.filter((line) => line.action === action && line.outcome === "done" && line.subject === account).length >= 1, action);
+  }
+  assert.ok(log.some((line) => line.action === "login" && line.outcome === "refused" && line.who.certificate === uri));
+  assert.ok(log.every((line, at) => line.n === at + 1), "lines are numbered without a gap");
+  assert.match(site.command("analyst", "access", "verify", "--config", site.config), /intact/);
+  assert.deepEqual(main.faults, []);
 });
 
 test("the link opened once, and leaving ends the session", async () => {

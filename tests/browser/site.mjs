@@ -22,9 +22,13 @@ function demonstration() {
   return { folder, made: true };
 }
 
+function role(name, config) {
+  return spawn(binary, [name, "serve", "--config", config], { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, LINKAGE_EXIT_WITH_PARENT: "1" } });
+}
+
 /** Starts `linkage analyst serve`; resolves with the one-time link. */
 function serve(config) {
-  const child = spawn(binary, ["analyst", "serve", "--config", config], { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, LINKAGE_EXIT_WITH_PARENT: "1" } });
+  const child = role("analyst", config);
   let log = "";
   child.stderr.on("data", (text) => (log += text));
   const link = new Promise((found, failed) => {
@@ -46,6 +50,9 @@ export class Site {
     Object.assign(site, demonstration());
     site.config = join(site.folder, "etude/linkage.toml");
     Object.assign(site, serve(site.config));
+    site.broker = role("broker", join(site.folder, "courtier/linkage.toml"));
+    site.broker.stdout.resume();
+    site.broker.stderr.resume();
     site.url = await site.link;
     site.origin = new URL(site.url).origin;
     site.browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
@@ -72,6 +79,33 @@ export class Site {
     return { context, faults };
   }
 
+  /** Runs a command of the program; its standard output. */
+  command(...args) {
+    const run = spawnSync(binary, args, { encoding: "utf8" });
+    if (run.status !== 0) throw new Error(`linkage ${args.join(" ")}: ${run.stderr}${run.stdout}`);
+    return run.stdout;
+  }
+
+  /** Opens a run as the agreement's coordinator, once the broker listens. No node is there to take part. */
+  async openRun(run) {
+    const coordinator = readFileSync(join(this.folder, "convention.toml"), "utf8").match(/coordinator = "(.+)"/)[1];
+    const config = join(this.folder, `noeuds/${coordinator}/linkage.toml`);
+    for (let tries = 0; ; tries++) {
+      try {
+        return this.command("run", "open", "--config", config, "--run", run, "--period", run);
+      } catch (error) {
+        if (tries === 40) throw error;
+        await new Promise((done) => setTimeout(done, 250));
+      }
+    }
+  }
+
+  /** The analyst's certificate, as a browser shows it. */
+  certificate() {
+    const file = (name) => join(this.folder, "etude/tls", name);
+    return { clientCertificates: [{ origin: this.origin, certPath: file("certificat.pem"), keyPath: file("certificat.key") }] };
+  }
+
   accessLog() {
     const run = spawnSync("sh", ["-c", `cat "${join(this.folder, "etude/donnees/access")}"/*.jsonl`], { encoding: "utf8" });
     return run.stdout.trim().split("\n").map((line) => JSON.parse(line));
@@ -79,9 +113,9 @@ export class Site {
 
   async stop() {
     await this.browser?.close();
-    if (this.child) {
-      const ended = new Promise((done) => this.child.on("exit", done));
-      this.child.stdin.end();
+    for (const child of [this.child, this.broker].filter((child) => child && child.exitCode === null)) {
+      const ended = new Promise((done) => child.on("exit", done));
+      child.stdin.end();
       await ended;
     }
     if (this.made) rmSync(dirname(this.folder), { recursive: true, force: true });

@@ -70,6 +70,7 @@ class Flows(unittest.TestCase):
         config = configuration(pod, cluster.config_maps(objects))
         urls = [config.get("broker_url"), config.get("custodian_url"), config.get("objects", {}).get("endpoint")]
         urls.append(config.get("page", {}).get("oidc", {}).get("issuer"))
+        urls.append(config.get("page", {}).get("broker_url"))
         urls += config.get("analyst_urls", {}).values()
         urls += [e["value"] for e in pod.container["env"] if e["name"] == "LINKAGE_OTLP_ENDPOINT"]
         if pod.owner["kind"] in ("Job", "CronJob"):

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
+use std::path::Path;
 use std::process::Output;
 
 use linkage_tests::federation::{Federation, Role, linkage, linkage_ok};
@@ -31,6 +32,41 @@ names = ["initial"]
 date = "year"
 gated = false
 "#;
+
+/// Accounts of the analyst's side, and its access log with one line removed.
+fn accounts_and_access_log(analyst: &str, home: &Path) {
+    let users = |args: &[&str]| linkage(["analyst", "users"].iter().chain(args).chain(&["--config", analyst]));
+    let unknown = users(&["disable", "login:sujet", "--reason", "départ"]);
+    assert_eq!(unknown.status.code(), Some(1), "{}", said(&unknown));
+    assert!(said(&unknown).contains("--never-seen"), "{}", said(&unknown));
+    assert_eq!(users(&["disable", "sujet", "--reason", "départ"]).status.code(), Some(2), "no account's name");
+    assert!(users(&["disable", "login:sujet", "--reason", "départ", "--never-seen"]).status.success());
+    let list = json(&linkage_ok(["analyst", "users", "list", "--json", "--config", analyst]));
+    assert_eq!((&list[0]["id"], &list[0]["enabled"]), (&Value::from("login:sujet"), &Value::from(false)), "{list}");
+    assert!(users(&["enable", "login:sujet"]).status.success());
+    assert!(said(&users(&["list"])).contains("actif"));
+
+    let verify = || linkage(["analyst", "access", "verify", "--config", analyst]);
+    let sound = verify();
+    assert!(sound.status.success(), "{}", said(&sound));
+    assert!(said(&sound).contains("intact") && said(&sound).contains("Le journal d'audit en a pris note"), "{}", said(&sound));
+    let file = fs::read_dir(home.join("donnees/access"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|e| e == "jsonl"))
+        .unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    fs::write(&file, [&lines[..1], &lines[2..]].concat().join("\n") + "\n").unwrap();
+    let removed = verify();
+    assert_eq!(removed.status.code(), Some(3), "{}", said(&removed));
+    assert!(said(&removed).contains("ligne 2") && said(&removed).contains("n° 2 est attendue"), "{}", said(&removed));
+    // Only the first is left: the chain holds, but the audit log knows of more.
+    fs::write(&file, format!("{}\n", lines[0])).unwrap();
+    assert!(said(&verify()).contains("tronqué"), "{}", said(&verify()));
+    fs::write(&file, &text).unwrap();
+    assert!(verify().status.success());
+}
 
 #[test]
 fn single_commands_work_on_what_a_demonstration_keeps() {
@@ -77,6 +113,8 @@ fn single_commands_work_on_what_a_demonstration_keeps() {
     }
     let never = linkage(["cohort", "overlap", "--period", "2031-01", "--config", &analyst]);
     assert_eq!(never.status.code(), Some(1), "{}", said(&never));
+
+    accounts_and_access_log(&analyst, &federation.home(&Role::Analyst));
 
     // The agreement.
     let agreement = folder.join("convention.toml").display().to_string();

@@ -148,6 +148,12 @@ crl = "/etc/linkage/tls/ca.crl"
 listen = {{ printf "%s:8444" $.root.Values.listenAddress | toJson }}
 public_url = {{ .publicUrl | toJson }}
 certificates = {{ .certificates }}
+certificates_manage = {{ .certificatesManage }}
+{{- if .brokerUrl }}
+broker_url = {{ .brokerUrl | toJson }}
+{{- else if $.root.Values.broker.enabled }}
+broker_url = {{ include "linkage.innerUrl" (merge (dict "of" "broker") $) | toJson }}
+{{- end }}
 idle_minutes = {{ int64 .idleMinutes }}
 session_hours = {{ int64 .sessionHours }}
 {{- if or .tls.existingSecret .tls.certManager.enabled }}
@@ -176,6 +182,9 @@ cohorts_role = {{ .cohortsRole | toJson }}
 {{- end }}
 {{- if .rowLevelRole }}
 row_level_role = {{ .rowLevelRole | toJson }}
+{{- end }}
+{{- if .usersRole }}
+users_role = {{ .usersRole | toJson }}
 {{- end }}
 {{- end }}
 {{- end }}
