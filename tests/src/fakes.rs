@@ -48,6 +48,10 @@ pub struct BrokerState {
     pub envelopes: Vec<v1::ContributionEnvelope>,
     /// Which byte of every envelope is altered on its way.
     pub alter: Option<usize>,
+    /// What it lists as runs; without any it does not know the call.
+    pub runs: Vec<v1::RunStatus>,
+    /// Runs whose uploads it refuses, whatever is sent, with this code.
+    pub refused: BTreeMap<String, i32>,
 }
 
 /// A false broker.
@@ -84,10 +88,14 @@ impl runs_server::Runs for FakeBroker {
         Err(Status::unimplemented("fake"))
     }
     async fn list_runs(&self, _: Request<v1::ListRunsRequest>) -> Result<Response<v1::ListRunsResponse>, Status> {
-        Err(Status::unimplemented("fake"))
+        let runs = self.state().runs.clone();
+        if runs.is_empty() { Err(Status::unimplemented("fake")) } else { Ok(Response::new(v1::ListRunsResponse { runs })) }
     }
-    async fn get_upload(&self, _: Request<v1::RunRequest>) -> Result<Response<v1::UploadStatus>, Status> {
-        Ok(Response::new(self.upload()))
+    async fn get_upload(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::UploadStatus>, Status> {
+        match self.state().refused.get(&request.into_inner().run_id) {
+            Some(code) => Err(Status::new(tonic::Code::from_i32(*code), "fake: refused")),
+            None => Ok(Response::new(self.upload())),
+        }
     }
     async fn put_batches(&self, request: Request<Streaming<v1::Batch>>) -> Result<Response<v1::UploadStatus>, Status> {
         let mut stream = request.into_inner();
@@ -104,7 +112,13 @@ impl runs_server::Runs for FakeBroker {
         Ok(Response::new(self.upload()))
     }
     async fn commit_upload(&self, request: Request<v1::CommitUploadRequest>) -> Result<Response<v1::UploadStatus>, Status> {
-        self.state().manifest = Some(request.into_inner());
+        let manifest = request.into_inner();
+        let mut state = self.state();
+        if let Some(run) = state.runs.iter_mut().find(|run| run.run_id == manifest.run_id) {
+            run.committed = run.parties.clone();
+        }
+        state.manifest = Some(manifest);
+        drop(state);
         Ok(Response::new(self.upload()))
     }
 }

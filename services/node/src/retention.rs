@@ -105,6 +105,7 @@ impl Node {
         }
         self.expired_dispositions()?;
         self.forget_objected()?;
+        self.forget_sent_over_term()?;
         self.delete_by_rule(NAMES_RULE, u64::from(retention.names_days), Cause::Term, today)?;
         self.delete_by_rule(ARCHIVE_RULE, u64::from(retention.archive_months), Cause::Term, today)?;
         for why in [Why::LastContact, Why::Deceased] {

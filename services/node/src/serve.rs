@@ -3,15 +3,15 @@
 //! It only makes outbound connections. What goes wrong is logged and tried again; a delivery that cannot be read stays
 //! in the inbox until its operator has replaced it or completed the mapping.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use linkage_agreement::Period;
-use linkage_common::error::ServiceError;
+use linkage_agreement::{Period, RunId};
+use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_common::fsx;
 use linkage_common::metrics::metrics;
 use linkage_common::ops::{NotReady, Ops};
@@ -33,6 +33,8 @@ use crate::retention;
 pub(crate) const POLL: Duration = Duration::from_millis(500);
 /// Longest pause after errors in a row.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Times that a peer may refuse an upload that was begun before deliveries wait for it no longer.
+const REFUSALS: u32 = 4;
 /// Pause between two looks at what persons' requests wait for.
 const RECEIPTS: Duration = Duration::from_secs(3);
 
@@ -79,13 +81,13 @@ pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Re
     let progress = status.progress();
     let work = async {
         let mut pause = POLL;
-        let mut reported: HashMap<String, String> = HashMap::new();
+        let mut standing = Standing::default();
         let mut asked = None;
         let mut pace = Pace::of(&node.config.state_dir);
         loop {
             // Also after the agreement's end: then there is most to delete.
             retention::round(&node, &mut pace).await;
-            pause = match round(&node, &peers, &progress, &mut reported, &mut asked).await {
+            pause = match round(&node, &peers, &progress, &mut standing, &mut asked).await {
                 Ok(()) => POLL,
                 Err(error) => {
                     tracing::warn!(%error, pause_s = pause.as_secs_f32(), "tried again later");
@@ -109,21 +111,34 @@ async fn round(
     node: &Node,
     peers: &Peers,
     progress: &Progress,
-    reported: &mut HashMap<String, String>,
+    standing: &mut Standing,
     asked: &mut Option<Instant>,
 ) -> Result<(), NodeError> {
     // Also after the agreement's end, and before any upload.
-    advance_requests(node, peers, reported, asked).await?;
+    advance_requests(node, peers, standing, asked).await?;
     node.gate.in_force()?;
-    node.advance_ceremony(peers.broker.clone()).await?;
+    let ceremony = node.advance_ceremony(peers.broker.clone()).await.map(drop);
+    if ceremony.as_ref().is_err_and(NodeError::is_passing) {
+        return ceremony;
+    }
     if let Err(error) = node.refuse_during_rotation()
-        && let Some(text) = news(reported, "group-key", &error)
+        && let Some(text) = standing.news(Of::GroupKey, &error)
     {
         tracing::warn!(error = text, "no run is taken part in");
     }
     re_encode(node, peers, progress).await?;
-    take_part(node, peers, progress, reported).await?;
-    take_in(node, peers, progress, reported).await
+    let uploads = take_part(node, peers, progress, standing).await;
+    let taken_in = if uploads.begun { Ok(()) } else { take_in(node, peers, progress, standing).await };
+    // What is wrong with one of them holds up none of the others.
+    ceremony.and(uploads.outcome).and(taken_in)
+}
+
+/// What became of a look at the runs.
+struct Uploads {
+    /// Whether one was begun and is to go on.
+    begun: bool,
+    /// The first thing that went wrong and may go better next time.
+    outcome: Result<(), NodeError>,
 }
 
 /// Goes on with what persons have asked for. A role that is away holds up nothing but uploads, which see to that themselves;
@@ -131,7 +146,7 @@ async fn round(
 async fn advance_requests(
     node: &Node,
     peers: &Peers,
-    reported: &mut HashMap<String, String>,
+    standing: &mut Standing,
     asked: &mut Option<Instant>,
 ) -> Result<(), NodeError> {
     if !node.requests_wait()? || asked.is_some_and(|asked| asked.elapsed() < RECEIPTS) {
@@ -139,7 +154,7 @@ async fn advance_requests(
     }
     *asked = Some(Instant::now());
     if let Err(error) = node.advance_requests(peers).await
-        && let Some(text) = news(reported, "rights", &error)
+        && let Some(text) = standing.news(Of::Requests, &error)
     {
         tracing::warn!(error = text, "a request of a person waits");
     }
@@ -160,55 +175,66 @@ async fn re_encode(node: &Node, peers: &Peers, progress: &Progress) -> Result<()
     Ok(())
 }
 
-/// Takes part in the runs that wait for this party.
-async fn take_part(
-    node: &Node,
-    peers: &Peers,
-    progress: &Progress,
-    reported: &mut HashMap<String, String>,
-) -> Result<(), NodeError> {
-    let request = v1::ListRunsRequest { agreement: Some(node.gate.reference()) };
-    let runs =
-        RunsClient::new(peers.broker.clone()).list_runs(request).await.map_err(|s| NodeError::broker(&s))?.into_inner().runs;
-    node.forget_sent(&runs)?;
-    let me = node.party().as_str();
-    let awaited = |run: &v1::RunStatus| {
-        run.state() == v1::RunState::Collecting && run.parties.iter().any(|p| p == me) && !run.committed.iter().any(|p| p == me)
+/// Takes part in the runs that wait for this party. One that goes wrong holds up no other.
+async fn take_part(node: &Node, peers: &Peers, progress: &Progress, standing: &mut Standing) -> Uploads {
+    let runs = match awaited(node, peers, standing).await {
+        Ok(runs) => runs,
+        // Without the list nobody knows whether an upload waits to be gone on with; a broker that refuses it for good has none.
+        Err(error) => return Uploads { begun: error.is_passing(), outcome: Err(error) },
     };
-    for run in runs.iter().filter(|run| awaited(run)) {
+    let mut uploads = Uploads { begun: false, outcome: Ok(()) };
+    for (id, run) in &runs {
         let done = match node.gate.order(run) {
-            Ok(order) if node.ready_for(order.terms.period)? => {
-                let measured = metrics().step("upload");
-                let taking_part = node.participate(&order, peers.broker.clone(), peers.custodian.clone(), progress);
-                let done = trace::step("upload", order.terms.run.as_str(), taking_part).await.map(|_| ());
-                measured.end(if done.is_ok() { "done" } else { "failed" });
-                done
-            }
-            Ok(_) => continue,
+            Ok(order) => match node.ready_for(order.terms.period) {
+                Ok(true) => {
+                    let measured = metrics().step("upload");
+                    let taking_part = node.participate(&order, peers.broker.clone(), peers.custodian.clone(), progress);
+                    let done = trace::step("upload", id.as_str(), taking_part).await.map(|_| ());
+                    measured.end(if done.is_ok() { "done" } else { "failed" });
+                    done
+                }
+                Ok(false) => continue,
+                Err(error) => Err(error),
+            },
             // A run that the coordinator did not order: nothing is encoded for it.
             Err(error) => Err(error.into()),
         };
         match done {
             Ok(()) => metrics().succeeded("upload", node.gate.now()),
-            Err(error) if error.is_passing() => return Err(error),
+            Err(error) if error.is_passing() => {
+                uploads.begun |= standing.waits(id, &error) && node.upload_begun(id, !run.base_run.is_empty());
+                uploads.outcome = uploads.outcome.and(Err(error));
+            }
             // Refused for good: the other runs, and deliveries, go on.
             Err(error) => {
-                if let Some(text) = news(reported, &run.run_id, &error) {
-                    tracing::error!(run = run.run_id, error = text, "run not taken part in");
+                if let Some(text) = standing.news(Of::Run(id.clone()), &error) {
+                    tracing::error!(run = id.as_str(), error = text, "run not taken part in");
                 }
             }
         }
     }
-    Ok(())
+    uploads
+}
+
+/// The runs that wait for this party. What the broker lists under names that are none is no run.
+async fn awaited(node: &Node, peers: &Peers, standing: &mut Standing) -> Result<Vec<(RunId, v1::RunStatus)>, NodeError> {
+    let request = v1::ListRunsRequest { agreement: Some(node.gate.reference()) };
+    let listed = RunsClient::new(peers.broker.clone()).list_runs(request).await;
+    let mut runs = listed.map_err(|s| NodeError::broker(&s))?.into_inner().runs;
+    node.forget_sent(&runs)?;
+    let me = node.party().as_str();
+    runs.retain(|run| {
+        run.state() == v1::RunState::Collecting && run.parties.iter().any(|p| p == me) && !run.committed.iter().any(|p| p == me)
+    });
+    let named = |run: v1::RunStatus| run.run_id.parse().ok().map(|id| (id, run));
+    let runs: Vec<(RunId, v1::RunStatus)> = runs.into_iter().filter_map(named).collect();
+    standing.keep(&runs.iter().map(|(id, _)| id).collect());
+    Ok(runs)
 }
 
 /// Takes in what lies in the inbox.
-async fn take_in(
-    node: &Node,
-    peers: &Peers,
-    progress: &Progress,
-    reported: &mut HashMap<String, String>,
-) -> Result<(), NodeError> {
+async fn take_in(node: &Node, peers: &Peers, progress: &Progress, standing: &mut Standing) -> Result<(), NodeError> {
+    let mut outcome = Ok(());
     for (period, file) in inbox(node)? {
         let mut evaluator = Evaluator::custodian(&node.gate, peers.custodian.clone())?;
         let measured = metrics().step("ingest");
@@ -220,17 +246,21 @@ async fn take_in(
                 metrics().records("ingest", summary.records);
                 // Archived, and kept sealed until names are deleted: the clear copy goes.
                 remove_taken_in(&file, node.line_file(&file).as_deref(), &summary.digest)?;
-                reported.remove(&period.to_string());
+                standing.reported.remove(&Of::Month(period));
             }
-            Err(error @ (NodeError::Peer { .. } | NodeError::DiskFull)) => return Err(error),
+            Err(error) if error.is_passing() && !refused_by_peer(&error) => return Err(error),
             Err(error) => {
-                if let Some(text) = news(reported, &period.to_string(), &error) {
+                if let Some(text) = standing.news(Of::Month(period), &error) {
                     tracing::error!(period = %period, error = text, "delivery not taken in; it stays in the inbox");
+                }
+                // The other months go on; this one is tried again at longer and longer intervals.
+                if matches!(error, NodeError::Peer { .. }) {
+                    outcome = outcome.and(Err(error));
                 }
             }
         }
     }
-    Ok(())
+    outcome
 }
 
 /// Removes a delivery from the inbox, and its line file, if it is still of this digest: one that replaced it meanwhile stays,
@@ -244,10 +274,49 @@ fn remove_taken_in(file: &Path, lines: Option<&Path>, digest: &str) -> Result<()
     lines.map_or(Ok(()), fs::remove_file).map_err(Into::into)
 }
 
-/// The error's text, unless it was the last one reported of the same thing.
-fn news(reported: &mut HashMap<String, String>, of: &str, error: &NodeError) -> Option<String> {
-    let text = error.to_string();
-    (reported.insert(of.to_owned(), text.clone()).as_ref() != Some(&text)).then_some(text)
+/// Whether a peer that was reached has answered so; the same question may get the same answer for ever.
+fn refused_by_peer(error: &NodeError) -> bool {
+    matches!(error, NodeError::Peer { error, .. } if error.kind != ErrorKind::Unavailable)
+}
+
+/// What an error was reported of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Of {
+    Run(RunId),
+    Month(Period),
+    Requests,
+    GroupKey,
+}
+
+/// What stands from one look to the next: errors that were reported, and how often peers refused uploads.
+#[derive(Default)]
+struct Standing {
+    reported: HashMap<Of, String>,
+    refusals: HashMap<RunId, u32>,
+}
+
+impl Standing {
+    /// The error's text, unless it was the last one reported of the same thing.
+    fn news(&mut self, of: Of, error: &NodeError) -> Option<String> {
+        let text = error.to_string();
+        (self.reported.insert(of, text.clone()).as_ref() != Some(&text)).then_some(text)
+    }
+
+    /// Whether deliveries are to wait for an upload that ended so: while a peer is away, and for a few refusals.
+    fn waits(&mut self, run: &RunId, error: &NodeError) -> bool {
+        if !refused_by_peer(error) {
+            return true;
+        }
+        let refusals = self.refusals.entry(run.clone()).or_default();
+        *refusals = refusals.saturating_add(1);
+        *refusals < REFUSALS
+    }
+
+    /// Forgets runs but these: a broker may name as many as it likes.
+    fn keep(&mut self, runs: &HashSet<&RunId>) {
+        self.reported.retain(|of, _| !matches!(of, Of::Run(run) if !runs.contains(run)));
+        self.refusals.retain(|run, _| runs.contains(run));
+    }
 }
 
 /// Files in the inbox: one a period, in a folder named for it.
@@ -306,6 +375,43 @@ impl StatusFile {
 mod tests {
     use super::*;
     use sha2::{Digest, Sha256};
+
+    fn refusal(code: tonic::Code) -> NodeError {
+        NodeError::broker(&tonic::Status::new(code, "essai"))
+    }
+
+    #[test]
+    fn what_is_remembered_of_runs_is_bounded_by_the_list() {
+        let mut standing = Standing::default();
+        let error = refusal(tonic::Code::PermissionDenied);
+        let months: Vec<Period> = ["2026-01", "2026-02"].map(|month| month.parse().unwrap()).to_vec();
+        for month in &months {
+            assert!(standing.news(Of::Month(*month), &error).is_some());
+        }
+        for round in 0..100 {
+            let runs: Vec<RunId> = (0..10).map(|n| format!("r-{round}-{n}").parse().unwrap()).collect();
+            standing.keep(&runs.iter().collect());
+            for run in &runs {
+                assert!(standing.news(Of::Run(run.clone()), &error).is_some());
+                assert!(standing.news(Of::Run(run.clone()), &error).is_none(), "told once");
+                standing.waits(run, &refusal(tonic::Code::Internal));
+            }
+        }
+        assert_eq!((standing.reported.len(), standing.refusals.len()), (12, 10));
+        // A run that is called like a month is not the month.
+        let run: RunId = "2026-01".parse().unwrap();
+        assert!(standing.news(Of::Run(run), &error).is_some());
+    }
+
+    #[test]
+    fn deliveries_wait_for_a_peer_that_is_away_and_not_for_one_that_refuses() {
+        let (mut standing, run) = (Standing::default(), "r".parse().unwrap());
+        let mut waits = |error: &NodeError| (0..10).filter(|_| standing.waits(&run, error)).count();
+        assert_eq!(waits(&refusal(tonic::Code::Unavailable)), 10);
+        assert_eq!(waits(&NodeError::DiskFull), 10);
+        assert_eq!(waits(&refusal(tonic::Code::ResourceExhausted)), REFUSALS as usize - 1);
+        assert_eq!(waits(&refusal(tonic::Code::Internal)), 0, "the same run");
+    }
 
     #[test]
     fn a_file_that_replaced_the_one_taken_in_stays() {

@@ -86,7 +86,11 @@ struct ToBroker {
 impl Node {
     /// Whether this node can take part in a run of `period`.
     pub fn ready_for(&self, period: Period) -> Result<bool, NodeError> {
-        Ok(self.group_key_for_runs().is_ok() && self.delivery(period)?.is_some())
+        match self.group_key_for_runs() {
+            Ok(_) => Ok(self.delivery(period)?.is_some()),
+            Err(NodeError::NotReady(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The request that opens a run, signed with this node's key; of use to the coordinator only. No party named stands
@@ -161,7 +165,7 @@ impl Node {
         let still =
             || -> HashSet<_> { segments.iter().flat_map(|s| &s.records).filter(|r| r.held).map(|r| r.reference).collect() };
         let removed = base.as_ref().map(|sent| sent.removed(&seed, &still())).transpose()?.unwrap_or_default();
-        let sent = order.terms.kept.then(|| Sent::pack(&hash, &segments, &index));
+        let sent = order.terms.kept.then(|| Sent::pack(&hash, self.gate.today(), &segments, &index));
         // An increment shares the base's seed, not the keys of its attributes.
         let attributes =
             if base.is_some() { seed.of(&format!("attributes of increment {run} {period}")) } else { seed.of("attributes") };
@@ -174,6 +178,13 @@ impl Node {
         let Some(kept) = self.vault.get(&name)? else { return Ok(None) };
         let (seed, month) = kept.split_at_checked(32).ok_or_else(|| NodeError::Damaged(name.clone()))?;
         Ok(Some((Zeroizing::new(seed.try_into().map_err(|_| NodeError::Damaged(name))?), month.to_vec())))
+    }
+
+    /// Whether an upload to this run, or increment, may have been begun: it goes on with the same bytes only while the archive
+    /// stays as it is.
+    pub(crate) fn upload_begun(&self, run: &RunId, increment: bool) -> bool {
+        // An increment has its base's seed.
+        increment || self.vault.has(&format!("runs/{run}"))
     }
 
     /// The runs that this node has taken part in, or begun to, and their months.
@@ -238,10 +249,14 @@ impl Node {
         segments.iter_mut().for_each(|segment| segment.records.retain(|record| !record.held));
         segments.retain(|segment| !segment.records.is_empty());
         let what = ToBroker { group, segments, levels: delivery.level_frequencies.to_string(), removed, sent };
-        let uploaded = self.send_encodings(&order.terms, what, broker, &progress.step("upload")).await?;
+        let uploaded = self.send_encodings(&order.terms, what, broker.clone(), &progress.step("upload")).await?;
         let act = Act::own("run.taken-part").run(run).period(period).records(uploaded).fields(self.sent_attributes());
         self.audit.record(act).await?;
         tracing::info!(run = %run, uploaded, referenced, present, past_epoch, "upload committed");
+        // The upload stands; what is left of earlier ones is looked at again next time.
+        if let Err(error) = self.forget_sent_over_term().and(self.forget_sent_now(broker).await) {
+            tracing::warn!(%error, "what was sent to runs that have ended could not be forgotten");
+        }
         Ok(Participation { uploaded, referenced, present, past_epoch })
     }
 

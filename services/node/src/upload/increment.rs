@@ -2,13 +2,16 @@
 //!
 //! Kept is, for every record sent, its reference and the keyed digest of its identity as the archive's index has it: enough to
 //! tell what is new, changed or gone since. Bound to the agreement's hash, as tokens are; forgotten once the broker says that it
-//! holds the run no more.
+//! holds the run no more, once it may not hold it any more, whatever it says, and once another agreement is in force.
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::civil::Date;
 use linkage_agreement::{Handle, RecordRef, RunId};
+use linkage_common::retention::days_over;
+use linkage_common::tls::Channel;
 use linkage_proto::MAX_BATCH_BYTES;
-use linkage_proto::v1;
+use linkage_proto::v1::{self, runs_client::RunsClient};
 
 use super::encodings::PlacedSegment;
 use crate::archive::Index;
@@ -19,6 +22,8 @@ use crate::vault::Vault;
 
 const FOLDER: &str = "sent";
 const HASH_LEN: usize = 32;
+/// A day, `AAAA-MM-JJ`.
+const DAY_LEN: usize = 10;
 const ENTRY_LEN: usize = 32;
 
 /// Keyed digest of an identity, as in [`crate::archive::Indexed::content`].
@@ -36,7 +41,7 @@ impl Sent {
         let name = format!("{FOLDER}/{run}");
         let Some(bytes) = vault.get(&name)? else { return Ok(None) };
         let damaged = || NodeError::Damaged(name.clone());
-        let (hash, entries) = bytes.split_at_checked(HASH_LEN).ok_or_else(damaged)?;
+        let (hash, _, entries) = parts(&bytes).ok_or_else(damaged)?;
         if hash != agreement_hash {
             return Ok(None);
         }
@@ -50,11 +55,12 @@ impl Sent {
         entries.chunks_exact(ENTRY_LEN).map(|entry| read(entry).ok_or_else(damaged)).collect::<Result<_, _>>().map(Self).map(Some)
     }
 
-    /// What is kept of the records of `segments`, packed for [`keep`].
-    pub(super) fn pack(agreement_hash: &[u8; HASH_LEN], segments: &[PlacedSegment], index: &Index) -> Vec<u8> {
+    /// What is kept of the records of `segments`, sent on `day`, packed for [`keep`].
+    pub(super) fn pack(agreement_hash: &[u8; HASH_LEN], day: Date, segments: &[PlacedSegment], index: &Index) -> Vec<u8> {
         let mut sent: Vec<RecordRef> = segments.iter().flat_map(|s| &s.records).map(|record| record.reference).collect();
         sent.sort_unstable();
         let mut bytes = agreement_hash.to_vec();
+        bytes.extend_from_slice(day.to_string().as_bytes());
         for reference in sent {
             let content = index.records.get(&reference).map(|at| at.content).unwrap_or_default();
             bytes.extend_from_slice(&reference.0);
@@ -94,6 +100,13 @@ impl Sent {
     }
 }
 
+/// Agreement's hash, day and entries of a file.
+fn parts(bytes: &[u8]) -> Option<(&[u8], Date, &[u8])> {
+    let (hash, rest) = bytes.split_at_checked(HASH_LEN)?;
+    let (day, entries) = rest.split_at_checked(DAY_LEN)?;
+    Some((hash, std::str::from_utf8(day).ok()?.parse().ok()?, entries))
+}
+
 /// Keeps what was sent to a run; the same again, or of a later attempt, in its place.
 pub(super) fn keep(vault: &Vault, run: &RunId, packed: &[u8]) -> Result<(), NodeError> {
     vault.put(&format!("{FOLDER}/{run}"), packed)
@@ -110,6 +123,28 @@ impl Node {
         for name in self.vault.list(FOLDER)? {
             let of = name.rsplit('/').next().unwrap_or_default();
             if runs.iter().any(|run| run.run_id == of && over(run)) {
+                self.vault.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::forget_sent`], by the broker's list as it is now: for a node that is asked by hand and makes no rounds.
+    pub(super) async fn forget_sent_now(&self, broker: Channel) -> Result<(), NodeError> {
+        let request = v1::ListRunsRequest { agreement: Some(self.gate.reference()) };
+        let listed = RunsClient::new(broker).list_runs(request).await.map_err(|s| NodeError::broker(&s))?;
+        self.forget_sent(&listed.into_inner().runs)
+    }
+
+    /// Forgets what was sent under another agreement, and what no broker may hold any more: a run is given up or ends within
+    /// `open_runs_days` of its opening, and its encodings are deleted `encodings_days` later.
+    pub(crate) fn forget_sent_over_term(&self) -> Result<(), NodeError> {
+        let (today, hash, retention) = (self.gate.today(), self.gate.agreement_hash(), &self.gate.agreement().retention);
+        let days = retention.open_runs_days().saturating_add(retention.encodings_days);
+        for name in self.vault.list(FOLDER)? {
+            let Some(bytes) = self.vault.get(&name)? else { continue };
+            let stays = parts(&bytes).is_some_and(|(of, day, _)| of == hash && !days_over(day, days, today));
+            if !stays {
                 self.vault.remove(&name)?;
             }
         }
