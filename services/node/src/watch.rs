@@ -78,7 +78,7 @@ impl Node {
     async fn custodian_restored(&self) {
         match self.ask_again().await {
             Ok(requests) => {
-                tracing::warn!(requests, "the custodian was restored from a backup: asked again for what was withdrawn there")
+                tracing::warn!(requests, "the custodian was restored from a backup: asked again for what was withdrawn there");
             }
             Err(error) => {
                 tracing::error!(%error, "the custodian was restored from a backup, and could not be asked again: run `linkage rights ask-again`");

@@ -228,7 +228,9 @@ pub fn completed(staging: Staging) -> Result<(), ServiceError> {
     // The mark first: without it nothing is moved again, and what stays is removed at the next start.
     fs::remove_file(staging.folder().join(READY))?;
     fsx::sync_dir(&staging.folder())?;
-    Ok(fs::remove_dir_all(staging.folder())?)
+    fs::remove_dir_all(staging.folder())?;
+    drop(staging);
+    Ok(())
 }
 
 /// Copies files over those in `to`, each whole or not at all.

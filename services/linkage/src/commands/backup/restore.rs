@@ -30,6 +30,8 @@ use crate::cli::{print_json, say};
 const WITNESS: &str = "witness.json";
 const SETTING_LIMIT: u64 = 16 << 20;
 const CERTIFICATES: &str = "certificates";
+/// The analyst's log of who asked what.
+const ACCESS: &str = "access";
 /// Files of lines at an analyst's that say what was shown: whatever either state knows counts.
 const LEDGERS: [&str; 2] = ["shown.jsonl", "reports.jsonl"];
 
@@ -224,6 +226,10 @@ fn choose_logs(args: &RestoreArgs, role: &Role, staging: &Staging, done: &mut Do
             role.home.display()
         ),
         (None, false) => {}
+        // What an analyst asks on its own machine is in its access log at once, and in the audit log within the hour.
+        (Some(newest), true) if contains(&saved, &newest)? && has_more_lines(&role.home, &staging.state())? => bail!(
+            "l'état en place est plus récent que la sauvegarde (des questions ou des accès y ont été inscrits depuis) : refusé, rien n'est changé. {aside}"
+        ),
         (Some(newest), _) if contains(&saved, &newest)? => {}
         (Some(newest), replaces) if contains(&there, &backed_up)? => {
             if replaces {
@@ -316,6 +322,9 @@ async fn settle(role: &Role, settings: &Settings, state: &Path, former: Option<&
                     add_lines(&former.join(name), &state.join(name))?;
                 }
             }
+            if let Some(former) = former {
+                longer_files(&former.join(ACCESS), &state.join(ACCESS))?;
+            }
         }
         RoleId::Broker | RoleId::Custodian => {
             let Some(place) = staged_database(role, state)? else { return Ok(()) };
@@ -356,6 +365,38 @@ fn certificates(former: &Path, state: &Path) -> anyhow::Result<()> {
             && !to.join(name).try_exists()?
         {
             fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file of lines in `home` that is only added to has more than in `state`.
+fn has_more_lines(home: &Path, state: &Path) -> anyhow::Result<bool> {
+    let mut names: Vec<PathBuf> = LEDGERS.iter().map(PathBuf::from).collect();
+    if home.join(ACCESS).is_dir() {
+        for entry in fs::read_dir(home.join(ACCESS))? {
+            names.push(Path::new(ACCESS).join(entry?.file_name()));
+        }
+    }
+    let length = |path: PathBuf| fs::metadata(path).map_or(0, |held| held.len());
+    let longer =
+        |name: &PathBuf| name.extension().is_some_and(|e| e == "jsonl") && length(home.join(name)) > length(state.join(name));
+    Ok(names.iter().any(longer))
+}
+
+/// Takes the files of `from` over that go on where those of `to` end, and those that `to` does not have.
+fn longer_files(from: &Path, to: &Path) -> anyhow::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    fsx::create_private_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let (true, Some(name)) = (path.is_file(), path.file_name()) else { continue };
+        let (theirs, ours) = (fs::read(&path)?, to.join(name));
+        let held = if ours.is_file() { fs::read(&ours)? } else { Vec::new() };
+        if theirs.len() > held.len() && theirs.starts_with(&held) {
+            fsx::write_atomic(&ours, &theirs)?;
         }
     }
     Ok(())
