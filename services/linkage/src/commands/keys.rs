@@ -72,7 +72,7 @@ fn rotate_storage(path: &Path, new_key: Option<&Path>) -> anyhow::Result<()> {
     say(&format!("{} fichiers chiffrés avec la nouvelle clé de stockage{again}", done.files));
     say(&match new_key {
         None => format!(
-            "{} tient la nouvelle clé ; l'ancienne est détruite. Les sauvegardes faites avec elle ne s'ouvrent plus : refaites-en une, et sauvegardez la clé.",
+            "{} tient la nouvelle clé ; l'ancienne est détruite. Faites une sauvegarde, puis détruisez les précédentes : elles contiennent l'ancienne clé.",
             done.key.display()
         ),
         Some(_) => format!(
