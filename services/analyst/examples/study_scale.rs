@@ -155,17 +155,21 @@ fn serve_by(folder: &Path, agreement: &Agreement) {
     let (certificate, key) = authority.issue_local_server(days).unwrap();
     fsx::write_atomic(&folder.join("page.pem"), certificate.as_bytes()).unwrap();
     fsx::write_atomic(&folder.join("page.key"), key.as_bytes()).unwrap();
+    let at = |name: &str| format!("{:?}", std::path::absolute(folder.join(name)).unwrap());
     let mut written = format!("analyst = \"etude\"\nlisten = \"127.0.0.1:{}\"\n", port());
-    written += "data_dir = \"donnees\"\ncustodian_url = \"https://127.0.0.1:1\"\n";
-    for (section, number) in [("sealing_key", 23), ("pseudonym_key", 24), ("signing_key", 23)] {
+    written += &format!("data_dir = {}\ncustodian_url = \"https://127.0.0.1:1\"\n", at("donnees"));
+    for (section, number) in [("sealing_key", 23), ("pseudonym_key", 7), ("signing_key", 23)] {
         write_secret(&folder.join(section), &[number; 32]).unwrap();
-        written += &format!("[{section}]\nfile = \"{section}\"\n");
+        written += &format!("[{section}]\nfile = {}\n", at(section));
     }
-    written += "[agreement]\nagreement = \"convention.toml\"\nsignatures = \"signatures.toml\"\n";
-    written += "[tls]\nca = \"ca.pem\"\ncertificate = \"analyste.pem\"\nkey = \"analyste.key\"\n";
+    written += &format!("[agreement]\nagreement = {}\nsignatures = {}\n", at("convention.toml"), at("signatures.toml"));
+    let tls = |name: &str| {
+        format!("ca = {}\ncertificate = {}\nkey = {}\n", at("ca.pem"), at(&format!("{name}.pem")), at(&format!("{name}.key")))
+    };
+    written += &format!("[tls]\n{}", tls("analyste"));
     let port = port();
     written += &format!("[page]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"https://127.0.0.1:{port}\"\nlocal_link = true\n");
-    written += "[page.tls]\nca = \"ca.pem\"\ncertificate = \"page.pem\"\nkey = \"page.key\"\n";
+    written += &format!("[page.tls]\n{}", tls("page"));
     fsx::write_atomic(&folder.join("linkage.toml"), written.as_bytes()).unwrap();
 }
 
