@@ -92,8 +92,9 @@ impl runs_server::Runs for FakeBroker {
         if runs.is_empty() { Err(Status::unimplemented("fake")) } else { Ok(Response::new(v1::ListRunsResponse { runs })) }
     }
     async fn get_upload(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::UploadStatus>, Status> {
-        match self.state().refused.get(&request.into_inner().run_id) {
-            Some(code) => Err(Status::new(tonic::Code::from_i32(*code), "fake: refused")),
+        let refused = self.state().refused.get(&request.into_inner().run_id).copied();
+        match refused {
+            Some(code) => Err(Status::new(tonic::Code::from_i32(code), "fake: refused")),
             None => Ok(Response::new(self.upload())),
         }
     }
