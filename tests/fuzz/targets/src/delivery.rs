@@ -20,7 +20,7 @@ use linkage_node::key_file::KeyLines;
 use linkage_node::untrusted;
 
 use crate::fixed::{AGREEMENT, PARTIES};
-use crate::{canary, silent, silent_debug};
+use crate::{canary, silent, silent_debug, took};
 
 /// Columns of the deliveries, as their mapping has them.
 const COLUMNS: [(&str, &str); 8] = [
@@ -109,6 +109,7 @@ fn taken_in(bytes: Vec<u8>, mapping: &Mapping, with_header: bool) {
     }
     match intake.finish() {
         Ok(summary) => {
+            took();
             assert_eq!((summary.lines, summary.records, summary.set_aside), (records + aside, records, aside));
             silent_debug(&summary);
         }
@@ -121,6 +122,7 @@ pub fn proposal(bytes: &[u8]) {
     let bytes = canary(bytes);
     with_file(&bytes, |path| match propose(&party(), path) {
         Ok(proposal) => {
+            took();
             let read = Mapping::parse(&proposal.to_toml()).expect("a proposal is a mapping");
             assert!(!read.confirmed, "nobody has looked at it");
         }
@@ -135,7 +137,10 @@ pub fn proposal(bytes: &[u8]) {
 pub fn line_file(bytes: &[u8]) {
     let bytes = canary(bytes);
     with_file(&bytes, |path| match untrusted::line_file(path, &AGREEMENT.0, period()) {
-        Ok(reasons) => reasons.iter().for_each(silent),
+        Ok(reasons) => {
+            took();
+            reasons.iter().for_each(silent);
+        }
         Err(error) => {
             silent(&error);
             silent_debug(&error);
@@ -146,7 +151,10 @@ pub fn line_file(bytes: &[u8]) {
 /// A file of settled pairs.
 pub fn decisions(bytes: &[u8]) {
     match untrusted::decisions(&canary(bytes), &AGREEMENT.0, &party(), date(2026, 3, 15)) {
-        Ok(reasons) => reasons.iter().for_each(silent),
+        Ok(reasons) => {
+            took();
+            reasons.iter().for_each(silent);
+        }
         Err(error) => {
             silent(&error);
             silent_debug(&error);
@@ -159,6 +167,7 @@ pub fn filters(bytes: &[u8]) {
     let bytes = canary(bytes);
     match read_clks(bytes.as_slice()) {
         Ok(read) => {
+            took();
             let again = read_clks(written(&read).as_bytes()).expect("what was written is a file of filters");
             assert_eq!((again.len(), again.bits(), again.counts()), (read.len(), read.bits(), read.counts()));
             assert!((0..read.len()).all(|at| again.row(at) == read.row(at)));
@@ -186,7 +195,10 @@ pub fn clk_schema(bytes: &[u8]) {
     let Ok(encoder) = Encoder::new(schema, b"essai") else { return };
     let row = vec!["1980-02-03"; columns];
     match encoder.encode(row.iter().copied()) {
-        Ok(filter) => assert_eq!(filter.len(), bits.div_ceil(8)),
+        Ok(filter) => {
+            took();
+            assert_eq!(filter.len(), bits.div_ceil(8));
+        }
         Err(error) => silent(&error),
     }
 }
@@ -200,7 +212,10 @@ pub fn key_file(bytes: &[u8]) {
                 let (number, keys) = line.expect("memory can be read");
                 assert_eq!(number, before);
                 match keys {
-                    Ok(keys) => assert!(keys.primary.is_some() || keys.secondary.is_some()),
+                    Ok(keys) => {
+                        took();
+                        assert!(keys.primary.is_some() || keys.secondary.is_some());
+                    }
                     Err(reason) => silent(&reason),
                 }
             }
@@ -220,6 +235,7 @@ pub fn identity(bytes: &[u8]) {
     values.resize(columns.len(), "");
     match normaliser.normalise(&values) {
         Ok(identity) => {
+            took();
             let passes = PassSet::named("fr-1").expect("the profile's set");
             let most = agreement.encoding.tokens_per_record as usize;
             let keys = block_keys(&identity, &passes, agreement.encoding.expected_records, most);

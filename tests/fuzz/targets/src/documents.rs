@@ -8,6 +8,8 @@ use linkage_cohort::query::{Population, Query};
 use linkage_encoding::passes::PassSet;
 use linkage_node::intake::Mapping;
 
+use crate::took;
+
 const FILE: &str = "fichier";
 
 /// A fault has a place in the text that it is found in.
@@ -24,6 +26,7 @@ pub fn agreement(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match ParsedAgreement::parse(text, FILE) {
         Ok(parsed) => {
+            took();
             let again = ParsedAgreement::parse(&parsed.agreement().to_toml(), FILE).expect("what was written is an agreement");
             assert_eq!(again.agreement(), parsed.agreement());
             let json: serde_json::Value = serde_json::from_slice(parsed.canonical_bytes()).expect("canonical bytes are JSON");
@@ -39,6 +42,7 @@ pub fn signatures(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match Signatures::parse(text, FILE) {
         Ok(read) => {
+            took();
             let again = Signatures::parse(&read.to_toml(), FILE).expect("what was written is a file of signatures");
             assert_eq!(again, read);
         }
@@ -51,6 +55,7 @@ pub fn termination(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match Termination::parse(text, FILE) {
         Ok(read) => {
+            took();
             let again = Termination::parse(&read.to_toml(), FILE).expect("what was written is a notice");
             assert_eq!(again, read);
         }
@@ -62,6 +67,7 @@ pub fn termination(bytes: &[u8]) {
 pub fn mapping(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(read) = Mapping::parse(text) {
+        took();
         let again = Mapping::parse(&read.to_toml(|_| None)).expect("what was written is a mapping");
         assert_eq!(again, read);
     }
@@ -71,6 +77,7 @@ pub fn mapping(bytes: &[u8]) {
 pub fn pass_set(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok((set, reference)) = PassSet::from_file(text) {
+        took();
         assert_eq!(PassSet::agreed(&reference.to_string(), Some(text)).expect("the set that was agreed"), set);
         let again = PassSet::from_toml(&set.to_toml().expect("a set has a TOML form")).expect("what was written is a set");
         assert_eq!(again, set);
@@ -81,6 +88,7 @@ pub fn pass_set(bytes: &[u8]) {
 pub fn query(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for read in [Query::from_toml(text), Query::from_json(text)].into_iter().flatten() {
+        took();
         let toml = read.to_toml().expect("a query has a TOML form");
         assert_eq!(Query::from_toml(&toml).expect("what was written is a query"), read);
         let json = read.to_json().expect("a query has a JSON form");
@@ -92,6 +100,7 @@ pub fn query(bytes: &[u8]) {
 /// A publication's document: JSON.
 pub fn publication(bytes: &[u8]) {
     if let Ok(read) = Document::from_bytes(bytes) {
+        took();
         let written = read.to_bytes().expect("a document has a JSON form");
         let again = Document::from_bytes(&written).expect("what was written is a document");
         assert_eq!(again, read);

@@ -11,6 +11,8 @@
     reason = "a target fails by a panic"
 )]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 mod delivery;
 mod documents;
 mod fixed;
@@ -60,6 +62,18 @@ pub const ALL: [(&str, Target); 27] = [
     ("unpacked", unpacked),
     ("workbook", workbook),
 ];
+
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+/// Inputs so far that a parser took for what it reads: seeds that none takes would test refusals alone.
+pub fn taken() -> u64 {
+    TAKEN.load(Ordering::Relaxed)
+}
+
+/// Notes that a parser took its input.
+pub(crate) fn took() {
+    TAKEN.fetch_add(1, Ordering::Relaxed);
+}
 
 /// What stands for a person's data: letters that no message, column or library has.
 pub(crate) const CANARY: &str = "Qzxvwjk";

@@ -9,6 +9,7 @@ use linkage_linking::{
 };
 
 use crate::fixed::AGREEMENT;
+use crate::took;
 
 /// Most records of a linkage: more would find nothing that these do not, later.
 const MOST: usize = 48;
@@ -33,6 +34,9 @@ pub fn records(bytes: &[u8]) {
     let linked = link(&layout, &parties, &counted, &Settings::of(&AGREEMENT.0), &Dispositions::default());
     let records = Records::new(&layout, &parties).expect("whole records");
     let linkage = linked.expect("whole records are linked");
+    if !linkage.clusters.clusters.is_empty() {
+        took();
+    }
     // Each record is in one cluster at most, and a list without duplicates has one record in each.
     let mut seen = BTreeSet::new();
     for cluster in &linkage.clusters.clusters {
@@ -109,6 +113,7 @@ pub fn packed(bytes: &[u8]) {
         0 => {
             let terms = vec![PartyTerms { duplicate_free: true, shape }; 2];
             if let Ok(read) = Records::from_bytes(&layout, terms.clone(), rest) {
+                took();
                 same(&Records::from_bytes(&layout, terms, &read.to_bytes()), &read);
                 for at in 0..read.len() as u32 {
                     assert!(read.handle(at).is_ok() && read.header(at).is_ok() && read.annex(at).len() == 8);

@@ -9,6 +9,7 @@ use linkage_common::deletion::{self, Cause, DataSet, Draft};
 use linkage_common::receipt::{Action, Receipt, RequestId, Signed};
 
 use crate::fixed::{AGREEMENT, signer};
+use crate::took;
 
 /// The one certificate that was signed: its bytes are the first seed.
 static CERTIFICATE: LazyLock<String> = LazyLock::new(|| {
@@ -64,7 +65,10 @@ pub fn deletion_certificate(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let lines = text.split('\n').count();
     match deletion::read(text, &AGREEMENT.0, &AGREEMENT.1) {
-        Ok(_) => assert_eq!(text, *CERTIFICATE, "another certificate than the one that was signed"),
+        Ok(_) => {
+            took();
+            assert_eq!(text, *CERTIFICATE, "another certificate than the one that was signed");
+        }
         // The line at fault is one of the file's, or the one after its end.
         Err(deletion::CertificateError::Line { line, .. }) => assert!((1..=lines + 2).contains(&line), "line {line} of {lines}"),
         Err(_) => assert_ne!(text, *CERTIFICATE),
@@ -77,11 +81,15 @@ pub fn receipt(bytes: &[u8]) {
     let signed = Signed { statement: statement.to_vec(), signature: signature.to_vec() };
     let read = Receipt::verify(&AGREEMENT.0, &AGREEMENT.1, &RoleId::Custodian, RequestId([8; 16]), &signed);
     assert_eq!(read.is_ok(), signed == *RECEIPT);
+    if read.is_ok() {
+        took();
+    }
 }
 
 /// A line of an audit log.
 pub fn audit_line(bytes: &[u8]) {
     let Some(line) = read_line(bytes) else { return };
+    took();
     // What is written from what was read chains: the same entry, another value of the chain only.
     let (again, chain) = write_line(&line.entry, &[0; 32]).expect("an entry has a JSON form");
     let read = read_line(again.as_bytes()).expect("what was written is a line");

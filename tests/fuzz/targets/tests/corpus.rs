@@ -78,9 +78,11 @@ fn every_target_holds_over_its_corpus_and_what_is_made_of_it() {
     for (name, target) in ALL {
         let files = corpus(name);
         let seeds: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+        let taken = linkage_fuzz_targets::taken();
         for (file, seed) in files.iter().zip(&seeds) {
             feed(name, target, file, seed);
         }
+        assert!(linkage_fuzz_targets::taken() > taken, "no seed of {name} is what its parser reads");
         let mut rng = ChaCha8Rng::seed_from_u64(20_261_122);
         let begun = Instant::now();
         // Round by round, so that no seed goes without where time is short.
