@@ -3,7 +3,7 @@
 //! A test takes the place of any role by its certificate and says to the others what no honest one would. The agreement is
 //! small (4 tokens of 64-bit filters, so a record has 336 bytes) and can be altered before it is signed.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -113,6 +113,15 @@ impl World {
         let world = Self { dir, authority, agreement, hash, addresses: free_addresses() };
         world.sign_as(&world.parties());
         world
+    }
+
+    /// Everyone signs the next version of the agreement, with terms changed by `alter`; roles that run hold the one before.
+    pub fn amend(&mut self, alter: impl FnOnce(&mut Agreement)) {
+        alter(&mut self.agreement);
+        self.agreement.agreement.version += 1;
+        std::fs::write(self.path("convention.toml"), self.agreement.to_toml()).unwrap();
+        self.hash = self.parsed().hash();
+        self.sign_as(&self.parties());
     }
 
     /// The parties' names.
@@ -432,10 +441,9 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ready: impl
     }
 }
 
-/// Three ports of loopback that are free now.
+/// Three ports of loopback that are free now, and that no client's own end takes while a role is away.
 fn free_addresses() -> [SocketAddr; 3] {
-    let held = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    held.map(|listener| listener.local_addr().unwrap())
+    [(); 3].map(|()| (Ipv4Addr::LOCALHOST, crate::federation::free_port()).into())
 }
 
 fn draw_key(keys: &Path, role: &RoleId, kind: &str, bytes: &[u8; 32]) {

@@ -168,6 +168,23 @@ async fn a_table_that_was_tampered_with_is_refused_and_nothing_is_written() {
         (change(&|c| drop(c.sealed_keys.remove("ccas"))), "convention"),
         (change(&|c| drop(c.sealed_keys.insert("ccas".into(), vec![1; 80].into()))), "scellé"),
         (change(&|c| drop(c.sealed_keys.insert("ccas".into(), vec![1; 20].into()))), "tronqué"),
+        // Said to be of another agreement.
+        (change(&|c| c.agreement_hash = vec![7; 32].into()), "scellé"),
+        (change(&|c| c.agreement_hash = vec![7; 31].into()), "convention"),
+        (
+            change(&|c| {
+                c.agreement_hash = vec![7; 32].into();
+                c.attributes[1] = "../etc".to_owned();
+            }),
+            "convention",
+        ),
+        (
+            change(&|c| {
+                c.agreement_hash = vec![7; 32].into();
+                c.attributes[1] = c.attributes[0].clone();
+            }),
+            "convention",
+        ),
         // Another analyst's table.
         (others, "scellé"),
         // Cut short.

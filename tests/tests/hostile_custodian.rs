@@ -373,3 +373,68 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn clusters_sent_twice_at_once_are_taken_once() {
+    let world = World::new();
+    let _served = world.serve_custodian();
+    two_parties(&world, "r", 100).await;
+    let mut broker = AtCustodian::of(&world, &RoleId::Broker).await;
+    let batch = |sequence: u32, of: u64| v1::ClusterBatch {
+        sequence,
+        last: sequence == 1,
+        ..broker.clusters("r", &["ccas", "siao"], &cluster(&[handle(of), handle(of + 10)]))
+    };
+    let (first, second, other) = (batch(0, 100), batch(1, 101), batch(1, 102));
+    // One call stands still after its first batch, as after a connection that was lost; its repetition overtakes it.
+    let open = |broker: &AtCustodian<'_>| {
+        let (send, receive) = tokio::sync::mpsc::channel(2);
+        let mut registry = broker.registry.clone();
+        let call = tokio::spawn(async move { registry.put_clusters(tokio_stream::wrappers::ReceiverStream::new(receive)).await });
+        (send, call)
+    };
+    let (slow, slow_call) = open(&broker);
+    let (wrong, wrong_call) = open(&broker);
+    slow.send(first.clone()).await.unwrap();
+    wrong.send(first.clone()).await.unwrap();
+    // Nothing shows that they have arrived; were they late, this would test less and pass all the same.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    broker.put_clusters(vec![first, second.clone()]).await.unwrap();
+    slow.send(second).await.unwrap();
+    wrong.send(other).await.unwrap();
+    drop((slow, wrong));
+    slow_call.await.unwrap().unwrap();
+    refused(wrong_call.await.unwrap(), Code::FailedPrecondition, "déjà pris en compte");
+    let study = AtCustodian::of(&world, &analyst("etude")).await;
+    ready(&study, "r").await;
+}
+
+#[tokio::test]
+async fn a_party_has_a_few_uploads_open_at_most() {
+    let world = World::new();
+    let _served = world.serve_custodian();
+    let mut ccas = AtCustodian::party(&world, "ccas").await;
+    let keys = AttributeKeys::draw(&world);
+    let entries = keys.entry(handle(1), reference(1), &["personne seule", "0"]);
+    let batch = |ccas: &AtCustodian<'_>, run: usize| ccas.batch(&format!("r{run}"), 0, &entries);
+    for run in 0..8 {
+        let batch = batch(&ccas, run);
+        ccas.put(vec![batch]).await.unwrap();
+    }
+    let ninth = batch(&ccas, 8);
+    refused(ccas.put(vec![ninth.clone()]).await, Code::ResourceExhausted, "envois ouverts");
+    let again = batch(&ccas, 3);
+    ccas.put(vec![again]).await.unwrap();
+    // Another party has its own; one that is committed makes room, and so does a run that ended.
+    let mut siao = AtCustodian::party(&world, "siao").await;
+    siao.upload("r8", "siao", &[(2, 2)]).await;
+    let manifest = ccas.manifest("r0", "ccas", &keys, &entries, 1);
+    ccas.commit(manifest).await.unwrap();
+    ccas.put(vec![ninth]).await.unwrap();
+    let tenth = batch(&ccas, 9);
+    refused(ccas.put(vec![tenth.clone()]).await, Code::ResourceExhausted, "envois ouverts");
+    let mut broker = AtCustodian::of(&world, &RoleId::Broker).await;
+    let close = v1::CloseRunRequest { agreement: world.reference(), run_id: "r5".to_owned() };
+    broker.registry.close_run(close).await.unwrap();
+    ccas.put(vec![tenth]).await.unwrap();
+}

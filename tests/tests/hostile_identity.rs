@@ -400,6 +400,7 @@ async fn a_notice_dropped_into_the_folder_stops_everything_and_so_does_one_rewri
     let _served = (world.serve_broker(), world.serve_custodian(), world.serve_analyst("etude"));
     let mut ccas = AtBroker::party(&world, "ccas").await;
     ccas.open("r", &[]).await;
+    ccas.open("r2", &[]).await;
     // Of effect later than any test: everything goes on.
     let file = world.notices().join("siao.toml");
     std::fs::write(&file, world.notice("siao", date(2099, 1, 1))).unwrap();
@@ -414,6 +415,9 @@ async fn a_notice_dropped_into_the_folder_stops_everything_and_so_does_one_rewri
     let mut broker = AtCustodian::of(&world, &BROKER).await;
     let request = v1::CloseRunRequest { agreement: world.reference(), run_id: "r".to_owned() };
     broker.registry.close_run(request).await.unwrap();
+    assert_eq!(ccas.cancel("r2").await.unwrap().state, v1::RunState::Cancelled as i32);
+    let mut siao = AtBroker::party(&world, "siao").await;
+    refused(siao.cancel("r").await, Code::PermissionDenied, "siao");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(ccas.held("r").await.records, 2);
 }

@@ -163,7 +163,7 @@ async fn lists_lead_every_row_to_its_person_and_hold_no_line_without_a_row(on: O
     let (mut told, mut kept) = (0, 0);
     for number in 0..45_u8 {
         // New records come and old ones go: of those that stay, all have had a row before long.
-        let party_of = |reference: u8| usize::from(reference % 2 == 0);
+        let party_of = |reference: u8| usize::from(reference.is_multiple_of(2));
         let (first, last) = (1 + number / 2, 11 + number / 2);
         let reference = first + draw(11) as u8;
         if aside.remove(&reference) {

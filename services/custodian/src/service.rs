@@ -366,7 +366,7 @@ impl registry_server::Registry for Custodian {
             }
         }
         let run = of
-            .filter(|_| whole)
+            .filter(|_| whole || stored.is_none())
             .ok_or_else(|| ServiceError::invalid("l'envoi ne finit pas par le dernier lot de groupes ; renvoyez-les tous"))?;
         if let Some((period, parties, reference, report)) = stored
             && self.store.clusters_complete(&run, period, &parties, reference.as_ref(), &report).await?
