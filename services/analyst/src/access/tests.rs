@@ -46,7 +46,8 @@ impl Kept {
     }
 
     fn report(&self, heads: &[Head]) -> Report {
-        self.log.verify_against(heads.iter().map(|head| (head.number, hex::encode(head.value))).collect()).unwrap()
+        let told = heads.iter().map(|head| (head.number, hex::encode(head.value))).collect();
+        self.log.verify_against(&told).unwrap()
     }
 }
 

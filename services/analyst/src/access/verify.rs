@@ -140,11 +140,11 @@ impl AccessLog {
     /// # Errors
     /// A file cannot be read at all. What is wrong with the log is in the report.
     pub fn verify(&self, audit: &Place) -> Result<Report, ServiceError> {
-        self.verify_against(told(audit)?)
+        self.verify_against(&told(audit)?)
     }
 
     /// The same, the audit log having been told `told`.
-    pub(super) fn verify_against(&self, told: BTreeMap<u64, String>) -> Result<Report, ServiceError> {
+    pub(super) fn verify_against(&self, told: &BTreeMap<u64, String>) -> Result<Report, ServiceError> {
         let _locked = chain::lock(&self.folder)?;
         let mut report = Report { told: told.keys().next_back().copied(), ..Report::default() };
         let anchor = Anchor::read(&self.folder)?;
@@ -171,7 +171,7 @@ impl AccessLog {
                     continue;
                 }
                 place = (file.clone(), line);
-                report.fault = report.take(&mut at, &bytes, &told).and_then(|kind| fault(&place, kind));
+                report.fault = report.take(&mut at, &bytes, told).and_then(|kind| fault(&place, kind));
                 if report.fault.is_some() {
                     return Ok(report);
                 }

@@ -159,16 +159,16 @@ mod tests {
         v1::RunStatus { run_id, period, state: state.into(), forecast, ..v1::RunStatus::default() }
     }
 
-    fn forecast(done: u32, total: u32, expected_end: i64) -> Option<v1::RunForecast> {
-        Some(v1::RunForecast { done, total, expected_end, step_since: 1_800_000_000, as_of: 1_800_000_030 })
+    fn forecast(done: u32, total: u32, expected_end: i64) -> v1::RunForecast {
+        v1::RunForecast { done, total, expected_end, step_since: 1_800_000_000, as_of: 1_800_000_030 }
     }
 
     #[test]
     fn a_run_is_shown_with_phase_and_forecast_in_words() {
-        let collecting = run(RunState::Collecting, forecast(2, 5, 0));
+        let collecting = run(RunState::Collecting, Some(forecast(2, 5, 0)));
         assert_eq!(progress(Lang::Fr, &collecting), "2 partenaires sur 5 ont envoyé");
         assert_eq!(end(Lang::Fr, &collecting), Lang::Fr.texts().no_forecast);
-        let linking = run(RunState::Linking, forecast(1, 5, 1_800_000_600));
+        let linking = run(RunState::Linking, Some(forecast(1, 5, 1_800_000_600)));
         assert_eq!(progress(Lang::Fr, &linking), "étape 2 sur 5");
         assert_eq!(end(Lang::Fr, &linking), "dans 10\u{a0}min environ (2027-01-15 08:10 UTC)");
         assert_eq!(end(Lang::En, &linking), "in about 10 min (2027-01-15 08:10 UTC)");

@@ -112,9 +112,7 @@ async fn list(path: &std::path::Path, json: bool) -> anyhow::Result<()> {
         Some(change) if !user.enabled => format!("désactivé le {} par {} : {}", day(change.at), change.by, change.reason),
         _ => if user.enabled { "actif" } else { "désactivé" }.to_owned(),
     };
-    let row = |user: &User| {
-        vec![user.id.to_string(), user.label.clone(), seen(user), user.logins.to_string(), state(user)]
-    };
+    let row = |user: &User| vec![user.id.to_string(), user.label.clone(), seen(user), user.logins.to_string(), state(user)];
     say(&table(&["compte", "nom", "dernière connexion", "connexions", "état"], &users.iter().map(row).collect::<Vec<_>>()));
     say(&format!("{} compte(s)", users.len()));
     Ok(())
