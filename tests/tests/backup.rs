@@ -122,6 +122,13 @@ fn run(federation: &mut Federation, run: &str, month: &str) {
 fn roles_are_saved_while_they_serve_destroyed_and_restored() {
     let mut federation = Federation::set_up(150, 3, 41);
     let safe = Safe::new(&federation);
+    // The nodes look at the logs every time: they will see the restoration, and ask the custodian again.
+    for node in federation.nodes() {
+        let path = federation.config(&node);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("checkpoint_minutes"));
+        fs::write(&path, format!("checkpoint_minutes = 0\n{text}")).unwrap();
+    }
     federation.start_all();
     run(&mut federation, "un", MONTHS[0]);
     let first = persons(&federation, "un");
@@ -213,13 +220,6 @@ fn roles_are_saved_while_they_serve_destroyed_and_restored() {
     // The same restoration again finds the state as it made it, with one more entry: newer.
     assert!(refused(&federation, &Role::Broker, broker_file, "plus récent que la sauvegarde"));
 
-    // The nodes look at the logs every time: they see the restoration, and ask the custodian again.
-    for node in federation.nodes() {
-        let path = federation.config(&node);
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(!text.contains("checkpoint_minutes"));
-        fs::write(&path, format!("checkpoint_minutes = 0\n{text}")).unwrap();
-    }
     federation.start_all();
     wait_for("the objection is carried out again", || {
         let status: Value = serde_json::from_slice(&rights(&federation, "status", &victim.0, &victim.1, &[]).stdout).ok()?;

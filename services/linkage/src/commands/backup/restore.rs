@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use super::role::{Kept, Role};
 use super::{RestoreArgs, elsewhere, private_key, time, unpack};
-use crate::cli::{print_json, say};
+use crate::cli::{note, print_json, say};
 
 /// What a partner sees of the role's log, beside the log.
 const WITNESS: &str = "witness.json";
@@ -76,7 +76,7 @@ pub(super) async fn run(args: RestoreArgs) -> anyhow::Result<()> {
         let saved = settings.get("config").context("la sauvegarde ne contient pas de configuration : écrivez-la")?;
         fsx::write_atomic(&args.config, saved)?;
         done.settings_written.push(args.config.display().to_string());
-        say(&format!("{} : configuration reprise de la sauvegarde", args.config.display()));
+        note(&format!("{} : configuration reprise de la sauvegarde", args.config.display()));
     }
     let role = Role::read(&args.config)?;
     fits(&role, &manifest.facts, &settings, args.accept_expired)?;
@@ -265,7 +265,7 @@ fn choose_logs(args: &RestoreArgs, role: &Role, staging: &Staging, done: &mut Do
         }
         Ok(None) => Ok(backed_up),
         _ => {
-            say(
+            note(
                 "Le journal d'audit de l'ancien dossier n'est pas lisible, ou n'est pas la suite de celui de la sauvegarde : gardez-le à part.",
             );
             Ok(backed_up)
