@@ -80,7 +80,7 @@ impl Fault {
         let kind = of_link.wrapping_add(number) % 7;
         of_link = of_link.wrapping_add(number.wrapping_mul(0x0123_4567_89AB));
         let mut random = Seeded::new(of_link);
-        let magnitude = 1_u64 << (9 + random.below(10));
+        let magnitude = 1_u64 << (9 + random.below(7));
         let at = magnitude + random.below(magnitude);
         match kind {
             0 => Self::CutUp(at),

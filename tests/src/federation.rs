@@ -285,6 +285,11 @@ impl Federation {
         }
     }
 
+    /// Memory of a running role that is in use now, in bytes (`VmRSS`), and the most that ever was (`VmHWM`).
+    pub fn memory(&self, role: &Role) -> (u64, u64) {
+        memory_of(self.processes[role].id())
+    }
+
     /// Ends a role at once with SIGKILL and waits until it is gone.
     pub fn kill(&mut self, role: &Role) {
         let mut child = self.processes.remove(role).unwrap();
@@ -540,6 +545,16 @@ impl Drop for Federation {
             }
         }
     }
+}
+
+/// Memory of a process in use now and the most that ever was, in bytes.
+pub fn memory_of(process: u32) -> (u64, u64) {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let of = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    };
+    (of("VmRSS:"), of("VmHWM:"))
 }
 
 fn tail(text: &str) -> String {

@@ -81,15 +81,7 @@ impl Proxies {
             .with_single_cert(to.1.chain(), to.1.key())
             .unwrap();
         server.alpn_protocols = vec![b"h2".to_vec()];
-        let mut client = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-            .with_client_auth_cert(from.1.chain(), from.1.key())
-            .unwrap();
-        client.alpn_protocols = vec![b"h2".to_vec()];
-        let (acceptor, connector) = (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)));
+        let (acceptor, connector) = (TlsAcceptor::from(Arc::new(server)), connector(Some(from.1)));
         let ways = [format!("{} -> {}", from.0, to.0), format!("{} -> {}", to.0, from.0)];
         let (recordings, sealed) = (self.recordings.clone(), self.sealed.clone());
         let listener = self.runtime.block_on(TcpListener::bind(listen)).unwrap();
@@ -115,6 +107,24 @@ impl Proxies {
     pub fn sealed(&self) -> Vec<u8> {
         self.sealed.lock().unwrap().clone()
     }
+}
+
+/// Connects to any server, with the certificate of `as_role` and HTTP/2, or as a browser without one.
+pub fn connector(as_role: Option<Tls<'_>>) -> TlsConnector {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer(provider)));
+    TlsConnector::from(Arc::new(match as_role {
+        None => client.with_no_client_auth(),
+        Some(tls) => {
+            let mut client = client.with_client_auth_cert(tls.chain(), tls.key()).unwrap();
+            client.alpn_protocols = vec![b"h2".to_vec()];
+            client
+        }
+    }))
 }
 
 async fn pass(

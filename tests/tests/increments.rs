@@ -157,6 +157,35 @@ async fn what_is_new_joins_what_is_held_until_it_is_let_go() {
 }
 
 #[tokio::test]
+async fn two_increments_of_one_base_and_a_full_run_may_be_open_at_once() {
+    let world = World::new();
+    let (_broker, _custodian) = (world.serve_broker(), world.serve_custodian());
+    let mut ccas = AtBroker::party(&world, "ccas").await;
+    open(&mut ccas, opening(&world, terms("base", &BOTH).kept(true))).await;
+    let first: Vec<(u64, u64)> = (1..=20).map(|p| (100 + p, p)).collect();
+    let second: Vec<(u64, u64)> = (11..=30).map(|p| (200 + p, p)).collect();
+    take_part(&world, "base", [&first, &second], [&[], &[]], [&[], &[]]).await;
+    state(&mut ccas, "base", RunState::Closed).await;
+    let (new, none): ([(u64, u64); 3], [(u64, u64); 0]) = ([(321, 21), (322, 22), (340, 40)], []);
+    for run in ["plus", "encore"] {
+        open(&mut ccas, opening(&world, since("base", run))).await;
+    }
+    open(&mut ccas, opening(&world, terms("tout", &BOTH))).await;
+    // All of them together: 11 to 20 as before, 21 and 22 now.
+    let all: Vec<(u64, u64)> = first.iter().chain(&new).copied().collect();
+    tokio::join!(
+        take_part(&world, "plus", [&new, &none], [&[], &[]], [&first, &second]),
+        take_part(&world, "tout", [&all, &second], [&[], &[]], [&[], &[]]),
+        take_part(&world, "encore", [&new, &none], [&[], &[]], [&first, &second]),
+    );
+    for run in ["plus", "encore", "tout"] {
+        state(&mut ccas, run, RunState::Closed).await;
+        let of_run = groups(&world, run).await;
+        assert_eq!((count(&of_run, &BOTH), of_run.len()), (12, 31), "{run}");
+    }
+}
+
+#[tokio::test]
 async fn a_kept_run_is_held_until_a_newer_one_is_closed() {
     let world = World::new();
     let (_broker, _custodian) = (world.serve_broker(), world.serve_custodian());
