@@ -59,7 +59,7 @@ fn a_node_on_a_full_disk_keeps_the_delivery_and_goes_on_when_there_is_room() {
     // Room for keys and the delivery itself, not for its encodings.
     let Some(disk) = Disk::mount(&state, 256) else { return };
     federation.start_all();
-    wait_for("the group key", || state.join("keys/group.enc").is_file().then_some(()));
+    wait_for("the group key", || federation.log_text(&node).contains("group key derived").then_some(()));
     let before: Vec<_> = digests(&state.join("keys"));
     federation.deliver(MONTH);
     federation.open_run("plein", MONTH);

@@ -102,12 +102,24 @@ pub struct StudyStore {
 }
 
 impl StudyStore {
-    /// Opens the study in `data_dir`; makes it again from the runs' tables when it is damaged, absent or of other parties.
+    /// Opens the study in `data_dir`; makes it again from the runs' tables when it is damaged, absent or of other parties. Parties
+    /// that an amendment left out come after those of the agreement: what they delivered while they were in it stays.
     ///
     /// # Errors
     /// The disk.
     pub fn open(data_dir: &Path, agreement: &Agreement) -> Result<Self, ServiceError> {
-        let parties = agreement.party.iter().map(|p| p.id.clone()).collect();
+        let mut parties: Vec<PartyId> = agreement.party.iter().map(|p| p.id.clone()).collect();
+        // What cannot be read here is found damaged below.
+        let mut former = Meta::read(&data_dir.join("study")).ok().flatten().map(|meta| meta.parties).unwrap_or_default();
+        let tables = Tables::open(data_dir)?;
+        for run in tables.runs()? {
+            former.extend(tables.facts(&run).map(|facts| facts.parties).unwrap_or_default());
+        }
+        for party in former {
+            if !parties.contains(&party) {
+                parties.push(party);
+            }
+        }
         Self::of(data_dir, parties, agreement.travelling_attributes())
     }
 
