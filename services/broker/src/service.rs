@@ -195,6 +195,15 @@ fn told(role: &RoleId, run: v1::RunStatus) -> v1::RunStatus {
     }
 }
 
+/// A task that ends with whoever waits for it.
+struct Spawned<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for Spawned<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 #[tonic::async_trait]
 impl runs_server::Runs for Broker {
     async fn open_run(&self, request: Request<v1::OpenRunRequest>) -> Result<Response<v1::RunStatus>, Status> {
@@ -298,7 +307,8 @@ impl runs_server::Runs for Broker {
         let taken = AtomicU64::new(0);
         let layout = self.gate.agreement().layout();
         // Several blobs at a time, since each waits for the disk more than once, and their rows in the order of the stream.
-        // Nothing is acknowledged before the end.
+        // Nothing is acknowledged before the end. Each is a task of its own: nobody polls the others while a row waits for a
+        // connection to the database, and one of them may hold it.
         let mut last: Option<(RunId, PartyId)> = None;
         let admitted = request.into_inner().map(|batch| {
             let batch = batch?;
@@ -308,8 +318,11 @@ impl runs_server::Runs for Broker {
                 return Err(one_run_a_stream().into());
             }
             last = Some((run, party.clone()));
-            let layout = &layout;
-            Ok::<_, Status>(async move { self.store_batch(layout, party, batch).await.map_err(Status::from) })
+            let (broker, layout) = (self.clone(), layout.clone());
+            Ok::<_, Status>(async move {
+                let mut stored = Spawned(tokio::spawn(async move { broker.store_batch(&layout, party, batch).await }));
+                (&mut stored.0).await.map_err(ServiceError::internal)?.map_err(Status::from)
+            })
         });
         let taken_in = &taken;
         let note = |batch: Option<(Run, PartyId, HeldBatch)>| async move {
