@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,7 +87,6 @@ impl Broker {
         let figures = self.figures();
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        use std::io::Write as _;
         writeln!(OpenOptions::new().append(true).open(&self.log).unwrap(), "killed here").unwrap();
         self.process = Self::spawn(&self.config, &self.log);
         self.listening();
@@ -216,7 +216,7 @@ fn fifty_nodes_upload_at_once_and_no_request_is_lost() {
         let nodes: Vec<_> = (0..NODES)
             .map(|n| {
                 let (world, name, progress) = (&world, names[n], &progress);
-                scope.spawn(move || runtime().block_on(upload(world, name, n as u64, all, a_batch, progress)))
+                scope.spawn(move || runtime().block_on(Box::pin(upload(world, name, n as u64, all, a_batch, progress))))
             })
             .collect();
         wait_for("half of the batches", || (progress.batches.load(Ordering::Relaxed) * 2 >= expected).then_some(()));
