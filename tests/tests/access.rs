@@ -179,6 +179,30 @@ fn the_doctor_names_what_is_wrong_and_nothing_else() {
     fs::write(&files.certificate, certificate).unwrap();
     fs::write(&files.key, private).unwrap();
 
+    // An audit log that others can read.
+    let log = home.join("audit/principal");
+    linkage_common::fsx::create_private_dir(&log).unwrap();
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o755)).unwrap();
+    fault(&config, "permissions", "audit/principal : dossier accessible");
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o700)).unwrap();
+
+    // Analysts whose logs the node countersigns: one that no agreement names, and the agreement's, who is away.
+    let text = fs::read_to_string(&config).unwrap();
+    let without = text.split("\n[analyst_urls]").next().unwrap();
+    let with_analyst =
+        |id: &str| fs::write(&config, format!("{without}\n[analyst_urls]\n{id} = \"https://127.0.0.1:1\"\n")).unwrap();
+    with_analyst("inconnu");
+    fault(&config, "pairs", "absent de la convention");
+    with_analyst("etude");
+    let (findings, code) = doctor(&config);
+    let away = findings.iter().find(|f| f["text"].as_str().is_some_and(|text| text.contains("contresigné"))).unwrap();
+    assert_eq!((code, away["level"].as_str(), away["check"].as_str()), (Some(0), Some("warning"), Some("pairs")));
+    fs::write(&config, &text).unwrap();
+
+    // The databases: the analyst's too.
+    let (findings, _) = doctor(&site.config(&Role::Analyst));
+    assert!(findings.iter().any(|f| f["check"] == "base" && f["level"] == "good"), "{findings:#?}");
+
     // A key that no configuration has.
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, format!("inconnue = 1\n{text}")).unwrap();

@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use linkage_common::authority::passphrase::Passphrase;
-use zeroize::Zeroizing;
 
 /// The passphrase in `file`, or else typed after `question`.
 pub(crate) fn given(file: Option<&Path>, question: &str) -> anyhow::Result<Passphrase> {

@@ -3,6 +3,8 @@
 //! It reads what the role itself reads (configuration, agreement, keys, certificates, database), asks the role's peers over
 //! mutual TLS as the role would, and changes nothing. No finding shows a key, a name or a count of records.
 
+mod places;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use linkage_agreement::{Agreement, RoleId, SignedAgreement};
 use linkage_analyst::config::AnalystConfig;
 use linkage_broker::config::BrokerConfig;
+use linkage_common::audit::AuditConfig;
 use linkage_common::clock::{Clock as _, SystemClock};
 use linkage_common::config::{SecretSource, load_config};
 use linkage_common::database::Place;
@@ -90,6 +93,7 @@ struct Role {
     tls: TlsFiles,
     crl: Option<PathBuf>,
     data: PathBuf,
+    audit: AuditConfig,
     /// Address and which role is there.
     peers: Vec<(String, RoleId)>,
     keys: Vec<Key>,
@@ -146,7 +150,8 @@ async fn examine(path: &Path) -> Findings {
     let terms = signed.as_ref().map(SignedAgreement::agreement);
     keys(&role, terms, &mut found);
     certificates(&role, terms, &mut found);
-    disk(&role, &mut found);
+    places::data(&role.data, &mut found);
+    places::audit(&role.audit, &role.data, &mut found);
     database(&role, &mut found).await;
     match terms {
         Some(terms) => peers(&role, terms, &mut found).await,
@@ -168,7 +173,11 @@ fn read(path: &Path) -> anyhow::Result<Role> {
             tls: c.tls,
             crl: None,
             data: c.state_dir,
-            peers: vec![(c.broker_url, RoleId::Broker), (c.custodian_url, RoleId::Custodian)],
+            audit: c.audit,
+            peers: [(c.broker_url, RoleId::Broker), (c.custodian_url, RoleId::Custodian)]
+                .into_iter()
+                .chain(c.analyst_urls.into_iter().map(|(id, url)| (url, RoleId::Analyst(id))))
+                .collect(),
             keys: vec![
                 key("storage_key", &c.storage_key, KeyKind::Plain),
                 key("signing_key", &c.signing_key, KeyKind::Signing),
@@ -180,6 +189,7 @@ fn read(path: &Path) -> anyhow::Result<Role> {
     }
     if has("analyst") {
         let c: AnalystConfig = parse(path)?;
+        let place = c.place().map_err(|e| anyhow::anyhow!("{e}"))?;
         let mut peers = vec![(c.custodian_url, RoleId::Custodian)];
         peers.extend(c.page.and_then(|page| page.broker_url).map(|url| (url, RoleId::Broker)));
         return Ok(Role {
@@ -188,13 +198,14 @@ fn read(path: &Path) -> anyhow::Result<Role> {
             tls: c.tls,
             crl: c.crl,
             data: c.data_dir,
+            audit: c.audit,
             peers,
             keys: vec![
                 key("sealing_key", &c.sealing_key, KeyKind::Sealing),
                 key("pseudonym_key", &c.pseudonym_key, KeyKind::AnalystScalar),
                 key("signing_key", &c.signing_key, KeyKind::Signing),
             ],
-            database: None,
+            database: Some((place, &linkage_analyst::journal::SCHEMA)),
             server: true,
         });
     }
@@ -211,6 +222,7 @@ fn read(path: &Path) -> anyhow::Result<Role> {
             tls: c.tls,
             crl: c.crl,
             data: c.data_dir,
+            audit: c.audit,
             peers: Vec::new(),
             keys: vec![
                 key("oprf_key", &oprf_key, KeyKind::Oprf),
@@ -229,6 +241,7 @@ fn read(path: &Path) -> anyhow::Result<Role> {
         tls: c.tls,
         crl: c.crl,
         data: c.data_dir,
+        audit: c.audit,
         peers: vec![(c.custodian_url, RoleId::Custodian)],
         keys: vec![key("signing_key", &c.signing_key, KeyKind::Signing)],
         database: Some((place, &linkage_broker::store::SCHEMA)),
@@ -389,33 +402,6 @@ fn day(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d").to_string()
 }
 
-fn disk(role: &Role, found: &mut Findings) {
-    let folder = role.data.display();
-    #[cfg(unix)]
-    if let Ok(metadata) = std::fs::metadata(&role.data) {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 == 0 {
-            found.good("permissions", format!("{folder} : à ce compte seul"));
-        } else {
-            found.fault(
-                "permissions",
-                format!("{folder} : dossier accessible à d'autres comptes (mode {mode:04o}) ; exécutez : chmod 700 {folder}"),
-            );
-        }
-    }
-    // A folder that the role has not made yet is on the disk of the one above it.
-    let existing = role.data.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
-    match fsx::free_bytes(existing) {
-        None => found.warning("disque", format!("{folder} : espace libre inconnu")),
-        Some(free) if free < DISK_FAULT => found.fault("disque", format!("{folder} : presque plein ; faites de la place")),
-        Some(free) if free < DISK_TOLD => {
-            found.warning("disque", format!("{folder} : moins de 2 Gio libres ; faites de la place"));
-        }
-        Some(_) => found.good("disque", format!("{folder} : plus de 2 Gio libres")),
-    }
-}
-
 async fn database(role: &Role, found: &mut Findings) {
     let Some((place, schema)) = &role.database else { return };
     match Versions::of(place, schema).await {
@@ -440,9 +426,17 @@ async fn database(role: &Role, found: &mut Findings) {
 async fn peers(role: &Role, terms: &Agreement, found: &mut Findings) {
     let own = env!("CARGO_PKG_VERSION");
     for (url, peer) in &role.peers {
-        let Some(identity) = identity_of(terms, peer) else { continue };
+        let Some(identity) = identity_of(terms, peer) else {
+            found.fault("pairs", format!("{peer} : absent de la convention ; corrigez « analyst_urls »"));
+            continue;
+        };
         let seen = match look(url, &role.tls, identity, PEER).await {
             Ok(seen) => seen,
+            // Runs need broker and custodian; an analyst that is away only misses countersignatures.
+            Err(error) if matches!(peer, RoleId::Analyst(_)) => {
+                found.warning("pairs", format!("{peer} : {error} ; jusque-là, son journal d'audit n'est pas contresigné ici"));
+                continue;
+            }
             Err(error) => {
                 found.fault("pairs", format!("{peer} : {error}"));
                 continue;
