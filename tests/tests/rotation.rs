@@ -114,7 +114,10 @@ fn confirm(federation: &Federation, fingerprint: &str) {
         let done = at_node(federation, party, "ceremony", &["--confirm", fingerprint]);
         assert!(done.status.success(), "{party}: {}", text_of(&done.stderr));
         let status = status(federation, party);
-        assert_eq!((&status["group_key"]["confirmed"], &status["group_key"]["former_held"]), (&true.into(), &Value::Array(vec![])));
+        assert_eq!(
+            (&status["group_key"]["confirmed"], &status["group_key"]["former_held"]),
+            (&true.into(), &Value::Array(vec![]))
+        );
     }
 }
 
@@ -431,7 +434,9 @@ fn a_new_epoch_of_the_oprf_key_keeps_persons_and_what_is_linked_now() {
         (recall(&federation, &links_before, LATER), recall(&federation, &links_after, LATER));
     let (archived, comparable) = archived_pairs(&federation, LATER);
     println!("pairs of all archived records: {archived}, {comparable} of them comparable after the new epoch");
-    println!("pairs of the month found: {found_before} before, {found_after} after, of {pairs}; {past} records of the past epoch");
+    println!(
+        "pairs of the month found: {found_before} before, {found_after} after, of {pairs}; {past} records of the past epoch"
+    );
     assert!(past > 0 && pairs > 50);
     assert!(found_after * 100 >= found_before * 97, "{found_before} {found_after}");
     let (both, same) = carried(&persons(&federation, "avant"), &persons(&federation, "apres"));
