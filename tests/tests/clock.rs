@@ -66,7 +66,7 @@ async fn a_brokers_lease_and_pause_end_although_the_clock_was_set_back(on: On) {
             Upload { party, batches: 1, records: 1, digest: vec![1; 32], level_frequencies: b"{}".to_vec(), removed: Vec::new() };
         store.commit_upload(&run, &upload).await.unwrap();
     }
-    let lease = async |owner: &str, now: i64| store.lease(owner, now, 30).await.unwrap().map(|(_, step)| step);
+    let lease = async |owner: &str, now: i64| store.lease(owner, now, 30).await.unwrap().map(|(_, step, _)| step);
     assert_eq!(lease("dead", NOW).await, Some(Step::Compare));
     assert_eq!(lease("b", NOW + 29).await, None);
     // Corrections by a time server take nothing from a worker that lives.
