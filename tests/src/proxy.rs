@@ -74,7 +74,7 @@ impl Proxies {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let clients =
             rustls::server::WebPkiClientVerifier::builder_with_provider(to.1.roots(), provider.clone()).build().unwrap();
-        let mut server = ServerConfig::builder_with_provider(provider.clone())
+        let mut server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_client_cert_verifier(clients)

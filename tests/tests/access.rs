@@ -180,7 +180,7 @@ fn the_doctor_names_what_is_wrong_and_nothing_else() {
     fs::write(&files.key, private).unwrap();
 
     // An audit log that others can read.
-    let log = home.join("audit/principal");
+    let log = PathBuf::from(site.setting(&node, "state_dir")).join("audit/principal");
     linkage_common::fsx::create_private_dir(&log).unwrap();
     fs::set_permissions(&log, fs::Permissions::from_mode(0o755)).unwrap();
     fault(&config, "permissions", "audit/principal : dossier accessible");

@@ -76,7 +76,7 @@ async fn flood(to: SocketAddr, count: usize) -> Vec<TcpStream> {
 }
 
 /// A byte on each connection that is still open.
-async fn trickle(connections: &mut [TcpStream]) {
+fn trickle(connections: &mut [TcpStream]) {
     for connection in connections.iter_mut().skip(6).step_by(8) {
         let _ = connection.try_write(&[3]);
     }
@@ -120,7 +120,7 @@ async fn ten_thousand_strangers_shut_nobody_out() {
         assert!(strangers.len() * 10 > count * 9, "{name}: only {} of {count} connections were taken", strangers.len());
         let during = site.memory(&role).0;
         for _ in 0..3 {
-            trickle(&mut strangers).await;
+            trickle(&mut strangers);
             match name {
                 "page" => assert_eq!(page_answers(address).await, "HTTP/1.1 200 OK"),
                 "operations" => {

@@ -116,7 +116,10 @@ async fn evaluations_under_another_key_are_refused_and_nothing_is_archived() {
 async fn a_delivery_larger_than_agreed_or_of_another_time_is_refused_without_a_name() {
     let world = World::altered(|a| a.party[0].max_records = 3);
     let file = world.deliver("ccas", 4);
-    let node = Node::open(world.node_config("ccas")).unwrap();
+    let _served = false_broker(&world, &FakeBroker::default()).await;
+    let mut nodes = nodes(&world);
+    agreed(&world, &nodes).await;
+    let node = nodes.remove(0);
     let mut evaluator = Evaluator::Shared(SharedKey::from_bytes(&[1; 32]));
     let error = node.ingest(&file, period(), &mut evaluator, &Progress::silent()).await.unwrap_err();
     proper(&error.to_string(), "4 fiches");

@@ -166,7 +166,8 @@ async fn two_increments_of_one_base_and_a_full_run_may_be_open_at_once() {
     let second: Vec<(u64, u64)> = (11..=30).map(|p| (200 + p, p)).collect();
     take_part(&world, "base", [&first, &second], [&[], &[]], [&[], &[]]).await;
     state(&mut ccas, "base", RunState::Closed).await;
-    let (new, none): ([(u64, u64); 3], [(u64, u64); 0]) = ([(321, 21), (322, 22), (340, 40)], []);
+    let new: [(u64, u64); 3] = [(321, 21), (322, 22), (340, 40)];
+    let none: [(u64, u64); 0] = [];
     for run in ["plus", "encore"] {
         open(&mut ccas, opening(&world, since("base", run))).await;
     }

@@ -220,7 +220,7 @@ fn the_group_key_changes_when_a_partner_joins_and_when_one_leaves() {
     let leavers_key = left.group_key().unwrap().unwrap();
     drop(left);
     let former = agreement(&federation);
-    let stay = [a.clone(), b.clone(), joiner];
+    let stay = [a, b.clone(), joiner];
     let third = amend(&mut federation, &all, &stay, |agreement| {
         let party = agreement.party.iter_mut().find(|party| party.id.as_str() == b).unwrap();
         party.signing_key = new_signing.verifying_key().to_base64();

@@ -129,7 +129,7 @@ fn fits(role: &Role, facts: &Facts, settings: &Settings, accept_expired: bool) -
     }
     let of = |label: &str| {
         let setting = role.settings.iter().find(|setting| setting.label == label);
-        let there = setting.map(|setting| setting.read()).transpose()?.flatten();
+        let there = setting.map(super::role::Setting::read).transpose()?.flatten();
         let bytes =
             there.or_else(|| settings.get(label).cloned()).with_context(|| format!("« {label} » absent de la sauvegarde"))?;
         Ok::<_, anyhow::Error>(String::from_utf8(bytes.to_vec())?)
