@@ -67,7 +67,10 @@ mod tests {
             store.insert_run(&run(name, kept), b"agreement", 1).await.unwrap();
         }
         store.end_run(&"ended".parse().unwrap(), State::Cancelled, "essai").await.unwrap();
-        sqlx::query("UPDATE runs SET state = 'closed', held_until = 99 WHERE run_id = 'held'").execute(&store.pool).await.unwrap();
+        sqlx::query("UPDATE runs SET state = 'closed', held_until = 99 WHERE run_id = 'held'")
+            .execute(&store.pool)
+            .await
+            .unwrap();
         assert_eq!(store.settle_restored().await.unwrap(), 2);
         let again = Store::open_at(&place).await.unwrap();
         let of = async |name: &str| again.run(&name.parse().unwrap()).await.unwrap();
