@@ -99,6 +99,11 @@ pub enum WorkbookError {
         /// The limit, in words.
         limit: &'static str,
     },
+    /// Few cells, so far apart that the table between them would not fit in memory.
+    #[error(
+        "les cellules remplies du classeur sont trop éloignées les unes des autres ou trop nombreuses pour être lues : supprimer celles qui ne font pas partie du tableau, ou l'enregistrer en XLSX ou en CSV, puis recommencer"
+    )]
+    Spread,
     /// The sheet of the mapping is not in the workbook.
     #[error(
         "la feuille « {sheet} » de la correspondance est absente du classeur : la rétablir ou proposer une nouvelle correspondance"

@@ -145,7 +145,7 @@ impl Intake<File> {
             FileKind::Text => Self::from_text(file, mapping)?,
             FileKind::Workbook => {
                 let (bytes, read) = read_limited(&mut file)?;
-                Self::from_workbook(bytes, read, mapping)?
+                Self::from_workbook(&bytes, read, mapping)?
             }
         };
         intake.guard = Some(guard);
@@ -161,14 +161,14 @@ impl Intake<Cursor<Zeroizing<Vec<u8>>>> {
             FileKind::Text => Self::from_text(Cursor::new(bytes), mapping),
             FileKind::Workbook => {
                 let read = ByteSource::new(bytes.as_slice(), false).fingerprint();
-                Self::from_workbook(bytes.to_vec(), read, mapping)
+                Self::from_workbook(&bytes, read, mapping)
             }
         }
     }
 }
 
 impl<R: Read> Intake<R> {
-    fn from_workbook(bytes: Vec<u8>, read: Fingerprint, mapping: &Mapping) -> Result<Self, IntakeError> {
+    fn from_workbook(bytes: &[u8], read: Fingerprint, mapping: &Mapping) -> Result<Self, IntakeError> {
         let sheet = workbook::read_sheet(bytes, mapping.file.sheet.as_deref())?;
         let mut rows = sheet.rows.into_iter();
         let (line, header) = rows.next().ok_or(IntakeError::Empty)?;

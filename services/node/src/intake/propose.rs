@@ -119,7 +119,7 @@ impl Table {
 
 fn workbook_table(path: &Path) -> Result<(FileFormat, Option<CharsetGuess>, Table), IntakeError> {
     let (bytes, _) = read_limited(&mut File::open(path)?)?;
-    let sheet = workbook::read_sheet(bytes, None)?;
+    let sheet = workbook::read_sheet(&bytes, None)?;
     let mut rows = sheet.rows.into_iter();
     let (line, header) = rows.next().ok_or(IntakeError::Empty)?;
     let rows = rows.take(SAMPLE_ROWS).map(|(_, row)| row).collect();

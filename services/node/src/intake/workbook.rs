@@ -1,15 +1,18 @@
 //! Workbooks (.xlsx, .xls, .ods), held in memory within declared limits.
 //!
-//! A workbook cannot be read as a stream, and a compressed one may unfold to a thousand times its size: before it is
-//! opened, every part is inflated to nowhere and counted (the sizes written in the archive are not trusted). Dates come
-//! out as `AAAA-MM-JJ`, whole numbers without decimals. Empty rows of a sheet are not lines: most sheets end in
+//! A compressed workbook may unfold to a thousand times its size: before it is opened, every part is inflated to nowhere
+//! and counted (the sizes written in the archive are not trusted). It is read cell by cell; an old .xls is laid out as a
+//! whole by its parser, which sees it only when that is known to fit. Dates come out as `AAAA-MM-JJ`, whole numbers without decimals. Empty rows of a sheet are not lines: most sheets end in
 //! thousands of formatted rows that hold nothing.
 
 use std::io::{Cursor, Read};
 
-use calamine::{Data, DataRef, ExcelDateTime, Reader, Sheets, Xlsx};
+use calamine::{Cell, Data, DataRef, ExcelDateTime, Reader, Xls, XlsError, Xlsb, Xlsx, XlsxError};
 
 use super::error::WorkbookError;
+
+mod ods;
+mod xls;
 
 /// Largest file, in bytes.
 pub(crate) const MAX_FILE: u64 = 64 << 20;
@@ -30,67 +33,93 @@ pub(crate) fn is_workbook(start: &[u8]) -> bool {
 }
 
 /// Reads one sheet: the one named, or the first that holds anything.
-pub(crate) fn read_sheet(file: Vec<u8>, sheet: Option<&str>) -> Result<SheetRows, WorkbookError> {
+pub(crate) fn read_sheet(file: &[u8], sheet: Option<&str>) -> Result<SheetRows, WorkbookError> {
     if file.len() as u64 > MAX_FILE {
         return Err(WorkbookError::TooLarge { limit: "64 Mio" });
     }
-    if file.starts_with(b"PK") && inflated_size(&file).ok_or(WorkbookError::Unreadable)? > MAX_INFLATED {
+    if file.starts_with(b"PK") && inflated_size(file).ok_or(WorkbookError::Unreadable)? > MAX_INFLATED {
         return Err(WorkbookError::TooLarge { limit: "1 Gio une fois décompressé" });
+    }
+    if file.starts_with(b"PK") {
+        return match ods::open(file) {
+            Some(archive) => ods::read_sheet(archive, sheet),
+            None => read_xlsx(Cursor::new(file), sheet),
+        };
     }
     // An encrypted XLSX is a compound file that holds this part (MS-OFFCRYPTO, section 2.3.4.4).
     let encrypted: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    if file.starts_with(&[0xD0, 0xCF]) && file.windows(encrypted.len()).any(|w| w == encrypted) {
+    if file.windows(encrypted.len()).any(|w| w == encrypted) {
         return Err(WorkbookError::Protected);
     }
-    let mut book = calamine::open_workbook_auto_from_rs(Cursor::new(file)).map_err(|e| opening_error(&e))?;
-    let names = book.sheet_names();
-    let wanted: Vec<&String> = match sheet {
-        Some(name) => names.iter().filter(|n| n.as_str() == name).collect(),
-        None => names.iter().collect(),
-    };
-    if wanted.is_empty() {
-        return Err(WorkbookError::SheetMissing { sheet: sheet.unwrap_or_default().to_owned() });
-    }
-    let mut chosen = SheetRows { name: wanted.first().map(|n| (*n).clone()).unwrap_or_default(), rows: Vec::new() };
-    for name in wanted {
-        let rows = match &mut book {
-            Sheets::Xlsx(book) => xlsx_rows(book, name)?,
-            other => {
-                let range = other.worksheet_range(name).map_err(|_| WorkbookError::Unreadable)?;
-                let (top, left) = range.start().unwrap_or_default();
-                let mut rows = RowBuilder::default();
-                for (row, column, value) in range.used_cells() {
-                    rows.add(top + row as u32, left + column as u32, text(value))?;
-                }
-                rows.finish()
-            }
-        };
-        if !rows.is_empty() {
-            chosen = SheetRows { name: name.clone(), rows };
-            break;
+    read_xls(file, sheet)
+}
+
+/// Excel's compressed workbooks, cell by cell: .xlsx, and .xlsb, which is the same archive with binary parts.
+fn read_xlsx(file: Cursor<&[u8]>, sheet: Option<&str>) -> Result<SheetRows, WorkbookError> {
+    match Xlsx::new(file.clone()) {
+        Ok(mut book) => first_sheet(&book.sheet_names(), sheet, |name| {
+            let mut cells = match book.worksheet_cells_reader(name) {
+                Ok(cells) => cells,
+                // A sheet that is a chart has no cells.
+                Err(XlsxError::NotAWorksheet(_)) => return Ok(Vec::new()),
+                Err(_) => return Err(WorkbookError::Unreadable),
+            };
+            streamed(|| cells.next_cell().map_err(|_| WorkbookError::Unreadable))
+        }),
+        Err(XlsxError::Password) => Err(WorkbookError::Protected),
+        Err(_) => {
+            let mut book = Xlsb::new(file).map_err(|_| WorkbookError::Unreadable)?;
+            first_sheet(&book.sheet_names(), sheet, |name| {
+                let mut cells = book.worksheet_cells_reader(name).map_err(|_| WorkbookError::Unreadable)?;
+                streamed(|| cells.next_cell().map_err(|_| WorkbookError::Unreadable))
+            })
         }
     }
-    Ok(chosen)
 }
 
-fn opening_error(error: &calamine::Error) -> WorkbookError {
-    match error {
-        calamine::Error::Xlsx(calamine::XlsxError::Password)
-        | calamine::Error::Xls(calamine::XlsError::Password)
-        | calamine::Error::Ods(calamine::OdsError::Password) => WorkbookError::Protected,
+fn read_xls(file: &[u8], sheet: Option<&str>) -> Result<SheetRows, WorkbookError> {
+    xls::check(file)?;
+    // calamine trusts lengths within records and panics where they are wrong.
+    let opened = std::panic::catch_unwind(|| Xls::new(Cursor::new(file))).map_err(|_| WorkbookError::Unreadable)?;
+    let mut book = opened.map_err(|error| match error {
+        XlsError::Password => WorkbookError::Protected,
         _ => WorkbookError::Unreadable,
-    }
+    })?;
+    first_sheet(&book.sheet_names(), sheet, |name| {
+        let range = book.worksheet_range(name).map_err(|_| WorkbookError::Unreadable)?;
+        let (top, left) = range.start().unwrap_or_default();
+        let mut rows = RowBuilder::default();
+        for (row, column, value) in range.used_cells() {
+            rows.add(top + row as u32, left + column as u32, text(value))?;
+        }
+        Ok(rows.finish())
+    })
 }
 
-fn xlsx_rows(book: &mut Xlsx<Cursor<Vec<u8>>>, name: &str) -> Result<Vec<(u64, Vec<String>)>, WorkbookError> {
-    let mut cells = match book.worksheet_cells_reader(name) {
-        Ok(cells) => cells,
-        // A sheet that is a chart has no cells.
-        Err(calamine::XlsxError::NotAWorksheet(_)) => return Ok(Vec::new()),
-        Err(_) => return Err(WorkbookError::Unreadable),
+type Rows = Vec<(u64, Vec<String>)>;
+
+/// The sheet named, or the first that holds anything.
+fn first_sheet(
+    names: &[String],
+    sheet: Option<&str>,
+    mut rows: impl FnMut(&str) -> Result<Rows, WorkbookError>,
+) -> Result<SheetRows, WorkbookError> {
+    let wanted: Vec<&String> = names.iter().filter(|name| sheet.is_none_or(|sheet| sheet == name.as_str())).collect();
+    let Some(first) = wanted.first() else {
+        return Err(WorkbookError::SheetMissing { sheet: sheet.unwrap_or_default().to_owned() });
     };
+    for name in &wanted {
+        let rows = rows(name)?;
+        if !rows.is_empty() {
+            return Ok(SheetRows { name: (*name).clone(), rows });
+        }
+    }
+    Ok(SheetRows { name: (*first).clone(), rows: Vec::new() })
+}
+
+fn streamed<'a>(mut next: impl FnMut() -> Result<Option<Cell<DataRef<'a>>>, WorkbookError>) -> Result<Rows, WorkbookError> {
     let mut rows = RowBuilder::default();
-    while let Some(cell) = cells.next_cell().map_err(|_| WorkbookError::Unreadable)? {
+    while let Some(cell) = next()? {
         let (row, column) = cell.get_position();
         rows.add(row, column, text_ref(cell.get_value()))?;
     }
@@ -124,16 +153,21 @@ impl RowBuilder {
             fields.resize(column + 1, String::new());
         }
         self.text += text.len();
-        if self.cells > MAX_CELLS || self.text > MAX_TEXT {
-            return Err(WorkbookError::TooLarge { limit: "16 millions de cellules ou 256 Mio de texte" });
-        }
         if let Some(field) = fields.get_mut(column) {
             *field = text;
+        }
+        self.room(0, 0)
+    }
+
+    /// Whether so many cells and bytes more would be within the limits.
+    fn room(&self, cells: usize, text: usize) -> Result<(), WorkbookError> {
+        if self.cells.saturating_add(cells) > MAX_CELLS || self.text.saturating_add(text) > MAX_TEXT {
+            return Err(WorkbookError::TooLarge { limit: "16 millions de cellules ou 256 Mio de texte" });
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Vec<(u64, Vec<String>)> {
+    fn finish(mut self) -> Rows {
         self.rows.sort_by_key(|(line, _)| *line);
         self.rows
     }
