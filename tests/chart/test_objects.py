@@ -162,8 +162,9 @@ class Matrix(unittest.TestCase):
         for container in pod.spec["containers"]:
             for mount in container.get("volumeMounts", []):
                 mounted.add(mount["name"])
-                # A subPath would never see a renewed certificate.
-                self.assertNotIn("subPath", mount)
+                # A subPath would never see a renewed certificate; backups are nothing that is renewed.
+                if mount["name"] != "backups":
+                    self.assertNotIn("subPath", mount)
         self.assertEqual(mounted, offered)
         rendered = cluster.config_maps(objects)
         for volume in pod.volumes.values():
@@ -363,10 +364,14 @@ class Hooks(unittest.TestCase):
                     self.assertEqual([s[1:3] for s in cluster.sources(recovery)], [("cle-de-secours", wanted)])
                     to = pod.volumes[pod.mount_of(given["--folder"])["name"]]["persistentVolumeClaim"]
                     self.assertEqual(to["claimName"], "sauvegardes")
-                    # Files, keys and settings are mounted where the role has them.
+                    self.assertEqual(pod.mount_of(given["--folder"])["subPath"], role)
+                    # Files, keys and settings are mounted where the role has them; deliveries and what serves the page alone are not.
+                    left_out = {"inbox", "page-tls", "oidc", "oidc-ca", "objects", "objects-ca"}
                     own = {m["mountPath"]: m["name"] for m in pod.container["volumeMounts"]}
+                    self.assertEqual((left_out & set(own.values())) | (left_out & set(pod.volumes)), set())
                     for mount in served[role].container["volumeMounts"]:
-                        self.assertEqual(own[mount["mountPath"]], mount["name"])
+                        if mount["name"] not in left_out:
+                            self.assertEqual(own[mount["mountPath"]], mount["name"])
                     if served[role].owner["kind"] == "StatefulSet":
                         claim = pod.volumes["data"]["persistentVolumeClaim"]["claimName"]
                         self.assertEqual(claim, f"data-{served[role].owner['metadata']['name']}-0")

@@ -162,6 +162,7 @@ spec:
     {{- include "linkage.pod.volumes" . | nindent 4 }}
 {{- end -}}
 
+{{/* With .backup only what a backup holds: no deliveries, no secret of the page, of its login or of the object store. */}}
 {{- define "linkage.pod.mounts" -}}
 {{- $v := index .root.Values .role -}}
 - { name: config, mountPath: /etc/linkage/config, readOnly: true }
@@ -172,11 +173,11 @@ spec:
 {{- if and (hasKey $v "database") $v.database.existingSecret }}
 - { name: database, mountPath: /etc/linkage/database, readOnly: true }
 {{- end }}
-{{- if dig "objects" "bucket" "" $v }}
+{{- if and (not .backup) (dig "objects" "bucket" "" $v) }}
 - { name: objects, mountPath: /etc/linkage/objects, readOnly: true }
 - { name: objects-ca, mountPath: /etc/linkage/objects-ca, readOnly: true }
 {{- end }}
-{{- if dig "page" "enabled" false $v }}
+{{- if and (not .backup) (dig "page" "enabled" false $v) }}
 {{- if or $v.page.tls.existingSecret $v.page.tls.certManager.enabled }}
 - { name: page-tls, mountPath: /etc/linkage/page-tls, readOnly: true }
 {{- end }}
@@ -191,7 +192,7 @@ spec:
 {{- if include "linkage.shared" . }}
 - { name: audit, mountPath: /var/lib/linkage-audit }
 {{- end }}
-{{- if dig "inbox" "enabled" false $v }}
+{{- if and (not .backup) (dig "inbox" "enabled" false $v) }}
 - { name: inbox, mountPath: /var/lib/linkage-inbox }
 {{- end }}
 - { name: tmp, mountPath: /tmp }
@@ -251,7 +252,7 @@ spec:
 {{- if and (hasKey $v "database") $v.database.existingSecret }}
 {{ include "linkage.volume.database" . }}
 {{- end }}
-{{- if dig "objects" "bucket" "" $v }}
+{{- if and (not .backup) (dig "objects" "bucket" "" $v) }}
 - name: objects
   secret:
     secretName: {{ $v.objects.existingSecret }}
@@ -265,7 +266,7 @@ spec:
     items:
       - { key: {{ $v.objects.caConfigMap.key }}, path: ca.crt }
 {{- end }}
-{{- if dig "page" "enabled" false $v }}
+{{- if and (not .backup) (dig "page" "enabled" false $v) }}
 {{- if or $v.page.tls.existingSecret $v.page.tls.certManager.enabled }}
 - name: page-tls
   secret:
@@ -313,7 +314,7 @@ spec:
   persistentVolumeClaim:
     claimName: {{ $v.audit.existingClaim | default (printf "%s-%s-audit" $fullname $role) }}
 {{- end }}
-{{- if and (dig "inbox" "enabled" false $v) $v.inbox.existingClaim }}
+{{- if and (not .backup) (dig "inbox" "enabled" false $v) $v.inbox.existingClaim }}
 - name: inbox
   persistentVolumeClaim:
     claimName: {{ $v.inbox.existingClaim }}
