@@ -175,3 +175,96 @@ fn a_file_of_a_third_key_stops_it_before_the_keys_are_exchanged() {
     assert!(matches!(&refused, NodeError::State { file, .. } if file == "refs"), "{refused}");
     assert_eq!(site.key(), [5; 32]);
 }
+
+/// Stops at the first occurrence of a step.
+fn killed_at(site: &Site, new_key: Option<&Path>, step: Step) {
+    let killed = rotate(&site.config, new_key, &mut |at| {
+        if at == step { Err(NodeError::Refused("killed".to_owned())) } else { Ok(()) }
+    });
+    assert_eq!(killed.unwrap_err().to_string(), "killed");
+}
+
+#[test]
+fn what_was_begun_is_ended_in_the_same_way_and_with_the_same_key_only() {
+    let mut site = site();
+    let (next, other) = (site.dir.path().join("next.key"), site.dir.path().join("other.key"));
+    write_secret(&next, &[6; 32]).unwrap();
+    write_secret(&other, &[7; 32]).unwrap();
+    // Half of the state is under the key from elsewhere.
+    let mut left = 3;
+    let killed = rotate(&site.config, Some(&next), &mut |_| {
+        left -= 1;
+        if left == 0 { Err(NodeError::Refused("killed".to_owned())) } else { Ok(()) }
+    });
+    assert_eq!(killed.unwrap_err().to_string(), "killed");
+    let command = format!("rotate-storage --new-key {} »", next.display());
+    let refusals = [
+        rotate_storage_key(&site.config, None).unwrap_err(),
+        rotate_storage_key(&site.config, Some(&other)).unwrap_err(),
+        in_use(&site.config.state_dir).unwrap_err(),
+    ];
+    for refused in refusals {
+        assert!(matches!(&refused, NodeError::NotReady(text) if text.contains(&command)), "{refused}");
+    }
+    // Nor is it over because the configuration names the new key.
+    let former = std::mem::replace(&mut site.config.storage_key, SecretSource::from_file(&next));
+    assert!(matches!(rotate_storage_key(&site.config, Some(&next)), Err(NodeError::State { .. })));
+    site.config.storage_key = former;
+    killed_at(&site, Some(&next), Step::Marked);
+    let done = rotate_storage_key(&site.config, Some(&next)).unwrap();
+    assert_eq!((done.resumed, done.files), (true, FILES.len() as u64 + 1));
+    site.config.storage_key = SecretSource::from_file(&next);
+    for name in FILES {
+        assert_eq!(site.vault().get(name).unwrap().unwrap().as_slice(), name.as_bytes());
+    }
+
+    // The other way round.
+    killed_at(&site, None, Step::OldKept);
+    let refused = rotate_storage_key(&site.config, Some(&other)).unwrap_err();
+    assert!(refused.to_string().contains("« linkage keys rotate-storage »"), "{refused}");
+    rotate_storage_key(&site.config, None).unwrap();
+    assert!(site.vault().get("refs").unwrap().is_some());
+}
+
+#[test]
+fn the_old_key_stays_while_a_file_is_under_it() {
+    let site = site();
+    let former = fs::read(site.config.state_dir.join("refs.enc")).unwrap();
+    killed_at(&site, None, Step::Exchanged);
+    fs::write(site.config.state_dir.join("refs.enc"), former).unwrap();
+    let refused = rotate_storage_key(&site.config, None).unwrap_err();
+    assert!(matches!(&refused, NodeError::State { file, .. } if file == "refs"), "{refused}");
+    assert!(site.in_folder().contains(&"storage.key.old".to_owned()));
+}
+
+#[test]
+fn folders_behind_links_are_of_the_state_and_copies_made_ready_are_not() {
+    let site = site();
+    let state = &site.config.state_dir;
+    let digest = site.vault().digest("local-id", &[b"x"]);
+    let disk = tempfile::tempdir().unwrap();
+    fs::rename(state.join("archive"), disk.path().join("archive")).unwrap();
+    std::os::unix::fs::symlink(disk.path().join("archive"), state.join("archive")).unwrap();
+    for copies in [backup::FOLDER, backup::COPIES] {
+        fs::create_dir(state.join(copies)).unwrap();
+        fs::write(state.join(copies).join("refs.enc"), b"of a backup").unwrap();
+    }
+    rotate_storage_key(&site.config, None).unwrap();
+    site.assert_done(digest);
+    assert!(state.join("archive").is_symlink());
+
+    // What leads nowhere, or nowhere else, is refused before the first file is sealed.
+    let before = site.key();
+    let stray = state.join("rights/away");
+    for target in [disk.path().join("gone"), state.join("rights"), state.join("refs.enc")] {
+        let stray = if target.ends_with("refs.enc") { state.join("rights/away.enc") } else { stray.clone() };
+        std::os::unix::fs::symlink(target, &stray).unwrap();
+        let refused = rotate_storage_key(&site.config, None).unwrap_err();
+        assert!(matches!(&refused, NodeError::Configuration(text) if text.contains("away")), "{refused}");
+        in_use(state).unwrap();
+        fs::remove_file(&stray).unwrap();
+    }
+    assert_eq!(site.key(), before);
+    rotate_storage_key(&site.config, None).unwrap();
+    site.assert_done(digest);
+}
