@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod journal;
 pub mod page;
 pub mod publish;
+pub mod refusals;
 pub mod reports;
 pub mod retention;
 pub mod rights;

@@ -1,9 +1,11 @@
 //! The analyst's gRPC side: questions, publication and approval, over the same desk as command line and page.
 //!
 //! The analyst whose side it is asks and publishes; partners look at what was put forward and decide. Another analyst of
-//! the agreement is refused like a stranger: purposes do not mix.
+//! the agreement is refused like a stranger: purposes do not mix. Refusals of those whom the agreement does not name are in the
+//! audit log alone, which folds them; of those whom it names so many a minute are in the access log ([`Refusals`]).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use linkage_agreement::{PartyId, RoleId};
 use linkage_common::authz::peer_uri;
@@ -15,6 +17,7 @@ use crate::access::{Access, Action, Outcome, Who};
 use crate::desk::{Desk, read_query};
 use crate::journal::{Listed, Publication, State};
 use crate::publish::{PublicationId, Question, Verdict, reason};
+use crate::refusals::Refusals;
 use crate::wire;
 
 /// The analyst's service.
@@ -22,6 +25,8 @@ use crate::wire;
 pub struct Analyst {
     /// Answers.
     pub desk: Arc<Desk>,
+    /// Refusals of late.
+    pub refusals: Refusals,
 }
 
 /// Who calls.
@@ -40,6 +45,8 @@ impl Analyst {
         named: Option<&v1::AgreementRef>,
         action: Action,
     ) -> Result<(Caller, Who), Status> {
+        // The authority's certificates are not all of this agreement: whoever has one could fill the disk line by line.
+        self.desk.gate().peer(request)?;
         let who = Who::Certificate(peer_uri(request)?.to_owned());
         let role = match self.desk.gate().member(request, named) {
             Ok(role) => role,
@@ -110,6 +117,13 @@ impl Analyst {
         publication: Option<&str>,
         outcome: Outcome,
     ) -> Result<(), ServiceError> {
+        if outcome == Outcome::Refused {
+            let Some(more) = self.refusals.take(who, Instant::now()) else { return Ok(()) };
+            if more > 0 {
+                let subject = format!("{more} autres refus, comptés au journal d'audit");
+                self.desk.access().note(&Access { who, action, subject: &subject, query: None, publication: None, outcome })?;
+            }
+        }
         self.desk.access().note(&Access { who, action, subject, query: None, publication, outcome })
     }
 

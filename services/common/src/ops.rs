@@ -274,7 +274,7 @@ async fn accept(listener: TcpListener, accepted: mpsc::Sender<io::Result<Bounded
     loop {
         match listener.accept().await {
             Ok((io, address)) => {
-                let Some(place) = places.take(&address.ip().to_string()) else { continue };
+                let Some(place) = places.take_for(address.ip()) else { continue };
                 let end = Box::pin(tokio::time::sleep(LIFETIME));
                 if accepted.send(Ok(Bounded { io, end, place })).await.is_err() {
                     return;

@@ -78,7 +78,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Of the role whose own folder is `home`: there it keeps the last moment that it believed.
+    /// Of the role whose own folder is `home`: there it keeps the last moment that was vouched for.
     pub fn of(home: &Path) -> Self {
         Self { trust: Trust::of(home), next: None, pruned: None }
     }
@@ -91,7 +91,7 @@ impl Pace {
         let believed = self.believes(at, now);
         self.next = Some(at + if believed { EVERY } else { AGAIN });
         if believed {
-            self.trust.keep(now);
+            self.trust.keep(at, now);
         }
         believed
     }
@@ -188,6 +188,7 @@ mod tests {
         let (start, now) = (Instant::now(), 1_700_000_000);
         let after = |seconds: u64| (start + Duration::from_secs(seconds), now + seconds as i64);
         let due = |pace: &mut Pace, (at, now): (Instant, i64)| pace.due(at, now);
+        confirm(dir.path(), jiff::Timestamp::from_second(now).unwrap()).unwrap();
         let mut pace = Pace::of(dir.path());
         assert!(due(&mut pace, after(0)) && !due(&mut pace, after(1_800)) && due(&mut pace, after(3_600)));
         let (at, then) = after(7_200);

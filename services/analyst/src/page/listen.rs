@@ -71,7 +71,7 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        let Some(place) = places.take(&address.ip().to_string()) else { continue };
+        let Some(place) = places.take_for(address.ip()) else { continue };
         let acceptor = TlsAcceptor::from(current.borrow().clone());
         let (router, stopped) = (router.clone(), stopped.clone());
         connections.spawn(async move {

@@ -4,13 +4,14 @@
 //! one up takes the same time whatever was sent. Each session has a token that every form must bring back (CSRF).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use linkage_agreement::PartyId;
 use linkage_agreement::model::AnalystRight;
+use linkage_common::tls::site;
 use rand_core::Rng as _;
 use sha2::{Digest, Sha256};
 
@@ -153,14 +154,6 @@ impl Sessions {
     }
 }
 
-/// What counts as one address: of IPv6 the network of one site, in which anybody has as many addresses as they like (RFC 6177).
-fn one(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
-        v4 => v4,
-    }
-}
-
 /// How often anybody may ask: a bucket per address, that fills by `per_minute` and holds `burst`.
 pub(super) struct Rate {
     buckets: Mutex<HashMap<IpAddr, (f64, i64)>>,
@@ -175,7 +168,7 @@ impl Rate {
 
     /// Takes one from the bucket of `address`; says whether there was one.
     pub(super) fn take(&self, address: IpAddr, now: i64) -> bool {
-        let address = one(address);
+        let address = site(address);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MOST_ADDRESSES && !buckets.contains_key(&address) {
             // A full bucket says nothing: it is as one that was never asked for.

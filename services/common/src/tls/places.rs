@@ -6,11 +6,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
+
+/// What counts as one address: of IPv6 the network of one site, in which anybody has as many addresses as they like (RFC 6177).
+pub fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+        v4 => v4,
+    }
+}
 
 /// What becomes of a newcomer when every place is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +75,11 @@ impl Places {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for whoever connects from `address`, which is known before who it is.
+    pub fn take_for(&self, address: IpAddr) -> Option<Place> {
+        self.take(&site(address).to_string())
     }
 
     /// Takes a place for `holder`; `None` when it has to go without.
@@ -138,6 +152,17 @@ mod tests {
         assert_eq!(places.held().holders.len(), 1);
         drop(honest);
         assert!(places.held().holders.is_empty() && places.held().places.is_empty());
+    }
+
+    #[test]
+    fn a_site_that_comes_from_each_of_its_addresses_is_one_holder() {
+        let places = Places::new(4, WhenFull::OldestGoes);
+        let from = |address: String| places.take_for(address.parse().unwrap()).unwrap();
+        let mut honest = [from("2001:db8:0:1::1".to_owned()), from("::ffff:192.0.2.1".to_owned())];
+        let flood: Vec<Place> = (1..100).map(|n| from(format!("2001:db8::{n:x}:0:0:1"))).collect();
+        assert!(!honest.iter_mut().any(gone));
+        assert_eq!(places.held().holders.len(), 3);
+        drop(flood);
     }
 
     #[test]

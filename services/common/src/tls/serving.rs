@@ -221,7 +221,7 @@ async fn accept(
                 continue;
             }
         };
-        let Some(waiting) = strangers.take(&address.ip().to_string()) else { continue };
+        let Some(waiting) = strangers.take_for(address.ip()) else { continue };
         let acceptor = TlsAcceptor::from(tls.borrow().clone());
         let (accepted, peers, full) = (accepted.clone(), peers.clone(), full.clone());
         handshakes.spawn(async move {
