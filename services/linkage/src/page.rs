@@ -198,7 +198,9 @@ pub fn print(runs: &[RunFindings]) {
         say(&table(&["partenaires", "personnes"], &rows));
         let minimum = last.found.minimum_cell;
         say(&if last.found.noise {
-            format!("  Tel que l'étude le reçoit : effectifs de moins de {minimum} tus, les autres avec un léger bruit, toujours le même.")
+            format!(
+                "  Tel que l'étude le reçoit : effectifs de moins de {minimum} tus, les autres avec un léger bruit, toujours le même."
+            )
         } else {
             format!("  Effectifs de moins de {minimum} tus, et ceux qui les feraient retrouver par différence.")
         });
