@@ -202,7 +202,8 @@ impl Node {
             self.put_back(&aside, reference)?;
         }
         let mut list = list::load(&self.vault)?;
-        list.retain(|listed| listed.local_id != request.local_id);
+        let requests = self.requests()?;
+        list.retain(|listed| stays_listed(listed, request, &requests));
         list::save(&self.vault, &list)?;
         name.map_or(Ok(()), |name| self.vault.remove(&name))
     }
@@ -291,6 +292,14 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// Whether a lift leaves someone on the list: another person, or one who has asked for the same again after it. A lift may be carried
+/// out late, or again after a restoration.
+pub(super) fn stays_listed(listed: &Listed, lift: &Request, requests: &[Request]) -> bool {
+    let mut later = requests.iter().skip_while(|request| request.id != lift.id).skip(1);
+    listed.local_id != lift.local_id
+        || later.any(|later| later.local_id == lift.local_id && !later.ended && later.right.ground() == Some(listed.ground))
 }
 
 /// A record's encoding and its annex.

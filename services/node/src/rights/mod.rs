@@ -48,6 +48,14 @@ pub enum Right {
 }
 
 impl Right {
+    /// Why lines are set aside from then on.
+    fn ground(self) -> Option<Ground> {
+        match self {
+            Self::Objection => Some(Ground::Objection),
+            Self::Restriction => Some(Ground::Restriction),
+            Self::Lift | Self::Rectification => None,
+        }
+    }
     /// As the audit log has it.
     fn act(self) -> &'static str {
         match self {
@@ -273,10 +281,7 @@ impl Node {
             receipts: BTreeMap::new(),
             ended: false,
         };
-        if let Some(ground) = (right == Right::Objection)
-            .then_some(Ground::Objection)
-            .or((right == Right::Restriction).then_some(Ground::Restriction))
-        {
+        if let Some(ground) = right.ground() {
             // The list first: a request that is lost is entered again.
             self.put_on_list(ground, &request, local_id, reference)?;
         }
@@ -392,15 +397,24 @@ impl Node {
     /// Keeps what has become of a request; its end is also that of what it lifts or outdoes.
     fn update(&self, changed: &Request) -> Result<(), NodeError> {
         let mut requests = self.requests()?;
-        for request in &mut requests {
-            if request.id == changed.id {
-                *request = changed.clone();
-            } else if changed.done_here && request.local_id == changed.local_id {
-                request.ended |= changed.lifts.as_ref() == Some(&request.id)
-                    || (changed.right == Right::Objection && request.right == Right::Restriction);
-            }
-        }
+        take_in(&mut requests, changed);
         self.keep_requests(&requests)
+    }
+}
+
+/// Puts a changed request in its place. It ends what was asked for before it, never what came later: it may be carried out late, or
+/// again after a restoration.
+fn take_in(requests: &mut [Request], changed: &Request) {
+    let Some(at) = requests.iter().position(|request| request.id == changed.id) else { return };
+    let (before, rest) = requests.split_at_mut(at);
+    if changed.done_here {
+        for request in before.iter_mut().filter(|request| request.local_id == changed.local_id) {
+            request.ended |= changed.lifts.as_ref() == Some(&request.id)
+                || (changed.right == Right::Objection && request.right == Right::Restriction);
+        }
+    }
+    if let Some(held) = rest.first_mut() {
+        held.clone_from(changed);
     }
 }
 

@@ -9,6 +9,7 @@
 use std::path::Path;
 
 use linkage_agreement::RoleId;
+use linkage_common::receipt::Receipt;
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
@@ -63,11 +64,12 @@ pub fn settle(staged: &Path, former: Option<&Path>, storage_key: &[u8; 32]) -> R
     let mut requests = requests_of(&vault)?;
     for mut request in requests_of(&former)? {
         let known = requests.iter().position(|known| known.id == request.id);
-        if known.and_then(|at| requests.get(at)) == Some(&request) {
+        let held = known.and_then(|at| requests.get(at));
+        if held == Some(&request) {
             continue;
         }
         if request.reference.is_some() || request.right == Right::Lift {
-            again(&mut request);
+            again(&mut request, held.is_some_and(|held| held.done_here));
             settled.requests += 1;
         }
         match known.and_then(|at| requests.get_mut(at)) {
@@ -84,11 +86,24 @@ pub fn settle(staged: &Path, former: Option<&Path>, storage_key: &[u8; 32]) -> R
     Ok(settled)
 }
 
-/// Has a request carried out from its beginning: each of its steps may be repeated.
-fn again(request: &mut Request) {
-    request.done_here = false;
+/// Has a request carried out again: others are asked from the beginning, who know it by its identifier. Here it is not repeated when
+/// the restored state has it done: what came after it stands in that state too.
+fn again(request: &mut Request, done_here: bool) {
+    request.done_here = done_here;
     request.restarted.clear();
     request.receipts.clear();
+}
+
+/// Second until which a restored backup may hold the record of an objection. A backup made before the last receipt may hold it, whenever
+/// the objection was entered, and is restored at an age of at most `months` (of 31 days); one month more for a node that was away
+/// when the custodian was restored and looks at its log later.
+fn may_come_back_until(request: &Request, months: u32) -> Result<i64, NodeError> {
+    let mut last = request.at;
+    for kept in request.receipts.values() {
+        let receipt: Receipt = serde_json::from_str(&kept.statement).map_err(|_| damaged())?;
+        last = last.max(receipt.at);
+    }
+    Ok(last.saturating_add((i64::from(months) + 1) * 31 * 86_400))
 }
 
 impl Node {
@@ -111,18 +126,16 @@ impl Node {
         Ok(asked)
     }
 
-    /// Forgets the records of objections whose every receipt is here and that no backup may bring back any more: those that are
-    /// older than the access log are not restored.
+    /// Forgets the records of objections whose every receipt is here and that no backup may bring back any more.
     ///
     /// # Errors
     /// The state cannot be read or written.
     pub(crate) fn forget_objected(&self) -> Result<(), NodeError> {
-        let kept_s = i64::from(self.gate.agreement().retention.access_log_months) * 31 * 86_400;
-        let until = self.gate.now().saturating_sub(kept_s);
+        let (now, months) = (self.gate.now(), self.gate.agreement().retention.access_log_months);
         let mut requests = self.requests()?;
         let mut forgotten = 0;
-        for request in requests.iter_mut().filter(|request| request.reference.is_some() && request.at < until) {
-            if request.right == Right::Objection && request.complete(self) {
+        for request in requests.iter_mut().filter(|request| request.reference.is_some()) {
+            if request.right == Right::Objection && request.complete(self) && now > may_come_back_until(request, months)? {
                 request.reference = None;
                 forgotten += 1;
             }
@@ -136,10 +149,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use jiff::civil::date;
+    use linkage_common::receipt::Action;
 
     use super::*;
     use crate::rights::list::Listed;
-    use crate::rights::{Ground, KeptReceipt};
+    use crate::rights::local::stays_listed;
+    use crate::rights::{Ground, KeptReceipt, take_in};
 
     fn request(id: &str, right: Right, reference: Option<&str>) -> Request {
         let receipt = KeptReceipt { statement: "{}".to_owned(), signature: "00".to_owned() };
@@ -183,5 +198,90 @@ mod tests {
         let seed = staged.get("runs/r1").unwrap().unwrap();
         assert_eq!((&seed[32..], seed[..32] == [5; 32]), (&b"2026-01"[..], false), "another seed, the same month");
         assert!(matches!(settle(new.path(), Some(old.path()), &[2; 32]), Err(NodeError::State { .. })));
+    }
+
+    /// Restricted, lifted, then objected to.
+    fn story() -> [Request; 3] {
+        let restricted = Request { ended: true, ..request("1", Right::Restriction, Some("x")) };
+        let lift = Request { lifts: Some("1".to_owned()), ..request("2", Right::Lift, Some("x")) };
+        [restricted, lift, request("3", Right::Objection, Some("x"))]
+    }
+
+    #[test]
+    fn what_the_backup_has_done_is_not_done_again_when_a_receipt_came_later() {
+        let (new, old) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (staged, former) = (Vault::open(new.path(), &[1; 32]).unwrap(), Vault::open(old.path(), &[1; 32]).unwrap());
+        let [restricted, lift, objected] = story();
+        let on_list = [listed(&lift.local_id)];
+        list::save(&staged, &on_list).unwrap();
+        list::save(&former, &on_list).unwrap();
+        let waiting = Request { receipts: BTreeMap::new(), ..lift.clone() };
+        let entered = Request { receipts: BTreeMap::new(), done_here: false, ..objected.clone() };
+        keep(&staged, &[restricted.clone(), waiting, entered]).unwrap();
+        keep(&former, &[restricted.clone(), lift.clone(), objected.clone()]).unwrap();
+
+        let settled = settle(new.path(), Some(old.path()), &[1; 32]).unwrap();
+        assert_eq!(settled, Settled { listed: 0, requests: 2 });
+        let asked = |done_here, of| Request { done_here, restarted: vec![], receipts: BTreeMap::new(), ..of };
+        let [lift, objected] = [asked(true, lift), asked(false, objected)];
+        assert_eq!(requests_of(&staged).unwrap(), [restricted, lift, objected]);
+        assert_eq!(list::load(&staged).unwrap(), on_list);
+    }
+
+    #[test]
+    fn the_record_of_an_objection_is_kept_for_as_long_as_a_backup_may_bring_it_back_and_a_month() {
+        let mut objected = request("1", Right::Objection, Some("x"));
+        let receipt = |at| Receipt {
+            statement: "receipt".to_owned(),
+            agreement: String::new(),
+            role: "custodian".to_owned(),
+            request: "1".to_owned(),
+            action: Action::Delete,
+            at,
+            counts: BTreeMap::new(),
+        };
+        for (role, at) in [("broker", 900), ("custodian", 5_000)] {
+            let statement = serde_json::to_string(&receipt(at)).unwrap();
+            objected.receipts.insert(role.to_owned(), KeptReceipt { statement, signature: String::new() });
+        }
+        assert_eq!(may_come_back_until(&objected, 6).unwrap(), 5_000 + 7 * 31 * 86_400, "from the last receipt on");
+        objected.receipts.clear();
+        assert_eq!(may_come_back_until(&objected, 6).unwrap(), 1 + 7 * 31 * 86_400);
+        let unreadable = KeptReceipt { statement: "{}".to_owned(), signature: String::new() };
+        objected.receipts.insert("broker".to_owned(), unreadable);
+        assert!(matches!(may_come_back_until(&objected, 6), Err(NodeError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_lift_that_is_carried_out_late_leaves_what_came_after_it() {
+        let [restricted, lift, mut objected] = story();
+        let of = |ground, id: &str| Listed { ground, ..listed(id) };
+        let mine = lift.local_id.as_str();
+        let before = [restricted.clone(), lift.clone()];
+        let stays = |listed: &Listed, requests: &[Request]| stays_listed(listed, &lift, requests);
+        assert!(!stays(&of(Ground::Restriction, mine), &before));
+        assert!(!stays(&of(Ground::Objection, mine), &before), "an objection that is lifted is forgotten");
+        assert!(stays(&of(Ground::Objection, "another"), &before));
+        let mut all = [restricted, lift.clone(), objected.clone()];
+        assert!(!stays(&of(Ground::Restriction, mine), &all));
+        assert!(stays(&of(Ground::Objection, mine), &all));
+        objected.local_id = "another".to_owned();
+        assert!(!stays(&of(Ground::Objection, mine), &[before[0].clone(), lift.clone(), objected]));
+        all[2].ended = true;
+        assert!(!stays(&of(Ground::Objection, mine), &all), "lifted in its turn");
+    }
+
+    #[test]
+    fn a_request_ends_what_came_before_it_and_nothing_later() {
+        let objected = request("1", Right::Objection, Some("x"));
+        let lift = Request { lifts: Some("1".to_owned()), ..request("2", Right::Lift, None) };
+        let mut all = [request("0", Right::Restriction, Some("w")), objected, lift, request("3", Right::Restriction, Some("y"))];
+        let ended = |all: &[Request]| all.iter().map(|request| request.ended).collect::<Vec<_>>();
+        let late = Request { restarted: vec!["r2".to_owned()], ..all[1].clone() };
+        take_in(&mut all, &late);
+        assert_eq!((all[1].restarted.as_slice(), ended(&all)), (&["r2".to_owned()][..], vec![true, false, false, false]));
+        let lift = all[2].clone();
+        take_in(&mut all, &lift);
+        assert_eq!(ended(&all), [true, true, false, false]);
     }
 }
