@@ -60,13 +60,10 @@ impl Node {
                 for ((role, channel), answered) in watched.iter().zip(&mut answered) {
                     // One that could not be reached is tried again before the next round.
                     if !*answered {
-                        let looked = witness.look(role, channel.clone()).await;
-                        if let (RoleId::Custodian, Ok(Seen::Restored(_))) = (role, &looked) {
-                            self.custodian_restored().await;
-                        }
-                        *answered = seen(role, looked);
+                        *answered = seen(role, witness.look(role, channel.clone()).await);
                     }
                 }
+                self.meet_restorations(&witness).await;
                 tokio::time::sleep(if over { POLL } else { POLL * 20 }).await;
             }
         })
@@ -74,14 +71,20 @@ impl Node {
 }
 
 impl Node {
-    /// What persons had withdrawn since its backup was made is asked of it again.
-    async fn custodian_restored(&self) {
-        match self.ask_again().await {
-            Ok(requests) => {
+    /// What persons had withdrawn since its backup was made is asked of a restored custodian again. Tried until it is done, by
+    /// another process of this node too.
+    async fn meet_restorations(&self, witness: &Witness) {
+        let logs = witness.restorations(&RoleId::Custodian);
+        if logs.is_empty() {
+            return;
+        }
+        let asked = self.ask_again().await;
+        match asked.and_then(|requests| Ok((requests, witness.restorations_met(&RoleId::Custodian, &logs)?))) {
+            Ok((requests, ())) => {
                 tracing::warn!(requests, "the custodian was restored from a backup: asked again for what was withdrawn there");
             }
             Err(error) => {
-                tracing::error!(%error, "the custodian was restored from a backup, and could not be asked again: run `linkage rights ask-again`");
+                tracing::error!(%error, "the custodian was restored from a backup, and could not be asked again yet; tried again, or run `linkage rights ask-again`");
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::gate::Gate;
 use crate::signer::Signer;
 
 mod site;
+mod witness;
 use site::Site;
 
 /// What a log's folder holds of entries, by file.

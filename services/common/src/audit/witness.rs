@@ -44,6 +44,9 @@ pub struct Known {
     /// A head signed by the role that does not lead on from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict: Option<Checkpoint>,
+    /// Of a log whose role was restored from a backup: whether this node has done what it has to do then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restoration_met: bool,
 }
 
 /// By role, then by log.
@@ -113,6 +116,27 @@ impl Witness {
         held(&self.state).clone()
     }
 
+    /// Logs of `role`, seen by now, that begin with a restoration which this node has not yet met ([`Self::restorations_met`]). They
+    /// are known from the moment they are written down as seen, whatever becomes of the look.
+    pub fn restorations(&self, role: &RoleId) -> Vec<String> {
+        let state = held(&self.state);
+        let logs = state.get(&role.to_string()).into_iter().flatten();
+        logs.filter(|(log, known)| is_restored(log) && !known.restoration_met).map(|(log, _)| log.clone()).collect()
+    }
+
+    /// Says that this node has done what it has to do when these logs of `role` were seen.
+    ///
+    /// # Errors
+    /// It cannot be written; they are then named again.
+    pub fn restorations_met(&self, role: &RoleId, met: &[String]) -> Result<(), ServiceError> {
+        let mut state = held(&self.state);
+        let logs = state.get_mut(&role.to_string()).into_iter().flatten();
+        for (_, known) in logs.filter(|(log, _)| met.contains(log)) {
+            known.restoration_met = true;
+        }
+        self.save(&state)
+    }
+
     fn uri(&self, role: &RoleId) -> String {
         certificate_identity(&self.gate.agreement().agreement.id, role)
     }
@@ -130,7 +154,7 @@ impl Witness {
             if signed.number == 0 {
                 return Ok(Seen::Unchanged(0));
             }
-            let restored = !logs.is_empty() && is_restored(&signed.log);
+            let restored = is_restored(&signed.log);
             if restored {
                 tracing::warn!(%role, log = signed.log, "this role was restored from a backup: what it had entered since is in another log; ask its operator");
                 self.log.record(Act::own("checkpoint.restored").peer(&self.uri(role))).await?;
@@ -231,14 +255,17 @@ impl Witness {
         self.gate.now().saturating_sub(known.seen) > months * DAYS_OF_A_MONTH * DAY
     }
 
-    async fn countersign(
+    pub(super) async fn countersign(
         &self,
         role: &RoleId,
         client: &mut AuditClient<Channel>,
         checkpoint: Checkpoint,
     ) -> Result<(), ServiceError> {
         let seen = self.gate.now();
-        self.change(role, Known { checkpoint: checkpoint.clone(), seen, handed_over: false, conflict: None })?;
+        let known = held(&self.state).get(&role.to_string()).and_then(|logs| logs.get(&checkpoint.log)).cloned();
+        let restoration_met = known.is_some_and(|known| known.restoration_met);
+        let known = Known { checkpoint: checkpoint.clone(), seen, handed_over: false, conflict: None, restoration_met };
+        self.change(role, known)?;
         self.log.record(Act::own("checkpoint.countersigned").peer(&self.uri(role))).await?;
         self.hand_over(role, client, &checkpoint).await
     }

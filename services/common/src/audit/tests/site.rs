@@ -119,7 +119,7 @@ impl Site {
         verify(&self.place(), &self.gate, &RoleId::Broker).unwrap()
     }
 
-    fn signer_of(&self, role: RoleId) -> Signer {
+    pub(super) fn signer_of(&self, role: RoleId) -> Signer {
         let path = self.dir.path().join(format!("{}.key", number(&role)));
         write_secret(&path, &[number(&role); 32]).unwrap();
         Signer::load(&SecretSource::from_file(path), self.gate.agreement(), self.gate.agreement_hash(), role).unwrap()
