@@ -2,7 +2,10 @@
 //!
 //! Person ids are 128 random bits and given once, restored or not. A link table's position is counted, and analysts may hold tables of
 //! runs that the restored registry does not know: positions go on far above any of theirs, since analysts put tables in that order.
+//! A fixed step would give the same positions after the second restoration of one backup as after the first; no registry makes a
+//! run a second, so the second of the restoration is above whatever was given before it.
 
+use linkage_common::clock::{Clock as _, SystemClock};
 use linkage_common::error::ServiceError;
 use linkage_common::store::{checkpoint, db};
 
@@ -10,6 +13,8 @@ use crate::store::Store;
 
 /// More runs than are registered between two backups.
 const GAP: i64 = 10_000;
+/// Stands for the runs that a registry without any may have had after its backup. No run has this id.
+const UNKNOWN: &str = "";
 
 impl Store {
     /// Makes a restored registry one that may go on, and closes it: its file is then whole. May be repeated.
@@ -17,11 +22,30 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn settle_restored(self) -> Result<(), ServiceError> {
-        sqlx::query("UPDATE runs SET position = position + $1 WHERE position = (SELECT max(position) FROM runs)")
-            .bind(GAP)
-            .execute(&self.pool)
-            .await
-            .map_err(db)?;
+        self.settle_restored_at(SystemClock.now().as_second()).await
+    }
+
+    /// As [`Self::settle_restored`], at `now`, in seconds since 1970.
+    async fn settle_restored_at(self, now: i64) -> Result<(), ServiceError> {
+        let mut tx = self.pool.begin("settle_restored").await.map_err(db)?;
+        sqlx::query(
+            "INSERT INTO runs (run_id, state, position) SELECT $1, 'expired', 0
+             WHERE NOT EXISTS (SELECT 1 FROM runs WHERE position IS NOT NULL)",
+        )
+        .bind(UNKNOWN)
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?;
+        sqlx::query(
+            "UPDATE runs SET position = CASE WHEN position + $1 > $2 THEN position + $1 ELSE $2 END
+             WHERE position = (SELECT max(position) FROM runs)",
+        )
+        .bind(GAP)
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?;
+        tx.commit().await.map_err(db)?;
         checkpoint(&self.pool).await?;
         self.pool.close().await;
         Ok(())
@@ -35,7 +59,10 @@ mod tests {
 
     use super::*;
 
-    on_both!(positions_go_on_above_those_that_analysts_may_hold,);
+    on_both!(
+        positions_go_on_above_those_that_analysts_may_hold,
+        a_registry_without_runs_does_not_begin_with_the_first_position_again,
+    );
 
     async fn positions_go_on_above_those_that_analysts_may_hold(on: On) {
         let dir = tempfile::tempdir().unwrap();
@@ -49,13 +76,32 @@ mod tests {
                 .await
                 .unwrap();
         }
-        store.settle_restored().await.unwrap();
+        store.settle_restored_at(1_800_000_000).await.unwrap();
+        let positions = async || {
+            let again = Store::open_at(&place).await.unwrap();
+            let of = sqlx::query_scalar("SELECT position FROM runs ORDER BY run_id");
+            let positions: Vec<Option<i64>> = of.fetch_all(&again.pool).await.unwrap();
+            (again, positions)
+        };
+        let (again, given) = positions().await;
+        assert_eq!(given, [Some(1), Some(1_800_000_000), None], "in the order that they had");
+        // At once again, or with a clock that went back.
+        again.settle_restored_at(1_700_000_000).await.unwrap();
+        assert_eq!(positions().await.1, [Some(1), Some(1_800_000_000 + GAP), None]);
+    }
+
+    async fn a_registry_without_runs_does_not_begin_with_the_first_position_again(on: On) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::of(on.url().as_deref(), &dir.path().join("custodian.sqlite")).unwrap();
+        Store::open_at(&place).await.unwrap().settle_restored_at(1_800_000_000).await.unwrap();
         let again = Store::open_at(&place).await.unwrap();
-        let positions: Vec<Option<i64>> =
-            sqlx::query_scalar("SELECT position FROM runs ORDER BY run_id").fetch_all(&again.pool).await.unwrap();
-        assert_eq!(positions, [Some(1), Some(2 + GAP), None], "in the order that they had");
-        let empty = tempfile::tempdir().unwrap();
-        let none = Store::open_at(&Place::File(empty.path().join("custodian.sqlite"))).await.unwrap();
-        none.settle_restored().await.unwrap();
+        let next = "SELECT coalesce(max(position), 0) + 1 FROM runs";
+        let next: i64 = sqlx::query_scalar(next).fetch_one(&again.pool).await.unwrap();
+        assert_eq!(next, 1_800_000_001);
+        assert!(again.ready().await.unwrap().is_empty(), "nothing that anybody is told of");
+        again.settle_restored_at(1_900_000_000).await.unwrap();
+        let again = Store::open_at(&place).await.unwrap();
+        let all: Vec<i64> = sqlx::query_scalar("SELECT position FROM runs").fetch_all(&again.pool).await.unwrap();
+        assert_eq!(all, [1_900_000_000]);
     }
 }
