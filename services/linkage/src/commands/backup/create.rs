@@ -46,6 +46,7 @@ pub(super) async fn run(config: &Path, target: &Target, to: &SealingPublicKey, j
         None => None,
     };
     let gate = Arc::new(Gate::load(&role.agreement, Arc::new(SystemClock))?);
+    role.check_keys(gate.agreement())?;
     // For a node as for any command on its state: a rotation of keys keeps it out.
     let node = role.node.clone().map(Node::open).transpose()?;
     let log = AuditLog::open(&role.audit.place(&role.home)?, gate.clone(), role.id.clone())?.by_operator();

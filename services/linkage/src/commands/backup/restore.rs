@@ -78,8 +78,12 @@ pub(super) async fn run(args: RestoreArgs) -> anyhow::Result<()> {
         done.settings_written.push(args.config.display().to_string());
         note(&format!("{} : configuration reprise de la sauvegarde", args.config.display()));
     }
-    let role = Role::read(&args.config)?;
+    let mut role = Role::read(&args.config)?;
+    role.expect(settings.keys());
     fits(&role, &manifest.facts, &settings, args.accept_expired)?;
+    if let Some(former) = &args.former {
+        former_of(&role, former)?;
+    }
     let first = role.audit.first(&role.home)?;
     let alone = first.alone()?.with_context(|| {
         format!("{} : le service tourne, ou une commande sur ses données : arrêtez-le, puis relancez", role.home.display())
@@ -91,7 +95,7 @@ pub(super) async fn run(args: RestoreArgs) -> anyhow::Result<()> {
         prepare(&args, &key, &role, &manifest.facts, &settings, &staging, &mut done).await?;
     }
     finish(&role, staging, alone)?;
-    tell(&role, &manifest.facts, &done, args.json)
+    tell(&role, &manifest.facts, &done, args.former.is_some(), args.json)
 }
 
 /// Refuses a backup of another role, agreement or key, of a newer schema, or past its time.
@@ -108,25 +112,6 @@ fn fits(role: &Role, facts: &Facts, settings: &Settings, accept_expired: bool) -
             facts.software
         );
     }
-    for setting in role.settings.iter().filter(|setting| setting.key) {
-        let (there, saved) = (setting.read()?, settings.get(&setting.label));
-        if let (Some(there), Some(saved)) = (&there, saved)
-            && there.trim_ascii() != saved.trim_ascii()
-        {
-            bail!(
-                "{} (« {} ») : ce n'est pas la clé sauvegardée ; restaurer sous une autre clé donnerait un état illisible ou un rôle que la convention ne connaît pas. Remettez la bonne, ou déplacez le fichier : il sera repris de la sauvegarde",
-                setting.shown(),
-                setting.label
-            );
-        }
-        if there.is_none() && matches!(setting.place, Kept::Variable(_)) {
-            bail!(
-                "variable {} absente : sortez la clé « {} » de la sauvegarde (linkage backup extract) et donnez-la au service",
-                setting.shown(),
-                setting.label
-            );
-        }
-    }
     let of = |label: &str| {
         let setting = role.settings.iter().find(|setting| setting.label == label);
         let there = setting.map(super::role::Setting::read).transpose()?.flatten();
@@ -142,12 +127,57 @@ fn fits(role: &Role, facts: &Facts, settings: &Settings, accept_expired: bool) -
             facts.agreement
         );
     }
+    for setting in role.settings.iter().filter(|setting| setting.key) {
+        let (there, saved) = (setting.read()?, settings.get(&setting.label));
+        if let (Some(there), Some(saved)) = (&there, saved)
+            && there.trim_ascii() != saved.trim_ascii()
+        {
+            bail!(
+                "{} (« {} ») : ce n'est pas la clé sauvegardée ; restaurer sous une autre clé donnerait un état illisible ou un rôle que la convention ne connaît pas. Remettez la bonne, ou déplacez le fichier : il sera repris de la sauvegarde",
+                setting.shown(),
+                setting.label
+            );
+        }
+        if there.is_some() && saved.is_none() && setting.needed() {
+            bail!(
+                "{} (« {} ») : la sauvegarde n'a pas cette clé, que prend toute sauvegarde de ce rôle ; elle n'est pas de « linkage backup create », ou pas de ce rôle : ne la restaurez pas",
+                setting.shown(),
+                setting.label
+            );
+        }
+        if there.is_none() && matches!(setting.place, Kept::Variable(_)) {
+            bail!(
+                "variable {} absente : sortez la clé « {} » de la sauvegarde (linkage backup extract) et donnez-la au service",
+                setting.shown(),
+                setting.label
+            );
+        }
+    }
     let retention = &parsed.agreement().retention;
     let months = retention.access_log_months.min(retention.archive_months).min(retention.link_tables_months);
     let days = SystemClock.now().as_second().saturating_sub(facts.at).div_euclid(86_400);
     if days > i64::from(months) * 31 && !accept_expired {
         bail!(
             "cette sauvegarde a {days} jours : la convention ne laisse garder ce qu'elle contient que {months} mois. Prenez-en une plus récente et détruisez celle-ci, ou ajoutez --accept-expired en le consignant (la conservation s'applique au démarrage suivant)"
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a folder that is not the role's: nothing would be taken over from it, and nobody would know.
+fn former_of(role: &Role, former: &Path) -> anyhow::Result<()> {
+    if !former.is_dir() {
+        bail!("{} : dossier introuvable", former.display());
+    }
+    let mut any = parts(&former.join("audit"), &role.audit.first(&role.home)?.log)?.iter().any(|part| part.folder.is_dir());
+    any |= ["archive", "rights", CERTIFICATES, ACCESS].iter().any(|name| former.join(name).is_dir());
+    if let Some(name) = role.own_database().and_then(|(path, _)| path.file_name()) {
+        any |= former.join(name).is_file();
+    }
+    if !any {
+        bail!(
+            "{} : ni journal d'audit ni état de ce rôle ici, rien n'en serait repris ; indiquez le dossier que la configuration nommait (« state_dir » ou « data_dir »), là où il a été déplacé",
+            former.display()
         );
     }
     Ok(())
@@ -185,7 +215,6 @@ async fn prepare(
         bail!("le journal d'audit a déjà repris à une date postérieure : vérifiez l'horloge de cette machine");
     }
     let replaced = staging.replaces()?.then(|| role.home.clone());
-    settle(role, settings, &state, args.former.as_deref().or(replaced.as_deref()), done).await?;
     for setting in &role.settings {
         if let (Kept::File(path), Some(saved), None) = (&setting.place, settings.get(&setting.label), setting.read()?) {
             if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -197,6 +226,13 @@ async fn prepare(
             done.settings_written.push(path.display().to_string());
         }
     }
+    if let Some(folder) = &role.agreement.terminations {
+        fsx::create_private_dir(folder)?;
+    }
+    // What the service loads at its start; the old state still counts.
+    let gate = Gate::load(&role.agreement, Arc::new(SystemClock))?;
+    role.check_keys(gate.agreement())?;
+    settle(role, settings, &state, args.former.as_deref().or(replaced.as_deref()), done).await?;
     Ok(staging.ready(&role.audit.folder(&role.home), &log, &last.log, last.head.number)?)
 }
 
@@ -250,9 +286,6 @@ fn choose_logs(args: &RestoreArgs, role: &Role, staging: &Staging, done: &mut Do
         ),
     }
     let Some(former) = &args.former else { return Ok(backed_up) };
-    if !former.is_dir() {
-        bail!("{} : dossier introuvable", former.display());
-    }
     let theirs = parts(&former.join("audit"), &name)?;
     match position(&role.id, &theirs) {
         Ok(Some(newest)) if contains(&theirs, &backed_up)? => {
@@ -439,7 +472,7 @@ fn finish(role: &Role, staging: Staging, alone: fs::File) -> anyhow::Result<()> 
     Ok(completed(staging)?)
 }
 
-fn tell(role: &Role, facts: &Facts, done: &Done, json: bool) -> anyhow::Result<()> {
+fn tell(role: &Role, facts: &Facts, done: &Done, former: bool, json: bool) -> anyhow::Result<()> {
     if json {
         return print_json(&serde_json::json!({ "facts": facts, "done": done }));
     }
@@ -450,7 +483,7 @@ fn tell(role: &Role, facts: &Facts, done: &Done, json: bool) -> anyhow::Result<(
     for path in &done.settings_written {
         say(&format!("  Repris de la sauvegarde : {path}"));
     }
-    if done.objections_kept + done.requests_repeated > 0 {
+    if done.objections_kept + done.requests_repeated > 0 || former && matches!(role.id, RoleId::Party(_)) {
         say(&format!(
             "  Repris de l'ancien état : {} inscription(s) sur la liste d'opposition ; {} demande(s) de personnes seront exécutées de nouveau au démarrage",
             done.objections_kept, done.requests_repeated

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use linkage_agreement::RoleId;
+use linkage_agreement::{Agreement, RoleId};
 use linkage_analyst::config::AnalystConfig;
 use linkage_broker::config::BrokerConfig;
 use linkage_common::AgreementFiles;
@@ -12,12 +12,16 @@ use linkage_common::database::Place;
 use linkage_common::store::Schema;
 use linkage_common::tls::TlsFiles;
 use linkage_custodian::config::CustodianConfig;
+use linkage_custodian::oprf_keys;
 use linkage_node::config::NodeConfig;
 use zeroize::Zeroizing;
 
 use crate::commands::{config, text};
 
 const SETTING_LIMIT: u64 = 16 << 20;
+/// Label of the OPRF key in force; the label of one drawn for an epoch to come has the epoch behind it.
+const OPRF_KEY: &str = "oprf_key";
+const TERMINATIONS: &str = "terminations/";
 
 /// A role.
 pub(super) struct Role {
@@ -29,6 +33,8 @@ pub(super) struct Role {
     pub(super) objects: bool,
     pub(super) settings: Vec<Setting>,
     pub(super) node: Option<NodeConfig>,
+    /// Where the configuration says that the custodian's OPRF key is.
+    oprf_key: Option<SecretSource>,
     /// Folders and files of the state that are in no backup.
     left_out: &'static [&'static str],
 }
@@ -58,6 +64,10 @@ impl Setting {
             _ => return None,
         };
         Some(Self { label: label.to_owned(), place, key: true })
+    }
+    /// Whether every backup of the role has it: a key that no configuration and no state is without.
+    pub(super) fn needed(&self) -> bool {
+        ["storage_key", "signing_key", "sealing_key", "pseudonym_key", OPRF_KEY].contains(&self.label.as_str())
     }
     /// Its bytes; none when it is not there.
     pub(super) fn read(&self) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
@@ -92,13 +102,22 @@ fn common(path: &Path, agreement: &AgreementFiles, tls: &TlsFiles, crl: Option<&
     settings.extend(crl.map(|crl| Setting::file("crl", crl)));
     if let Some(folder) = agreement.terminations.as_ref().filter(|folder| folder.is_dir()) {
         for entry in std::fs::read_dir(folder)? {
-            let (entry, kind) = (entry?.path(), "terminations/");
+            let entry = entry?.path();
             if let (true, Some(name)) = (entry.is_file(), entry.file_name().and_then(|name| name.to_str())) {
-                settings.push(Setting::file(&format!("{kind}{name}"), &entry));
+                settings.push(Setting::file(&format!("{TERMINATIONS}{name}"), &entry));
             }
         }
     }
     Ok(settings)
+}
+
+fn drawn_key(epoch: u32, file: PathBuf) -> Setting {
+    Setting { label: format!("{OPRF_KEY}-{epoch}"), place: Kept::File(file), key: true }
+}
+
+/// The epoch to come that a setting is the OPRF key of.
+fn epoch_of(label: &str) -> Option<u32> {
+    label.strip_prefix(OPRF_KEY)?.strip_prefix('-')?.parse().ok()
 }
 
 impl Role {
@@ -127,6 +146,7 @@ impl Role {
                 objects: false,
                 settings,
                 node: Some(c),
+                oprf_key: None,
                 // Names, what gives them back, and what is kept of runs that can be added to.
                 left_out: &["names", "cache", "sent", "status.json"],
             });
@@ -145,15 +165,25 @@ impl Role {
                 objects: false,
                 settings,
                 node: None,
+                oprf_key: None,
                 // Fetched again from the custodian, without what was withdrawn since.
                 left_out: &["tables", "study"],
             });
         }
-        if keys.contains_key("oprf_key") {
+        if keys.contains_key(OPRF_KEY) {
             let c: CustodianConfig = config(path)?;
-            let own = [("oprf_key", &c.oprf_key), ("pseudonym_key", &c.pseudonym_key), ("signing_key", &c.signing_key)];
+            // From an amendment until the former key is destroyed, the key in force lies beside the one that is named.
+            let parsed = c.agreement.load_agreement().ok();
+            let in_force = parsed.as_ref().and_then(|parsed| oprf_keys::source(&c.oprf_key, parsed.agreement()).ok());
+            let in_force = in_force.unwrap_or_else(|| c.oprf_key.clone());
+            let own = [(OPRF_KEY, &in_force), ("pseudonym_key", &c.pseudonym_key), ("signing_key", &c.signing_key)];
             let mut settings = common(path, &c.agreement, &c.tls, c.crl.as_ref())?;
             settings.extend(own.into_iter().filter_map(|(label, source)| Setting::key(label, source)));
+            if let (Some(parsed), Some(file)) = (&parsed, &c.oprf_key.file) {
+                let to_come = |epoch: &u32| *epoch > parsed.agreement().oprf_epoch();
+                let drawn = oprf_keys::drawn(file)?.into_iter().filter(|(epoch, _)| to_come(epoch));
+                settings.extend(drawn.map(|(epoch, file)| drawn_key(epoch, file)));
+            }
             return Ok(Self {
                 id: RoleId::Custodian,
                 database: Some((c.place()?, &linkage_custodian::store::SCHEMA)),
@@ -163,6 +193,7 @@ impl Role {
                 objects: false,
                 settings,
                 node: None,
+                oprf_key: Some(c.oprf_key),
                 left_out: &[],
             });
         }
@@ -178,9 +209,38 @@ impl Role {
             home: c.data_dir,
             settings,
             node: None,
+            oprf_key: None,
             // Encodings.
             left_out: &["uploads", "outputs", "held", "spill"],
         })
+    }
+
+    /// Refuses an OPRF key that is not the agreement's: all pseudonyms hang on it.
+    pub(super) fn check_keys(&self, agreement: &Agreement) -> anyhow::Result<()> {
+        if let Some(configured) = &self.oprf_key {
+            oprf_keys::source(configured, agreement)?;
+        }
+        Ok(())
+    }
+
+    /// Adds settings of a backup that are no longer here and that the configuration names only by their folder: OPRF keys drawn for
+    /// epochs to come, notices of termination.
+    pub(super) fn expect<'a>(&mut self, saved: impl Iterator<Item = &'a String>) {
+        for label in saved {
+            if self.settings.iter().any(|setting| setting.label == *label) {
+                continue;
+            }
+            if let Some(epoch) = epoch_of(label)
+                && let Some(file) = self.oprf_key.as_ref().and_then(|source| source.file.as_ref())
+            {
+                self.settings.push(drawn_key(epoch, oprf_keys::beside(file, epoch)));
+            }
+            if let Some(name) = label.strip_prefix(TERMINATIONS).filter(|name| !name.contains('/'))
+                && let Some(folder) = &self.agreement.terminations
+            {
+                self.settings.push(Setting::file(label, &folder.join(name)));
+            }
+        }
     }
 
     /// Its kind, for the name of a file: no identifier.
