@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use linkage_common::config::load_config;
+use linkage_agreement::signature::SigningKey;
+use linkage_agreement::{ParsedAgreement, Signatures, Termination, sign};
+use linkage_common::config::{SecretSource, load_config};
 use linkage_node::Node;
 use linkage_tests::federation::{Federation, Role, binary, files, linkage, linkage_ok, wait_for};
 use serde_json::Value;
@@ -261,6 +263,81 @@ fn roles_are_saved_while_they_serve_destroyed_and_restored() {
             assert!(!name.starts_with(".restore") && !name.starts_with(".backup"), "{role:?}: {name}");
         }
     }
+}
+
+/// The next version of the agreement in force, with the OPRF key that the custodian has drawn for its next epoch.
+fn new_epoch(federation: &Federation, public_key: &str) -> ParsedAgreement {
+    let path = federation.folder.join("convention.toml");
+    let former = ParsedAgreement::parse(&fs::read_to_string(&path).unwrap(), "convention.toml").unwrap();
+    let mut agreement = former.agreement().clone();
+    agreement.agreement.version += 1;
+    agreement.custodian.oprf_public_key = public_key.to_owned();
+    agreement.encoding.oprf_epoch = Some(agreement.oprf_epoch() + 1);
+    let parsed = ParsedAgreement::parse(&agreement.to_toml(), "convention.toml").unwrap();
+    let today = jiff::civil::date(2024, 1, 2);
+    let signed = |id| sign(&parsed, id, &signing_key(federation, id), today).unwrap();
+    let signatures: Signatures = agreement.party.iter().map(|party| signed(&party.id)).collect();
+    fs::write(&path, agreement.to_toml()).unwrap();
+    fs::write(federation.folder.join("convention.signatures.toml"), signatures.to_toml()).unwrap();
+    parsed
+}
+
+fn signing_key(federation: &Federation, party: &linkage_agreement::PartyId) -> SigningKey {
+    let file = federation.home(&Role::Node(party.to_string())).join("cles/signing.key");
+    SigningKey::from_bytes(&SecretSource::from_file(file).read_key().unwrap())
+}
+
+#[test]
+fn the_oprf_keys_that_count_and_notices_of_termination_come_back() {
+    let mut federation = Federation::set_up(60, 1, 43);
+    let safe = Safe::new(&federation);
+    let custodian = Role::Custodian;
+    let keys = federation.home(&custodian).join("cles");
+    let config = federation.config(&custodian);
+    let next = || {
+        let said = linkage_ok(["custodian", "oprf-key", "next", "--config", config.to_str().unwrap()]);
+        said.lines().find_map(|line| line.strip_prefix("oprf_public_key = ")).unwrap().trim_matches('"').to_owned()
+    };
+    // In force is the second key, beside the first; a third is drawn.
+    let parsed = new_epoch(&federation, &next());
+    let first = fs::read(keys.join("oprf.key")).unwrap();
+    let (second, _) = (fs::read(keys.join("oprf-2.key")).unwrap(), next());
+    let third = fs::read(keys.join("oprf-3.key")).unwrap();
+    let (party, signer) = (&parsed.agreement().party[0].id, signing_key(&federation, &parsed.agreement().party[0].id));
+    let notice = Termination::sign(&parsed, party, &signer, jiff::civil::date(2099, 1, 1)).unwrap().to_toml();
+    let text = fs::read_to_string(&config).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("terminations = ")).unwrap();
+    let notices = PathBuf::from(line.trim_matches('"'));
+    fs::create_dir_all(&notices).unwrap();
+    fs::write(notices.join("avis.toml"), &notice).unwrap();
+    federation.start(&custodian);
+    federation.stop(&custodian);
+    let saved = safe.save(&federation, &custodian, "epoque");
+
+    // Without the key in force nothing is saved.
+    fs::remove_file(keys.join("oprf-2.key")).unwrap();
+    let useless = linkage(["backup", "create", "--config"].map(PathBuf::from).into_iter().chain([
+        config.clone(),
+        "--out".into(),
+        safe.folder.join("inutile"),
+        "--to".into(),
+        safe.public.clone(),
+    ]));
+    assert!(!useless.status.success() && errors(&useless).contains("clé OPRF"), "{}", errors(&useless));
+
+    // All is lost but the agreement: the key in force is where the configuration names it, the former one is not brought back.
+    fs::remove_dir_all(state(&federation, &custodian)).unwrap();
+    fs::remove_dir_all(&keys).unwrap();
+    fs::remove_dir_all(&notices).unwrap();
+    let output = safe.restore(&federation, &custodian, &saved, &["--former", notices.parent().unwrap().to_str().unwrap()]);
+    assert!(!output.status.success() && errors(&output).contains("rien n'en serait repris"), "{}", errors(&output));
+    let _: Value = safe.restored(&federation, &custodian, &saved, &[]);
+    assert_eq!(fs::read(keys.join("oprf.key")).unwrap(), second);
+    assert_eq!(fs::read(keys.join("oprf-3.key")).unwrap(), third);
+    assert!(contents(&keys).values().all(|key| *key != first));
+    assert_eq!(fs::read_to_string(notices.join("avis.toml")).unwrap(), notice);
+    federation.start(&custodian);
+    federation.stop(&custodian);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use linkage_agreement::model::{ClkEncoding, HashKeyEncoding};
-use linkage_agreement::{PartyProfile, RoleId};
+use linkage_agreement::{Agreement, PartyProfile, RoleId};
 use linkage_clk_encode::{Encoder, Schema};
 use linkage_common::config::{SecretSource, write_secret};
 use linkage_crypto::derive::SharedKey;
@@ -33,6 +33,10 @@ const SECRET: &[u8] = b"secret partage";
 
 /// ccas delivers names, siao filters, caf keys.
 fn world(keyed: bool) -> World {
+    world_with(keyed, |_| {})
+}
+
+fn world_with(keyed: bool, also: impl FnOnce(&mut Agreement)) -> World {
     let world = World::altered(|agreement| {
         agreement.party[1].profile = Some(PartyProfile::Clk);
         agreement.party[2].profile = Some(PartyProfile::HashKeys);
@@ -45,6 +49,7 @@ fn world(keyed: bool) -> World {
             risk_accepted: true,
         });
         agreement.encoding.hash_keys = Some(HashKeyEncoding { keyed, risk_accepted: true });
+        also(agreement);
     });
     std::fs::write(world.path("schema.json"), SCHEMA).unwrap();
     linkage_common::fsx::write_atomic(&world.path("clk.secret"), SECRET).unwrap();
@@ -370,7 +375,9 @@ async fn an_amendment_finds_records_without_annex_until_their_names_come_again()
     let before = World::new();
     let delivery = before.deliver("ccas", 20);
     take_in(&Node::open(before.node_config("ccas")).unwrap(), &delivery).await.unwrap();
-    let world = world(false);
+    // The custodian's OPRF key stays: another one would be another epoch.
+    let oprf_public_key = before.agreement.custodian.oprf_public_key.clone();
+    let world = world_with(false, |agreement| agreement.custodian.oprf_public_key = oprf_public_key);
     let open = || {
         let (old, mut config) = (before.node_config("ccas"), ccas(&world).config);
         (config.state_dir, config.storage_key, config.mapping) = (old.state_dir, old.storage_key, old.mapping);

@@ -463,12 +463,25 @@ fn a_new_epoch_of_the_oprf_key_keeps_persons_and_what_is_linked_now() {
     assert_eq!(federation.links("enfin", LATER), links_after);
     federation.stop_all();
 
-    // An epoch that skips one is refused where the state tells.
-    let mut skipping = agreement(&federation).agreement().clone();
+    // Where the state tells, an epoch that goes back is refused, and a key that changes without its epoch.
+    let (last, other) = (agreement(&federation).agreement().clone(), all.custodian.oprf_public_key);
+    for (epoch, key, says) in
+        [(None, None, "à l'époque 1"), (Some(2), Some(&other), "sans oprf_epoch"), (Some(3), None, "sans oprf_public_key")]
+    {
+        let mut altered = last.clone();
+        altered.agreement.version += 1;
+        altered.encoding.oprf_epoch = epoch;
+        altered.custodian.oprf_public_key = key.unwrap_or(&last.custodian.oprf_public_key).clone();
+        put_in_force(&federation, &altered);
+        refused(&at_node(&federation, &parties[0], "status", &[]), says);
+    }
+    // A node that missed an epoch goes on with the one after it.
+    let mut skipping = last;
     skipping.agreement.version += 1;
     skipping.encoding.oprf_epoch = Some(4);
+    skipping.custodian.oprf_public_key = other;
     put_in_force(&federation, &skipping);
-    refused(&at_node(&federation, &parties[0], "status", &[]), "l'époque 4");
+    assert!(status(&federation, &parties[0])["past_epoch"].as_u64().unwrap() > 0);
 }
 
 #[test]

@@ -105,6 +105,8 @@ impl Node {
             return Ok(Contribution::from_bytes(&bytes));
         }
         let contribution = match (ring.adopt_unversioned(&self.vault, self.gate.agreement(), self.gate.today(), sent)?, sent) {
+            // Not yet of this version: whether it is shows in the key, where there is one.
+            (Some(own), _) if ring::has_unversioned_key(&self.vault) => return Ok(own),
             (Some(own), _) => own,
             (None, true) => {
                 return Err(NodeError::NotReady(
@@ -129,8 +131,16 @@ impl Node {
     pub async fn advance_ceremony(&self, channel: Channel) -> Result<Option<Fingerprint>, NodeError> {
         let agreement = self.gate.agreement();
         let hash = self.gate.agreement_hash();
+        let over = |ring: &Ring| ring.of(&hash).is_some_and(|generation| generation.established.is_some());
+        if over(&Ring::load(&self.vault)?)
+            && let Some(fingerprint) = self.fingerprint()?
+        {
+            return Ok(Some(fingerprint));
+        }
+        // Service and command: the second one goes on from what the first one drew, and sees what it wrote.
+        let _alone = self.alone_in_ceremony().await?;
         let mut ring = Ring::load(&self.vault)?;
-        if ring.of(&hash).is_some_and(|generation| generation.established.is_some())
+        if over(&ring)
             && let Some(fingerprint) = self.fingerprint()?
         {
             return Ok(Some(fingerprint));
@@ -185,7 +195,15 @@ impl Node {
         }
         let named: Vec<(&str, &Contribution)> = contributions.iter().map(|(id, c)| (id.as_str(), c)).collect();
         let key = GroupKey::combine(&hash, &named)?;
+        if !ring.follows_unversioned(&self.vault, agreement, self.gate.today(), &key)? {
+            return Err(NodeError::Refused(
+                "le courtier donne pour contribution de ce nœud à cette version de la convention celle d'une clé de groupe précédente : prévenez le coordonnateur, et préparez un avenant".to_owned(),
+            ));
+        }
         // The key first: a process killed in between derives the same one again.
+        if let Some((_, own)) = contributions.first() {
+            self.vault.put(&ring::contribution_name(&hash), own.as_bytes())?;
+        }
         self.vault.put(&ring::group_name(&hash), key.as_bytes())?;
         ring.established(&self.vault, &hash, self.gate.today(), contributions.iter().map(|(_, contribution)| contribution));
         ring.save(&self.vault)?;
@@ -207,6 +225,7 @@ impl Node {
             Some(fingerprint) => fingerprint.to_string(),
             None => return self.group_key_for_runs().map(|_| Vec::new()),
         };
+        let _alone = self.alone_in_ceremony().await?;
         let digits = |text: &str| text.chars().filter(|c| !c.is_whitespace() && *c != '-').collect::<String>();
         if digits(text) != digits(&fingerprint) {
             return Err(NodeError::Refused(

@@ -6,12 +6,14 @@
 //! month by month, the newest first; a month is done when its index is saved, and evaluations are kept group by group, so that
 //! a process killed on the way asks for nothing twice.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-use linkage_agreement::{Period, RecordRef};
+use linkage_agreement::{AmendmentFault, Period, RecordRef};
 use linkage_common::audit::Act;
 use linkage_common::fsx;
 use linkage_encoding::Identity;
+use sha2::{Digest, Sha256};
 
 use crate::annex::Annexes;
 use crate::annex::named::NamedAnnexes;
@@ -27,8 +29,36 @@ use crate::progress::Progress;
 use crate::rights::Screen;
 use crate::stage_one::{self, EncodedChunk};
 
-/// Epoch that the state was last brought to (4 bytes), and whether all was encoded again that could be (1).
+/// Epoch that the state was last brought to (4 bytes), whether all was encoded again that could be (1), SHA-256 of the OPRF
+/// public key of that epoch as the agreement writes it (32; absent from states of former versions of this software).
 pub(crate) const FILE: &str = "epoch";
+
+/// Where the state stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reached {
+    epoch: u32,
+    done: bool,
+    key: Option<[u8; 32]>,
+}
+
+impl Reached {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (epoch, rest) = bytes.split_first_chunk::<4>()?;
+        let (done, key) = rest.split_first()?;
+        let key = if key.is_empty() { None } else { Some(key.try_into().ok()?) };
+        Some(Self { epoch: u32::from_le_bytes(*epoch), done: *done == 1, key })
+    }
+
+    /// What stands against an agreement with this epoch and key after this one.
+    fn before(&self, epoch: u32, key: [u8; 32]) -> Option<AmendmentFault> {
+        match (self.key.map(|former| former == key), epoch.cmp(&self.epoch)) {
+            (_, Ordering::Less) => Some(AmendmentFault::Epoch { former: self.epoch, found: epoch }),
+            (Some(false), Ordering::Equal) => Some(AmendmentFault::KeyWithoutEpoch),
+            (Some(true), Ordering::Greater) => Some(AmendmentFault::EpochWithoutKey),
+            _ => None,
+        }
+    }
+}
 
 /// What encoding again came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -42,32 +72,41 @@ pub struct ReEncoded {
 }
 
 impl Node {
-    /// Epoch of the state and whether nothing waits; none of a state that has no archive yet.
-    fn epoch_reached(&self) -> Result<Option<(u32, bool)>, NodeError> {
+    /// Where the state stands; none of a state that has no archive yet.
+    fn epoch_reached(&self) -> Result<Option<Reached>, NodeError> {
         let Some(bytes) = self.vault.get(FILE)? else {
-            return Ok(self.vault.has("archive/index").then_some((1, true)));
+            return Ok(self.vault.has("archive/index").then_some(Reached { epoch: 1, done: true, key: None }));
         };
-        let damaged = || NodeError::Damaged(FILE.to_owned());
-        let (epoch, done) = bytes.split_first_chunk::<4>().ok_or_else(damaged)?;
-        Ok(Some((u32::from_le_bytes(*epoch), done.first() == Some(&1))))
+        Reached::parse(&bytes).map(Some).ok_or_else(|| NodeError::Damaged(FILE.to_owned()))
     }
 
     fn reach_epoch(&self, epoch: u32, done: bool) -> Result<(), NodeError> {
         let mut bytes = epoch.to_le_bytes().to_vec();
         bytes.push(u8::from(done));
+        bytes.extend(self.agreed_key());
         self.vault.put(FILE, &bytes)
     }
 
-    /// Refuses an agreement whose epoch does not follow the one of this state.
+    fn agreed_key(&self) -> [u8; 32] {
+        Sha256::digest(&self.gate.agreement().custodian.oprf_public_key).into()
+    }
+
+    /// Refuses an agreement whose epoch is behind the one of this state, and one that changed only one of the OPRF's key and its
+    /// epoch. A node that missed an epoch goes on with the one after it: each record has its own.
     pub(crate) fn check_epoch(&self) -> Result<(), NodeError> {
         let epoch = self.gate.agreement().oprf_epoch();
-        match self.epoch_reached()? {
-            Some((reached, _)) if self.profile().is_none() && epoch != reached && epoch != reached.saturating_add(1) => {
-                Err(NodeError::Refused(format!(
-                    "la convention est à l'époque {epoch} de la clé de l'OPRF, l'état de ce nœud à l'époque {reached} : un avenant la garde ou la relève de un ; chargez la version signée en dernier, ou restaurez l'état qui va avec"
-                )))
-            }
-            _ => Ok(()),
+        let Some(mut reached) = self.epoch_reached()?.filter(|_| self.profile().is_none()) else { return Ok(()) };
+        // Before there is an archive nothing was encoded that a key could be wrong for.
+        reached.key = reached.key.filter(|_| self.vault.has("archive/index"));
+        match reached.before(epoch, self.agreed_key()) {
+            None => Ok(()),
+            Some(AmendmentFault::Epoch { former, found }) => Err(NodeError::Refused(format!(
+                "la convention est à l'époque {found} de la clé de l'OPRF, l'état de ce nœud à l'époque {former} : une époque ne redescend pas ; chargez la version signée en dernier, ou restaurez l'état qui va avec"
+            ))),
+            Some(fault) => Err(NodeError::Refused(format!(
+                "la convention chargée ne suit pas celle sous laquelle ce nœud a encodé : {} ; chargez la version signée en dernier, ou préparez un avenant",
+                fault.french()
+            ))),
         }
     }
 
@@ -76,13 +115,13 @@ impl Node {
     pub(crate) fn enter_epoch(&self) -> Result<u32, NodeError> {
         let epoch = self.gate.agreement().oprf_epoch();
         match self.epoch_reached()? {
-            Some((reached, _)) if reached == epoch => {}
+            Some(Reached { epoch: reached, done, key: None }) if reached == epoch => self.reach_epoch(epoch, done)?,
+            Some(reached) if reached.epoch == epoch && reached.key == Some(self.agreed_key()) => {}
             Some(_) => {
                 cache::clear(&self.vault)?;
                 self.reach_epoch(epoch, false)?;
             }
-            None if epoch > 1 => self.reach_epoch(epoch, true)?,
-            None => {}
+            None => self.reach_epoch(epoch, true)?,
         }
         Ok(epoch)
     }
@@ -90,7 +129,7 @@ impl Node {
     /// Whether records of a former epoch may have to be encoded again.
     pub(crate) fn re_encoding_waits(&self) -> Result<bool, NodeError> {
         let epoch = self.gate.agreement().oprf_epoch();
-        Ok(self.profile().is_none() && self.epoch_reached()?.is_some_and(|reached| reached != (epoch, true)))
+        Ok(self.profile().is_none() && self.epoch_reached()?.is_some_and(|reached| reached.epoch != epoch || !reached.done))
     }
 
     /// Archived records of former epochs, decoys apart: they take part in no comparison.
@@ -103,10 +142,12 @@ impl Node {
     }
 
     /// Encodes again, under the OPRF key of the agreement's epoch, every record of a former one whose names are held. Repeating it
-    /// does only what is left; killed anywhere, a month has been encoded again as a whole or not at all.
+    /// does only what is left; killed anywhere, a month has been encoded again as a whole or not at all. A month that something
+    /// stands against holds up none of the others.
     ///
     /// # Errors
-    /// Whatever stands against an evaluation; a month whose names cannot be read any more is left as it is, and logged.
+    /// At once, what passes by itself (the custodian away, a full disk); at the end, what stood first against a month, which is
+    /// tried again by the next call. A month whose names cannot be read any more is left as it is, and logged.
     pub async fn re_encode(&self, evaluator: &mut Evaluator, progress: &Progress) -> Result<ReEncoded, NodeError> {
         self.gate.in_force()?;
         let _alone = self.alone().await?;
@@ -119,6 +160,7 @@ impl Node {
         for name in self.vault.list("names")? {
             months.extend(name.rsplit('/').next().and_then(|month| month.parse::<Period>().ok()));
         }
+        let mut outcome = Ok(());
         // The newest month has the identity that counts.
         months.sort_unstable_by(|a, b| b.cmp(a));
         for period in months {
@@ -133,7 +175,11 @@ impl Node {
                 Err(error @ (NodeError::Intake(_) | NodeError::Mapping(_) | NodeError::Columns(_))) => {
                     tracing::error!(period = %period, %error, "names held cannot be read: deliver the month again");
                 }
-                Err(error) => return Err(error),
+                Err(error) if error.is_passing() && !error.is_refusal() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(period = %period, %error, "delivery not encoded again; the other months go on");
+                    outcome = outcome.and(Err(error));
+                }
             }
         }
         let mut index = Index::load(&self.vault)?;
@@ -143,6 +189,7 @@ impl Node {
         index.save(&self.vault)?;
         index.drop_unnamed(&self.vault)?;
         Annexes::drop_unnamed(&self.vault, &index)?;
+        outcome?;
         if self.epoch_reached()?.is_some() {
             self.reach_epoch(epoch, true)?;
         }
@@ -213,5 +260,35 @@ impl Node {
         state.epoch = epoch;
         self.keep_delivery(&state)?;
         Ok(Some(encoded))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_may_be_missed_and_changes_with_its_key_only() {
+        let reached = |key| Reached { epoch: 2, done: true, key };
+        let (same, other) = ([1; 32], [2; 32]);
+        let known = reached(Some(same));
+        assert_eq!(known.before(2, same), None);
+        assert_eq!(known.before(3, other), None);
+        assert_eq!(known.before(5, other), None, "a node that missed two");
+        assert_eq!(known.before(1, other), Some(AmendmentFault::Epoch { former: 2, found: 1 }));
+        assert_eq!(known.before(2, other), Some(AmendmentFault::KeyWithoutEpoch));
+        assert_eq!(known.before(3, same), Some(AmendmentFault::EpochWithoutKey));
+        assert_eq!((reached(None).before(2, other), reached(None).before(3, same)), (None, None), "of a former version");
+        assert!(reached(None).before(1, same).is_some());
+    }
+
+    #[test]
+    fn a_state_of_a_former_version_has_no_key_and_a_cut_one_is_damaged() {
+        assert_eq!(Reached::parse(&[2, 0, 0, 0, 1]), Some(Reached { epoch: 2, done: true, key: None }));
+        let whole = [&[2, 0, 0, 0, 0][..], &[7; 32]].concat();
+        assert_eq!(Reached::parse(&whole), Some(Reached { epoch: 2, done: false, key: Some([7; 32]) }));
+        for cut in [0, 3, 4, 6, 36] {
+            assert_eq!(Reached::parse(&whole[..cut]), None, "{cut}");
+        }
     }
 }

@@ -100,6 +100,10 @@ impl NodeError {
             _ => false,
         }
     }
+    /// Whether a peer that was reached has answered so; the same question may get the same answer for ever.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Peer { error, .. } if error.kind != ErrorKind::Unavailable)
+    }
     /// The broker's refusal.
     pub fn broker(status: &tonic::Status) -> Self {
         Self::Peer { peer: "courtier", error: ServiceError::from(status) }

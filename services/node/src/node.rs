@@ -141,6 +141,13 @@ impl Node {
         lock.map_err(|_| NodeError::Io(std::io::Error::other("lock")))?
     }
 
+    /// As [`Vault::lock_ceremony`], with the same patience.
+    pub(crate) async fn alone_in_ceremony(&self) -> Result<StateLock, NodeError> {
+        let vault = self.reopen()?;
+        let lock = tokio::task::spawn_blocking(move || vault.lock_ceremony(PATIENCE)).await;
+        lock.map_err(|_| NodeError::Io(std::io::Error::other("lock")))?
+    }
+
     /// The party.
     pub fn party(&self) -> &PartyId {
         &self.config.party

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use linkage_agreement::{Period, RunId};
-use linkage_common::error::{ErrorKind, ServiceError};
+use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use linkage_common::metrics::metrics;
 use linkage_common::ops::{NotReady, Ops};
@@ -126,11 +126,15 @@ async fn round(
     {
         tracing::warn!(error = text, "no run is taken part in");
     }
-    re_encode(node, peers, progress).await?;
+    let re_encoded = re_encode(node, peers, progress).await;
+    // While the custodian is away, or the disk full, an upload would lack what is encoded again in a moment.
+    if re_encoded.as_ref().is_err_and(|error| error.is_passing() && !error.is_refusal()) {
+        return re_encoded;
+    }
     let uploads = take_part(node, peers, progress, standing).await;
     let taken_in = if uploads.begun { Ok(()) } else { take_in(node, peers, progress, standing).await };
     // What is wrong with one of them holds up none of the others.
-    ceremony.and(uploads.outcome).and(taken_in)
+    ceremony.and(re_encoded).and(uploads.outcome).and(taken_in)
 }
 
 /// What became of a look at the runs.
@@ -248,7 +252,7 @@ async fn take_in(node: &Node, peers: &Peers, progress: &Progress, standing: &mut
                 remove_taken_in(&file, node.line_file(&file).as_deref(), &summary.digest)?;
                 standing.reported.remove(&Of::Month(period));
             }
-            Err(error) if error.is_passing() && !refused_by_peer(&error) => return Err(error),
+            Err(error) if error.is_passing() && !error.is_refusal() => return Err(error),
             Err(error) => {
                 if let Some(text) = standing.news(Of::Month(period), &error) {
                     tracing::error!(period = %period, error = text, "delivery not taken in; it stays in the inbox");
@@ -272,11 +276,6 @@ fn remove_taken_in(file: &Path, lines: Option<&Path>, digest: &str) -> Result<()
     // The delivery first: a line file left alone is no delivery.
     fs::remove_file(file)?;
     lines.map_or(Ok(()), fs::remove_file).map_err(Into::into)
-}
-
-/// Whether a peer that was reached has answered so; the same question may get the same answer for ever.
-fn refused_by_peer(error: &NodeError) -> bool {
-    matches!(error, NodeError::Peer { error, .. } if error.kind != ErrorKind::Unavailable)
 }
 
 /// What an error was reported of.
@@ -304,7 +303,7 @@ impl Standing {
 
     /// Whether deliveries are to wait for an upload that ended so: while a peer is away, and for a few refusals.
     fn waits(&mut self, run: &RunId, error: &NodeError) -> bool {
-        if !refused_by_peer(error) {
+        if !error.is_refusal() {
             return true;
         }
         let refusals = self.refusals.entry(run.clone()).or_default();

@@ -70,13 +70,22 @@ impl Vault {
         Self::lock_folder(&self.folder, patience)
     }
 
-    /// The same of a folder whose key is not at hand.
+    /// The same of the ceremony alone, which goes on while deliveries are taken in: of two draws one would be lost once it was sent.
+    pub(crate) fn lock_ceremony(&self, patience: Duration) -> Result<StateLock, NodeError> {
+        Self::lock_file(&self.folder.join("ceremony.lock"), patience)
+    }
+
+    /// As [`Self::lock`], of a folder whose key is not at hand.
     pub(crate) fn lock_folder(folder: &Path, patience: Duration) -> Result<StateLock, NodeError> {
+        Self::lock_file(&folder.join("lock"), patience)
+    }
+
+    fn lock_file(path: &Path, patience: Duration) -> Result<StateLock, NodeError> {
         let mut options = fs::OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(folder.join("lock"))?;
+        let file = options.open(path)?;
         let begun = Instant::now();
         loop {
             match file.try_lock() {
@@ -228,8 +237,11 @@ mod tests {
         let held = vault.lock(Duration::ZERO).unwrap();
         let other = Vault::open(dir.path(), &[1; 32]).unwrap();
         assert!(matches!(other.lock(Duration::from_millis(60)), Err(NodeError::NotReady(_))));
-        drop(held);
+        let ceremony = other.lock_ceremony(Duration::ZERO).unwrap();
+        assert!(matches!(vault.lock_ceremony(Duration::ZERO), Err(NodeError::NotReady(_))));
+        drop((held, ceremony));
         other.lock(Duration::ZERO).unwrap();
+        vault.lock_ceremony(Duration::ZERO).unwrap();
     }
 
     #[test]

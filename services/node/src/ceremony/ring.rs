@@ -5,7 +5,7 @@
 
 use jiff::civil::Date;
 use linkage_agreement::{Agreement, PartyId};
-use linkage_crypto::group::Contribution;
+use linkage_crypto::group::{Contribution, GroupKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -69,6 +69,12 @@ pub(super) fn remove_unversioned(vault: &Vault) -> Result<(), NodeError> {
     UNVERSIONED.into_iter().try_for_each(|name| vault.remove(name))
 }
 
+/// Whether a key lies there that was made before keys were of a version.
+pub(super) fn has_unversioned_key(vault: &Vault) -> bool {
+    let [_, group] = UNVERSIONED;
+    vault.has(group)
+}
+
 fn digest(vault: &Vault, contribution: &Contribution) -> String {
     hex::encode(vault.digest("contribution", &[contribution.as_bytes()]))
 }
@@ -112,25 +118,55 @@ impl Ring {
         today: Date,
         sent: bool,
     ) -> Result<Option<Contribution>, NodeError> {
-        let [contribution, group] = UNVERSIONED;
+        let [contribution, _] = UNVERSIONED;
         let Some(bytes) = secret(vault, contribution)? else { return Ok(None) };
         let own = Contribution::from_bytes(&bytes);
+        if self.is_spent(vault, &own) {
+            return Ok(None);
+        }
         if sent {
             return Ok(Some(own));
         }
-        if !self.is_spent(vault, &own) {
-            self.spent.push(digest(vault, &own));
-            self.generations.push(Generation {
-                agreement: String::new(),
-                version: agreement.agreement.version.saturating_sub(1),
-                contributed: Vec::new(),
-                established: vault.has(group).then_some(today),
-                confirmed: None,
-                erased: None,
-            });
-            self.save(vault)?;
-        }
+        self.spend_unversioned(vault, agreement, today, &own)?;
         Ok(None)
+    }
+
+    /// Whether `key` is the one that was made before keys were of a version, where there is one. Another shows that the
+    /// contribution it was made of is no contribution to this version, whatever the broker says: it is spent.
+    pub(super) fn follows_unversioned(
+        &mut self,
+        vault: &Vault,
+        agreement: &Agreement,
+        today: Date,
+        key: &GroupKey,
+    ) -> Result<bool, NodeError> {
+        let [contribution, group] = UNVERSIONED;
+        let (Some(own), Some(former)) = (secret(vault, contribution)?, secret(vault, group)?) else { return Ok(true) };
+        let own = Contribution::from_bytes(&own);
+        if *former == *key.as_bytes() || self.is_spent(vault, &own) {
+            return Ok(true);
+        }
+        self.spend_unversioned(vault, agreement, today, &own)?;
+        Ok(false)
+    }
+
+    fn spend_unversioned(
+        &mut self,
+        vault: &Vault,
+        agreement: &Agreement,
+        today: Date,
+        own: &Contribution,
+    ) -> Result<(), NodeError> {
+        self.spent.push(digest(vault, own));
+        self.generations.push(Generation {
+            agreement: String::new(),
+            version: agreement.agreement.version.saturating_sub(1),
+            contributed: Vec::new(),
+            established: has_unversioned_key(vault).then_some(today),
+            confirmed: None,
+            erased: None,
+        });
+        self.save(vault)
     }
 
     /// Notes who has contributed to the key of a version.
@@ -216,5 +252,38 @@ mod tests {
         assert_eq!(vault.list("keys").unwrap(), [contribution_name(&second), group_name(&second), FILE.to_owned()]);
         assert!(ring.is_spent(&vault, &own) && ring.rotation(&second));
         assert!(!ring.is_spent(&vault, &Contribution::from_bytes(&[8; 32])));
+    }
+
+    #[test]
+    fn a_contribution_from_before_versions_is_adopted_where_its_key_follows_and_spent_where_not() {
+        let text = include_str!("../../../../tests/vectors/agreement/convention.toml");
+        let parsed = linkage_agreement::ParsedAgreement::parse(text, "convention.toml").unwrap();
+        let agreement = parsed.agreement();
+        let today = jiff::civil::date(2026, 1, 1);
+        let [contribution, group] = UNVERSIONED;
+        let set_up = || {
+            let dir = tempfile::tempdir().unwrap();
+            let vault = Vault::open(dir.path(), &[7; 32]).unwrap();
+            vault.put(contribution, &[9; 32]).unwrap();
+            (dir, vault, Ring::default())
+        };
+        let (_dir, vault, mut ring) = set_up();
+        let (same, other) = (GroupKey::from_bytes(&[4; 32]), GroupKey::from_bytes(&[5; 32]));
+        assert!(ring.follows_unversioned(&vault, agreement, today, &other).unwrap(), "no key was there before");
+        vault.put(group, &[4; 32]).unwrap();
+        assert!(ring.adopt_unversioned(&vault, agreement, today, true).unwrap().is_some());
+        assert!(ring.follows_unversioned(&vault, agreement, today, &same).unwrap());
+        assert!(!ring.rotation(&[1; 32]));
+        // A broker that says so at the first amendment: the contribution is spent, and the key to come is a rotation's.
+        assert!(!ring.follows_unversioned(&vault, agreement, today, &other).unwrap());
+        let mut ring = Ring::load(&vault).unwrap();
+        assert!(ring.rotation(&[1; 32]) && ring.is_spent(&vault, &Contribution::from_bytes(&[9; 32])));
+        assert!(ring.adopt_unversioned(&vault, agreement, today, true).unwrap().is_none());
+        assert!(ring.follows_unversioned(&vault, agreement, today, &other).unwrap(), "a fresh contribution has its own key");
+        // A broker that says the truth.
+        let (_dir, vault, mut ring) = set_up();
+        vault.put(group, &[4; 32]).unwrap();
+        assert!(ring.adopt_unversioned(&vault, agreement, today, false).unwrap().is_none());
+        assert!(ring.rotation(&[1; 32]) && ring.is_spent(&vault, &Contribution::from_bytes(&[9; 32])));
     }
 }
