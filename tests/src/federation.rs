@@ -187,8 +187,11 @@ impl Federation {
             processes: BTreeMap::new(),
             _temporary: temporary,
         };
-        for role in [Role::Broker, Role::Custodian, Role::Analyst] {
-            let old = federation.setting(&role, "listen");
+        for (role, place) in [(Role::Broker, 0), (Role::Custodian, 0), (Role::Analyst, 0), (Role::Analyst, 1)] {
+            // An analyst listens for the other roles, and for its page.
+            let text = fs::read_to_string(federation.config(&role)).unwrap();
+            let old =
+                text.lines().filter_map(|line| line.strip_prefix("listen = ")).nth(place).unwrap().trim_matches('"').to_owned();
             let new = format!("127.0.0.1:{}", free_port());
             for other in federation.roles() {
                 let path = federation.config(&other);

@@ -256,13 +256,12 @@ fn agreement(secrets: &Secrets, parties: &[PartyId], sizes: &BTreeMap<PartyId, u
     Ok(agreement)
 }
 
-/// Four ports of the loopback interface that nobody listens on now.
+/// Four ports of the loopback interface that nobody listens on now, below those that systems give to outgoing connections:
+/// none of these takes one before its role listens. Where to look first differs between processes.
 fn free_addresses() -> anyhow::Result<[SocketAddr; 4]> {
-    // All are held before any is let go, so that they differ.
-    let held = [(); 4].map(|()| std::net::TcpListener::bind("127.0.0.1:0"));
-    let mut addresses = Vec::new();
-    for listener in held {
-        addresses.push(listener?.local_addr()?);
-    }
-    addresses.try_into().map_err(|_| anyhow::anyhow!("ports"))
+    let first = std::process::id() % 120 * 100;
+    let ports = (first..first + 12_000).map(|offset| 20_000 + (offset % 12_000) as u16);
+    let addresses = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let free: Vec<SocketAddr> = addresses.filter(|address| std::net::TcpListener::bind(address).is_ok()).take(4).collect();
+    free.try_into().map_err(|_| anyhow::anyhow!("no free port"))
 }
