@@ -93,8 +93,10 @@ const PAIRS: &str = "
     )
     SELECT x.handle, y.handle, s.verdict, s.party, s.other_party
     FROM settled s
-    JOIN handles x ON x.run_id = $1 AND x.party = s.party AND x.ref = s.ref
-    JOIN handles y ON y.run_id = $1 AND y.party = s.other_party AND y.ref = s.other_ref";
+    JOIN handle_refs a ON a.run_id = $1 AND a.party = s.party AND a.ref = s.ref
+    JOIN handle_refs b ON b.run_id = $1 AND b.party = s.other_party AND b.ref = s.other_ref
+    JOIN handles x ON x.id = a.record
+    JOIN handles y ON y.id = b.record";
 
 impl Store {
     /// Takes over the halves of one party, all or none, each in place of the one held under its dossier.

@@ -61,12 +61,15 @@ pub struct Plan {
 }
 
 impl Linking {
-    /// None of `records` linked yet.
+    /// None of `records` linked yet. A handle that two of them have names neither.
     pub fn new(mut records: Vec<Held>) -> Self {
         records.sort_unstable_by_key(|record| (record.party, record.reference));
         let mut by_handle: Vec<([u8; 16], u32)> =
             records.iter().zip(0..).map(|(record, number)| (record.handle, number)).collect();
         by_handle.sort_unstable();
+        // Nobody knows whom of two a cluster means.
+        let unique: Vec<_> = by_handle.chunk_by(|a, b| a.0 == b.0).filter_map(|same| <[_; 1]>::try_from(same).ok()).collect();
+        let by_handle = unique.into_iter().flatten().collect();
         let count = records.len();
         Self { records, by_handle, links: vec![(0, 0); count], groups: Vec::new(), group_of: vec![UNLINKED; count] }
     }

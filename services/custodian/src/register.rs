@@ -13,7 +13,7 @@ use tokio_stream::StreamExt;
 
 use crate::plan::{Held, Linked, Linking, Plan};
 use crate::registry::{Assignment, Change, Person};
-use crate::store::{ROWS_PER_INSERT, SMALL_CACHE, Store, optional_party};
+use crate::store::{ROWS_PER_INSERT, SMALL_CACHE, Store, blocking, optional_party, sixteen};
 
 /// Page cache while a run is registered, 256 MiB: trees of millions of references are gone through at random.
 const LARGE_CACHE: &str = "PRAGMA cache_size = -262144";
@@ -72,10 +72,6 @@ impl Store {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static) -> Result<T, ServiceError> {
-    tokio::task::spawn_blocking(work).await.map_err(ServiceError::internal)?
-}
-
 async fn set_cache(pool: &Pool, connection: &mut Connection, size: &'static str) -> Result<(), ServiceError> {
     if pool.kind() == Kind::Sqlite {
         for pragma in [size, "PRAGMA shrink_memory"] {
@@ -118,7 +114,7 @@ async fn read(connection: &mut Connection, run: &RunId) -> Result<Read, ServiceE
 
     let mut records = Vec::new();
     let mut rows = sqlx::query(
-        "SELECT h.rowid, h.party, h.handle, h.ref, h.present, r.person, coalesce(r.shown, 0)
+        "SELECT h.id, h.party, h.handle, h.ref, h.present, r.person, coalesce(r.shown, 0)
          FROM handles h LEFT JOIN refs r ON r.ref = h.ref AND r.party = h.party WHERE h.run_id = $1",
     )
     .bind(run.as_str())
@@ -204,7 +200,7 @@ async fn write(
     supersede(connection, run, read, &plan.assignment).await?;
     crate::retention::seen(connection, run).await?;
 
-    sqlx::query("CREATE TEMP TABLE taken (id BIGINT, handle BIGINT, person BIGINT, match_class BIGINT, probability BIGINT)")
+    sqlx::query("CREATE TEMP TABLE taken (id BIGINT, record BIGINT, person BIGINT, match_class BIGINT, probability BIGINT)")
         .execute(&mut *connection)
         .await
         .map_err(db)?;
@@ -213,7 +209,7 @@ async fn write(
     let first = sqlx::query(ids).fetch_one(&mut *connection).await.map_err(db)?.get::<i64, _>(0).max(1);
     let rows: Vec<usize> = plan.order.iter().copied().filter(|at| has_row(*at)).collect();
     for (chunk, base) in rows.chunks(ROWS_PER_INSERT).zip((first..).step_by(ROWS_PER_INSERT)) {
-        let insert = "INSERT INTO taken (id, handle, person, match_class, probability)";
+        let insert = "INSERT INTO taken (id, record, person, match_class, probability)";
         let insert = InsertRows::new(insert, chunk.iter().zip(base..), |row, (at, id)| {
             let (class, probability) = read.linked.links.get(*at).copied().unwrap_or((0, 0));
             row.bind(id)
@@ -228,7 +224,7 @@ async fn write(
     if rows.iter().any(|at| records.get(*at).is_some_and(|record| record.known.is_some() && !record.shown)) {
         sqlx::query(
             "UPDATE refs SET shown = 1 WHERE shown = 0
-             AND (ref, party) IN (SELECT h.ref, h.party FROM taken t JOIN handles h ON h.rowid = t.handle)",
+             AND (ref, party) IN (SELECT h.ref, h.party FROM taken t JOIN handles h ON h.id = t.record)",
         )
         .execute(&mut *connection)
         .await
@@ -237,7 +233,7 @@ async fn write(
     for statement in [
         "INSERT INTO link_rows (id, party, ref, person, match_class, probability, sealed)
          SELECT t.id, h.party, h.ref, t.person, t.match_class, t.probability, h.sealed
-         FROM taken t JOIN handles h ON h.rowid = t.handle ORDER BY t.id",
+         FROM taken t JOIN handles h ON h.id = t.record ORDER BY t.id",
         "DROP TABLE taken",
     ] {
         sqlx::query(statement).execute(&mut *connection).await.map_err(db)?;
@@ -254,6 +250,7 @@ async fn write(
     .map_err(db)?;
     for forget in [
         "DELETE FROM handles WHERE run_id = $1",
+        "DELETE FROM handle_refs WHERE run_id = $1",
         "DELETE FROM cluster_batches WHERE run_id = $1",
         "DELETE FROM record_batches WHERE run_id = $1",
     ] {
@@ -307,10 +304,6 @@ async fn supersede(connection: &mut Connection, run: &RunId, read: &Read, assign
         insert.execute(connection).await.map_err(db)?;
     }
     Ok(())
-}
-
-fn sixteen(bytes: &[u8]) -> Result<[u8; 16], ServiceError> {
-    bytes.try_into().map_err(|_| ServiceError::internal("malformed identifier in the store"))
 }
 
 #[cfg(test)]

@@ -102,7 +102,8 @@ pub(crate) async fn seen(connection: &mut Connection, run: &RunId) -> Result<(),
     let month: Option<String> = row.map_err(db)?.get(0);
     sqlx::query(
         "UPDATE refs SET last_month = $1 WHERE last_month < $1 AND (last_month = '' OR EXISTS
-         (SELECT 1 FROM handles h WHERE h.run_id = $2 AND h.party = refs.party AND h.ref = refs.ref AND h.present <> 0))",
+         (SELECT 1 FROM handle_refs r JOIN handles h ON h.id = r.record
+          WHERE r.run_id = $2 AND r.party = refs.party AND r.ref = refs.ref AND h.present <> 0))",
     )
     .bind(month.unwrap_or_default())
     .bind(run.as_str())
@@ -253,6 +254,8 @@ impl Store {
     /// Deletes all rows but certificates and receipts.
     async fn delete_everything(&self, mut draft: Draft) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin("delete_everything").await.map_err(db)?;
+        // Counted as handles.
+        delete(&mut tx, "DELETE FROM handle_refs", None).await?;
         for (set, statement) in TABLES {
             add(&mut draft, set, delete(&mut tx, statement, None).await?);
         }

@@ -341,6 +341,7 @@ impl Work<'_> {
             let mut forgotten = 0;
             for forget in [
                 "DELETE FROM handles WHERE run_id = $1 AND party = $2",
+                "DELETE FROM handle_refs WHERE run_id = $1 AND party = $2",
                 "DELETE FROM record_batches WHERE run_id = $1 AND party = $2",
                 "DELETE FROM record_uploads WHERE run_id = $1 AND party = $2",
             ] {
@@ -359,14 +360,16 @@ impl Work<'_> {
             .await
             .map_err(db)?;
         for run in &runs {
-            let done = sqlx::query("DELETE FROM handles WHERE run_id = $1 AND party = $2 AND ref = $3")
-                .bind(run.get::<String, _>(0))
-                .bind(self.party)
-                .bind(&reference.0[..])
-                .execute(&mut *self.tx)
-                .await
-                .map_err(db)?;
-            self.counts.under_way += done.rows_affected() as i64;
+            let mut forgotten = 0;
+            for forget in [
+                "DELETE FROM handle_refs WHERE run_id = $1 AND party = $2 AND ref = $3",
+                "DELETE FROM handles WHERE run_id = $1 AND party = $2 AND ref = $3",
+            ] {
+                let run: String = run.get(0);
+                let done = sqlx::query(forget).bind(run).bind(self.party).bind(&reference.0[..]).execute(&mut *self.tx).await;
+                forgotten = done.map_err(db)?.rows_affected();
+            }
+            self.counts.under_way += forgotten as i64;
         }
         Ok(())
     }

@@ -9,9 +9,9 @@ use linkage_common::database::Place;
 use linkage_common::error::ServiceError;
 use linkage_common::store::{Connection, InsertRows, Pool, Row as StoreRow, Schema, db, held_batches, id};
 use sqlx::Row;
+use tokio_stream::StreamExt;
 
-/// The custodian's schema. A batch of records goes to random places of two trees: with a page cache smaller than its pages,
-/// each of them would be written and read several times before the batch is committed.
+/// The custodian's schema.
 pub static SCHEMA: Schema = Schema {
     role: "custodian",
     sqlite: sqlx::migrate!("./migrations"),
@@ -117,8 +117,8 @@ impl Store {
         Ok(held as u64)
     }
 
-    /// Stores a batch of records. Repeating it changes nothing; another batch under its number, or a handle or reference
-    /// that is there already, is a conflict.
+    /// Stores a batch of records after those of before. Repeating it changes nothing; another batch under its number is a
+    /// conflict.
     pub async fn put_records(
         &self,
         run: &RunId,
@@ -175,11 +175,7 @@ impl Store {
                     .bind(i64::from(record.present))
                     .bind(&record.sealed[..]);
             });
-            if insert.or_nothing().execute(&mut tx).await.map_err(db)? != records.len() as u64 {
-                return Err(ServiceError::conflict(
-                    "une fiche figure deux fois dans ce traitement ; ouvrez un nouveau traitement et renvoyez chaque fiche une fois",
-                ));
-            }
+            insert.execute(&mut tx).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)
     }
@@ -204,7 +200,8 @@ impl Store {
         .transpose()
     }
 
-    /// Commits a party's records; `sealed_keys` is a JSON object from analyst to hexadecimal.
+    /// Commits a party's records; `sealed_keys` is a JSON object from analyst to hexadecimal. A handle or a reference that it
+    /// has sent twice is a conflict. Holds 40 bytes a record in memory.
     pub async fn commit_records(
         &self,
         run: &RunId,
@@ -233,6 +230,7 @@ impl Store {
                 "ce partenaire a clos son envoi pour ce traitement au même instant ; vérifiez-le par le même appel",
             ));
         }
+        note_references(&mut tx, run, party).await?;
         tx.commit().await.map_err(db)
     }
 
@@ -361,6 +359,7 @@ impl Store {
             .map_err(db)?
             .rows_affected();
         for forget in [
+            "DELETE FROM handle_refs WHERE run_id = $1",
             "DELETE FROM cluster_batches WHERE run_id = $1",
             "DELETE FROM record_batches WHERE run_id = $1",
             "DELETE FROM record_uploads WHERE run_id = $1",
@@ -379,6 +378,50 @@ impl Store {
             .map_err(db)?;
         rows.iter().map(|row| id(&row.get::<String, _>(0))).collect()
     }
+}
+
+/// Notes where each reference of a party's upload is, in the order of the references: by batches, which come in another order,
+/// nearly every record would touch a page of the tree of its own.
+async fn note_references(connection: &mut Connection, run: &RunId, party: &PartyId) -> Result<(), ServiceError> {
+    let mut handles: Vec<[u8; 16]> = Vec::new();
+    let mut references: Vec<([u8; 16], i64)> = Vec::new();
+    let mut rows = sqlx::query("SELECT handle, ref, id FROM handles WHERE run_id = $1 AND party = $2")
+        .bind(run.as_str())
+        .bind(party.as_str())
+        .fetch(&mut *connection);
+    while let Some(row) = rows.next().await {
+        let row = row.map_err(db)?;
+        handles.push(sixteen(row.get(0))?);
+        references.push((sixteen(row.get(1))?, row.get(2)));
+    }
+    drop(rows);
+    let references = blocking(move || {
+        handles.sort_unstable();
+        references.sort_unstable();
+        let twice = handles.array_windows().any(|[a, b]| a == b) || references.array_windows().any(|[a, b]| a.0 == b.0);
+        if twice {
+            return Err(ServiceError::conflict(
+                "une fiche figure deux fois dans ce traitement ; ouvrez un nouveau traitement et renvoyez chaque fiche une fois",
+            ));
+        }
+        Ok(references)
+    })
+    .await?;
+    for references in references.chunks(ROWS_PER_INSERT) {
+        let insert = "INSERT INTO handle_refs (run_id, party, ref, record)";
+        let insert = InsertRows::new(insert, references, |row, (reference, record)| {
+            row.bind(run.as_str()).bind(party.as_str()).bind(&reference[..]).bind(*record);
+        });
+        insert.execute(connection).await.map_err(db)?;
+    }
+    Ok(())
+}
+
+/// Work that takes a core for long, beside the runtime.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
+) -> Result<T, ServiceError> {
+    tokio::task::spawn_blocking(work).await.map_err(ServiceError::internal)?
 }
 
 async fn refuse_unless_collecting(connection: &mut Connection, run: &RunId) -> Result<(), ServiceError> {
@@ -402,6 +445,10 @@ pub(crate) fn party_of(row: &StoreRow, column: usize) -> Result<PartyId, Service
 /// The party in a column that may have none.
 pub(crate) fn optional_party(row: &StoreRow, column: usize) -> Result<Option<PartyId>, ServiceError> {
     row.get::<Option<String>, _>(column).as_deref().map(id).transpose()
+}
+
+pub(crate) fn sixteen(bytes: &[u8]) -> Result<[u8; 16], ServiceError> {
+    bytes.try_into().map_err(|_| ServiceError::internal("malformed identifier in the store"))
 }
 
 pub(crate) fn bytes16(row: &StoreRow, column: usize) -> Result<[u8; 16], ServiceError> {

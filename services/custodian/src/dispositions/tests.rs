@@ -7,7 +7,7 @@ use linkage_common::error::ErrorKind;
 use linkage_test_databases::{On, on_both};
 
 use super::*;
-use crate::store::RunRecord;
+use crate::store::{RecordUpload, RunRecord};
 
 const TODAY: Date = date(2026, 3, 10);
 
@@ -46,7 +46,15 @@ async fn store(on: On) -> (tempfile::TempDir, Store) {
             })
             .collect();
         let batch = HeldBatch { sequence: 0, records: records.len() as u64, digest: vec![0; 32] };
-        store.put_records(&"r".parse().unwrap(), &id(party), &batch, &records).await.unwrap();
+        let (run, party) = ("r".parse().unwrap(), id(party));
+        store.put_records(&run, &party, &batch, &records).await.unwrap();
+        let upload = RecordUpload {
+            digest: vec![0; 32],
+            records: batch.records,
+            period: "2026-01".parse().unwrap(),
+            reference_party: None,
+        };
+        store.commit_records(&run, &party, &upload, "{}").await.unwrap();
     }
     (dir, store)
 }
