@@ -91,6 +91,10 @@ pub struct Federation {
     pub environment: Vec<(String, String)>,
     /// Address of the custodian's database, when it is no file.
     pub custodian_database: Option<String>,
+    /// Programs of the roles that do not run [`binary`].
+    pub programs: BTreeMap<Role, PathBuf>,
+    /// Further variables of single roles' environments, their operators' commands included.
+    pub environment_of: BTreeMap<Role, Vec<(String, String)>>,
     processes: BTreeMap<Role, Child>,
     _temporary: Option<TempDir>,
 }
@@ -156,16 +160,23 @@ pub fn free_port() -> u16 {
 impl Federation {
     /// Makes a site of `persons` over `months` from `seed`, nothing started yet.
     pub fn set_up(persons: u64, months: u32, seed: u64) -> Self {
+        Self::set_up_by(&binary(), persons, months, seed)
+    }
+
+    /// The same, made by another version of the program.
+    pub fn set_up_by(program: &Path, persons: u64, months: u32, seed: u64) -> Self {
         let temporary = tempfile::Builder::new().prefix("linkage-e2e-").tempdir().unwrap();
         let folder = temporary.path().join("site");
         let numbers = [persons.to_string(), months.to_string(), seed.to_string()];
         let [persons, months, seed_text] = &numbers;
-        linkage_ok(
-            ["demo", "--set-up-only", "--persons", persons, "--months", months, "--seed", seed_text, "--keep"]
-                .iter()
-                .map(std::ffi::OsString::from)
-                .chain([folder.clone().into_os_string()]),
-        );
+        let made = Command::new(program)
+            .args(["demo", "--set-up-only", "--persons", persons, "--months", months, "--seed", seed_text, "--keep"])
+            .arg(&folder)
+            .stdin(Stdio::null())
+            .env("LINKAGE_LOG", "warn")
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         Self::adopt(folder, seed, Some(temporary))
     }
 
@@ -184,6 +195,8 @@ impl Federation {
             log_filter: "info".to_owned(),
             environment: Vec::new(),
             custodian_database: None,
+            programs: BTreeMap::new(),
+            environment_of: BTreeMap::new(),
             processes: BTreeMap::new(),
             _temporary: temporary,
         };
@@ -254,12 +267,26 @@ impl Federation {
         fs::read(self.log(role)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
+    /// The program of a role, in the environment of its own.
+    pub fn command_of(&self, role: &Role) -> Command {
+        let mut command = Command::new(self.programs.get(role).cloned().unwrap_or_else(binary));
+        command.envs(self.environment_of.get(role).into_iter().flatten().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// What the coordinator's operator is answered.
+    fn asked(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command_of(&Role::Node(self.parties[0].clone()));
+        command.args(arguments).stdin(Stdio::null()).env("LINKAGE_LOG", "warn").output().unwrap()
+    }
+
     /// Starts a role that is not running; a server is waited for until it listens.
     pub fn start(&mut self, role: &Role) {
         assert!(!self.processes.contains_key(role), "{role:?} runs already");
         let before = self.log_text(role).matches("listening").count();
         let log: File = OpenOptions::new().create(true).append(true).open(self.log(role)).unwrap();
-        let child = Command::new(binary())
+        let child = self
+            .command_of(role)
             .args([role.command(), "serve", "--config"])
             .arg(self.config(role))
             .env("LINKAGE_EXIT_WITH_PARENT", "1")
@@ -400,13 +427,13 @@ impl Federation {
         let config = self.coordinator();
         let fixed = ["run", "open", "--json", "--run", run, "--period", month, "--config", config.to_str().unwrap()];
         let arguments: Vec<&str> = fixed.iter().chain(options).copied().collect();
-        wait_for(&format!("run {run} opens"), || linkage(&arguments).status.success().then_some(()));
+        wait_for(&format!("run {run} opens"), || self.asked(&arguments).status.success().then_some(()));
     }
 
     /// Facts of a run, through the command line; none while the broker is away.
     pub fn run_status(&self, run: &str) -> Option<Value> {
         let config = self.coordinator();
-        let output = linkage(["run", "status", "--json", "--run", run, "--config", config.to_str().unwrap()]);
+        let output = self.asked(&["run", "status", "--json", "--run", run, "--config", config.to_str().unwrap()]);
         let facts: Value = serde_json::from_slice(&output.stdout).ok()?;
         facts.get(0).cloned()
     }
@@ -438,9 +465,9 @@ impl Federation {
         text.lines().skip(1).map(|l| l.split(',').map(str::to_owned).collect()).collect()
     }
 
-    /// A run's links as `linkage trial` writes them: the custodian's table with record references turned back into local
-    /// ids by each node.
-    pub fn links(&self, run: &str, month: &str) -> String {
+    /// The rows of a run at the custodian with record references turned back into local ids by each node: party, local id,
+    /// person, class and probability of the match.
+    pub fn rows(&self, run: &str, month: &str) -> Vec<(String, String, Vec<u8>, i64, i64)> {
         let mut owners = HashMap::new();
         let truth = fs::read_to_string(self.folder.join("donnees/truth/truth.csv")).unwrap();
         for party in &self.parties {
@@ -469,9 +496,14 @@ impl Federation {
             })
             .collect();
         rows.sort();
+        rows
+    }
+
+    /// A run's links as `linkage trial` writes them.
+    pub fn links(&self, run: &str, month: &str) -> String {
         let mut numbers: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut text = "person,party,local_id,match_class,probability\n".to_owned();
-        for (party, id, person, class, probability) in rows {
+        for (party, id, person, class, probability) in self.rows(run, month) {
             let next = numbers.len() + 1;
             let number = *numbers.entry(person).or_insert(next);
             let class_name = ["single", "certain", "probable"][class.min(2) as usize];
