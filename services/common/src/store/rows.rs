@@ -1,4 +1,4 @@
-//! Many rows in one INSERT, with numbered placeholders: both databases take them, and sqlx's own builder writes `?`.
+//! Many rows in one INSERT, with the placeholders that each database takes: sqlx's own builder writes `?` for both.
 
 use sqlx::any::AnyArguments;
 use sqlx::error::BoxDynError;
@@ -8,7 +8,9 @@ use super::Connection;
 
 /// One INSERT of many rows. SQLite binds at most 32,766 values to a statement, PostgreSQL 65,535.
 pub struct InsertRows {
-    text: String,
+    insert: &'static str,
+    ends: &'static str,
+    rows: usize,
     values: Values,
 }
 
@@ -29,29 +31,21 @@ impl Values {
 }
 
 impl InsertRows {
-    /// `insert` is `INSERT INTO table (column, …)`; `bind` binds the columns of each row.
+    /// `insert` is `INSERT INTO table (column, …)`; `bind` binds the columns of each row, as many of one as of another.
     pub fn new<R>(insert: &'static str, rows: impl IntoIterator<Item = R>, mut bind: impl FnMut(&mut Values, R)) -> Self {
-        let mut text = format!("{insert} VALUES ");
         let mut values = Values { arguments: AnyArguments::default(), refused: None };
-        let mut separator = "";
+        let mut count = 0;
         for row in rows {
-            let from = values.arguments.len();
             bind(&mut values, row);
-            text.push_str(separator);
-            for number in from..values.arguments.len() {
-                text.push_str(if number == from { "($" } else { ", $" });
-                text.push_str(&(number + 1).to_string());
-            }
-            separator = "), ";
+            count += 1;
         }
-        text.push(')');
-        Self { text, values }
+        Self { insert, ends: "", rows: count, values }
     }
 
     /// Passes over rows that are there already.
     #[must_use]
     pub fn or_nothing(mut self) -> Self {
-        self.text.push_str(" ON CONFLICT DO NOTHING");
+        self.ends = " ON CONFLICT DO NOTHING";
         self
     }
 
@@ -63,7 +57,25 @@ impl InsertRows {
         if let Some(refused) = self.values.refused {
             return Err(sqlx::Error::Encode(refused));
         }
-        let mut insert = QueryBuilder::<Any>::with_arguments(self.text, self.values.arguments);
+        // To SQLite `$1` is a name, looked up among all of them for each value: more than half of the work of an insertion.
+        let numbered = connection.backend_name() == <sqlx::Postgres as sqlx::Database>::NAME;
+        let columns = self.values.arguments.len() / self.rows.max(1);
+        let mut text = format!("{} VALUES ", self.insert);
+        for number in 0..self.values.arguments.len() {
+            let before = match (number, number % columns) {
+                (0, _) => "(",
+                (_, 0) => "), (",
+                _ => ", ",
+            };
+            text.push_str(before);
+            text.push_str(if numbered { "$" } else { "?" });
+            if numbered {
+                text.push_str(&(number + 1).to_string());
+            }
+        }
+        text.push(')');
+        text.push_str(self.ends);
+        let mut insert = QueryBuilder::<Any>::with_arguments(text, self.values.arguments);
         Ok(insert.build().execute(connection).await?.rows_affected())
     }
 }
