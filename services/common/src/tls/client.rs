@@ -328,7 +328,7 @@ fn refusal_text(refusal: Refusal) -> String {
                 .to_owned()
         }
         Refusal::Expired => {
-            "notre certificat a expiré ou n'est pas encore valable ; renouvelez-le et vérifiez l'horloge de cette machine"
+            "d'après l'horloge de ce service, notre certificat a expiré ou n'est pas encore valable ; renouvelez-le s'il est périmé, sinon vérifiez les deux horloges (linkage doctor)"
                 .to_owned()
         }
         Refusal::Revoked => "notre certificat est révoqué ; demandez-en un nouveau à l'autorité".to_owned(),
