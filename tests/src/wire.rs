@@ -154,6 +154,7 @@ impl<'w> AtBroker<'w> {
             digest: manifest(batches),
             level_frequencies: levels(self.world),
             removed: Bytes::new(),
+            past_epoch: Some(0),
         }
     }
 

@@ -62,8 +62,15 @@ async fn a_brokers_lease_and_pause_end_although_the_clock_was_set_back(on: On) {
     for party in [id("ccas"), id("siao")] {
         let batch = HeldBatch { sequence: 0, records: 1, digest: vec![1; 32] };
         store.insert_batch(&run, &party, &batch, 100).await.unwrap();
-        let upload =
-            Upload { party, batches: 1, records: 1, digest: vec![1; 32], level_frequencies: b"{}".to_vec(), removed: Vec::new() };
+        let upload = Upload {
+            party,
+            batches: 1,
+            records: 1,
+            digest: vec![1; 32],
+            level_frequencies: b"{}".to_vec(),
+            removed: Vec::new(),
+            past_epoch: Some(0),
+        };
         store.commit_upload(&run, &upload).await.unwrap();
     }
     let lease = async |owner: &str, now: i64| store.lease(owner, now, 30).await.unwrap().map(|(_, step, _)| step);

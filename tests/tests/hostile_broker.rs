@@ -1,7 +1,8 @@
 //! Uploads, manifests, runs and contributions as no honest node would send them: what the broker answers, and what it holds.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-use linkage_agreement::RunId;
+use linkage_agreement::model::HashKeyEncoding;
+use linkage_agreement::{PartyProfile, RunId};
 use linkage_broker::store::Store;
 use linkage_proto::v1::{self, RunState};
 use linkage_tests::fixture::{World, party, refused, run, until};
@@ -184,6 +185,11 @@ async fn a_manifest_must_say_what_is_held() {
         let wrong = v1::CommitUploadRequest { level_frequencies: frequencies.into(), ..right.clone() };
         refused(ccas.commit(wrong).await, code, "fréquences de niveaux");
     }
+    // Nobody has records of an epoch before the first.
+    for past_epoch in [1, 200, u64::MAX] {
+        let wrong = v1::CommitUploadRequest { past_epoch: Some(past_epoch), ..right.clone() };
+        refused(ccas.commit(wrong).await, Code::InvalidArgument, "première époque");
+    }
     assert_eq!(ccas.held("r").await, v1::UploadStatus { held: vec![0, 1], records: 5, committed: false });
 
     assert!(ccas.commit(right.clone()).await.unwrap().committed);
@@ -196,6 +202,37 @@ async fn a_manifest_must_say_what_is_held() {
     let late = ccas.batch("r", 2, &sent[0]);
     refused(ccas.put(vec![late]).await, Code::FailedPrecondition, "ne prend plus d'envoi");
     assert_eq!(ccas.held("r").await, v1::UploadStatus { held: vec![0, 1], records: 5, committed: true });
+}
+
+#[tokio::test]
+async fn no_more_records_of_a_past_epoch_than_agreed() {
+    let world = World::altered(|a| {
+        a.encoding.oprf_epoch = Some(2);
+        a.party[2].profile = Some(PartyProfile::HashKeys);
+        a.encoding.hash_keys = Some(HashKeyEncoding { keyed: false, risk_accepted: true });
+    });
+    let _served = world.serve_broker();
+    let mut ccas = AtBroker::party(&world, "ccas").await;
+    ccas.open("r", &["ccas", "siao", "caf"]).await;
+    let limit = world.agreement.run_record_limit(&"ccas".parse().unwrap());
+    let stated = |past_epoch: Option<u64>| v1::CommitUploadRequest { past_epoch, ..ccas.manifest("r", &[]) };
+    let (most, other, absurd) =
+        (stated(Some(limit)), stated(Some(0)), [limit + 1, i64::MAX as u64 + 1, u64::MAX].map(Some).map(stated));
+    for absurd in absurd {
+        refused(ccas.commit(absurd).await, Code::ResourceExhausted, "avenant");
+    }
+    assert!(!ccas.held("r").await.committed);
+    assert!(ccas.commit(most).await.unwrap().committed);
+    assert!(ccas.commit(other).await.unwrap().committed, "the same upload: its first count stays");
+    let store = Store::open(&world.path("broker/broker.sqlite")).await.unwrap();
+    assert_eq!(store.committed(&run("r")).await.unwrap()[0].past_epoch, Some(limit));
+    // A node of an earlier version says nothing; a party without names encodes nothing, and has nothing of a former epoch.
+    let mut siao = AtBroker::party(&world, "siao").await;
+    let silent = v1::CommitUploadRequest { past_epoch: None, ..siao.manifest("r", &[]) };
+    assert!(siao.commit(silent).await.unwrap().committed);
+    let mut caf = AtBroker::party(&world, "caf").await;
+    let wrong = v1::CommitUploadRequest { past_epoch: Some(1), ..caf.manifest("r", &[]) };
+    refused(caf.commit(wrong).await, Code::InvalidArgument, "ne livre pas de noms");
 }
 
 #[tokio::test]

@@ -151,6 +151,7 @@ async fn upload(world: &World, name: &str, number: u64, all: u64, a_batch: u64, 
         digest: sha256(&digests.concat()),
         level_frequencies: levels(world),
         removed: Default::default(),
+        past_epoch: Some(0),
     };
     loop {
         let done: Result<bool, Status> = async {

@@ -10,6 +10,7 @@ pub mod increments;
 pub mod jobs;
 mod kept;
 pub mod outside;
+pub mod past_epoch;
 pub mod pipeline;
 mod restored;
 pub mod retention;

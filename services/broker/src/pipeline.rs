@@ -16,6 +16,7 @@ use linkage_linking::{
 use serde::Serialize;
 
 use crate::outside::{Outside, OutsideReport};
+use crate::past_epoch::PastEpoch;
 use crate::snapshots::RunDrift;
 
 /// The committed uploads of a run: what each batch is, and how it is read.
@@ -120,6 +121,9 @@ pub struct RunReport<'r> {
     /// What came of parties that deliver filters or hash keys, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outside: Option<OutsideReport>,
+    /// What parties left out since its encoding is of a former epoch; from the second epoch on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub past_epoch: Option<PastEpoch>,
 }
 
 /// What a linkage comes to.

@@ -175,6 +175,24 @@ impl Broker {
         Ok(())
     }
 
+    /// Refuses a number of records of a past epoch that no node of this agreement has.
+    fn check_past_epoch(&self, party: &PartyId, stated: Option<u64>) -> Result<(), ServiceError> {
+        let (agreement, stated) = (self.gate.agreement(), stated.unwrap_or(0));
+        let without_names = agreement.party(party).is_some_and(|p| p.profile.is_some());
+        if stated > 0 && (agreement.oprf_epoch() == 1 || without_names) {
+            return Err(ServiceError::invalid(
+                "des fiches d'une époque passée de la clé de l'OPRF ne peuvent exister à la première époque, ni chez un partenaire qui ne livre pas de noms ; vérifiez la version du logiciel du nœud",
+            ));
+        }
+        let limit = agreement.run_record_limit(party);
+        if stated > limit {
+            return Err(ServiceError::exhausted(format!(
+                "la convention prévoit au plus {limit} fiches de ce partenaire dans un traitement, d'une époque passée comme de celle-ci ; un avenant peut relever ce nombre"
+            )));
+        }
+        Ok(())
+    }
+
     /// Records that a party may upload to a run, decoys among them.
     fn record_limit(&self, party: &PartyId) -> u64 {
         let agreement = self.gate.agreement();
@@ -365,6 +383,7 @@ impl runs_server::Runs for Broker {
             )
             .into());
         }
+        self.check_past_epoch(&party, asked.past_epoch)?;
         crate::pipeline::check_level_frequencies(self.gate.agreement(), &asked.level_frequencies)?;
         let held = self.store.batches(&id, &party).await?;
         check_manifest(&held, asked.batches, asked.records, &asked.digest)?;
@@ -375,6 +394,7 @@ impl runs_server::Runs for Broker {
             digest: asked.digest.to_vec(),
             level_frequencies: asked.level_frequencies.to_vec(),
             removed: asked.removed.to_vec(),
+            past_epoch: asked.past_epoch,
         };
         self.store.commit_upload(&run, &upload).await?;
         facts.run(&id).period(run.period).records(asked.records);

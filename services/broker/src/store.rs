@@ -93,6 +93,8 @@ pub struct Upload {
     pub level_frequencies: Vec<u8>,
     /// Of an increment, the base's handles that the party took out.
     pub removed: Vec<u8>,
+    /// Records left out as of a former epoch; none where the node did not say.
+    pub past_epoch: Option<u64>,
 }
 
 /// A relayed contribution to the group key.
@@ -240,6 +242,7 @@ impl Store {
                     digest: row.get("digest"),
                     level_frequencies: row.get("level_frequencies"),
                     removed: row.get("removed"),
+                    past_epoch: row.get::<Option<i64>, _>("past_epoch").map(i64::unsigned_abs),
                 })
             })
             .collect()
@@ -293,7 +296,7 @@ impl Store {
     pub async fn commit_upload(&self, run: &Run, upload: &Upload) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin("commit_upload").await.map_err(db)?;
         collects(&mut tx, &run.id, &upload.party).await?;
-        sqlx::query("INSERT INTO uploads (run_id, party, batches, records, digest, level_frequencies, removed) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+        sqlx::query("INSERT INTO uploads (run_id, party, batches, records, digest, level_frequencies, removed, past_epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
             .bind(run.id.as_str())
             .bind(upload.party.as_str())
             .bind(i64::from(upload.batches))
@@ -301,6 +304,7 @@ impl Store {
             .bind(&upload.digest)
             .bind(&upload.level_frequencies)
             .bind(&upload.removed)
+            .bind(upload.past_epoch.map(|count| count as i64))
             .execute(&mut *tx)
             .await
             .map_err(db)?;

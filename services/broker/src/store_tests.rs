@@ -10,6 +10,7 @@ const LIMIT: u64 = 100;
 
 struct Bench {
     _dir: tempfile::TempDir,
+    place: Place,
     store: Store,
 }
 
@@ -25,6 +26,7 @@ on_both!(
     a_kept_run_gives_way_to_a_newer_one_and_to_the_coordinator,
     increments_that_collect_end_with_their_base,
     leases_of_which_nothing_comes_are_counted_and_give_way,
+    what_a_party_left_out_is_kept_with_its_upload_and_unknown_of_an_earlier_version,
 );
 
 fn run_of(name: &str) -> Run {
@@ -56,7 +58,15 @@ fn batch(sequence: u32, digest: u8) -> HeldBatch {
 }
 
 fn upload(party: PartyId) -> Upload {
-    Upload { party, batches: 1, records: 10, digest: vec![1; 32], level_frequencies: b"{}".to_vec(), removed: Vec::new() }
+    Upload {
+        party,
+        batches: 1,
+        records: 10,
+        digest: vec![1; 32],
+        level_frequencies: b"{}".to_vec(),
+        removed: Vec::new(),
+        past_epoch: Some(0),
+    }
 }
 
 impl Bench {
@@ -64,7 +74,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::of(on.url().as_deref(), &dir.path().join("broker.sqlite")).unwrap();
         let store = Store::open_at(&place).await.unwrap();
-        Self { _dir: dir, store }
+        Self { _dir: dir, place, store }
     }
     async fn opened(&self, name: &str) -> Run {
         let run = run_of(name);
@@ -337,4 +347,32 @@ async fn leases_of_which_nothing_comes_are_counted_and_give_way(on: On) {
     assert_eq!(bench.store.attempts(&first.id).await.unwrap(), 1);
     bench.store.release(&first.id, "a").await.unwrap();
     assert_eq!(lease(800).await, ("r1".to_owned(), 1));
+}
+
+async fn what_a_party_left_out_is_kept_with_its_upload_and_unknown_of_an_earlier_version(on: On) {
+    let bench = Bench::new(on).await;
+    let (run, pool) = (bench.opened("r").await, &bench.store.pool);
+    let counts = async |store: &Store| -> Vec<Option<u64>> {
+        store.committed(&run.id).await.unwrap().into_iter().map(|upload| upload.past_epoch).collect()
+    };
+    for (party, past_epoch) in [(ccas(), Some(12)), (siao(), None)] {
+        bench.store.commit_upload(&run, &Upload { past_epoch, ..upload(party) }).await.unwrap();
+    }
+    assert_eq!(counts(&bench.store).await, [Some(12), None]);
+    // The count outlives the encodings, as the number of records does.
+    let draft = linkage_common::deletion::Draft {
+        rule: "retention.encodings_days".to_owned(),
+        value: None,
+        cause: linkage_common::deletion::Cause::RunEnded,
+        as_of: jiff::civil::date(2024, 1, 1),
+        run: Some(run.id.clone()),
+        data: Vec::new(),
+    };
+    bench.store.record_deletion(&run.id, &draft).await.unwrap();
+    assert_eq!(counts(&bench.store).await, [Some(12), None]);
+    // Back to the version before and forward again: the uploads are there, the counts are not known.
+    pool.migrate_to(&SCHEMA, 8).await.unwrap();
+    pool.migrate_to(&SCHEMA, 9).await.unwrap();
+    let again = Store::open_at(&bench.place).await.unwrap();
+    assert_eq!(counts(&again).await, [None, None]);
 }

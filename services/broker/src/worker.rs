@@ -25,6 +25,7 @@ use crate::held::{HeldTokens, OneByOne, Uploaded, check_batch};
 use crate::increments::{self, HeldRun};
 use crate::jobs::Step;
 use crate::kept::NO_BASE;
+use crate::past_epoch::PastEpoch;
 use crate::pipeline::{self, Compared, Member, RunReport, Uploads};
 use crate::retention::Retention;
 use crate::service::Broker;
@@ -213,6 +214,7 @@ impl Worker {
             Step::Cluster => {
                 let agreement = self.broker.gate.agreement().clone();
                 let committed = self.broker.store.committed(&run.id).await?;
+                let past_epoch = PastEpoch::of(&agreement, &committed);
                 let parties: Vec<_> = committed.into_iter().map(|u| (u.party, u.level_frequencies)).collect();
                 let compared = Compared {
                     records: self.get(&run.id, Output::Records).await?.into(),
@@ -232,6 +234,7 @@ impl Worker {
                     dispositions: linked.dispositions,
                     drift: self.broker.store.drift_of(&hash, run, &snapshot).await?,
                     outside: linked.outside,
+                    past_epoch,
                 };
                 let report = serde_json::to_vec(&report).map_err(ServiceError::internal)?;
                 self.put_linked(&run.id, &linked.clusters, report).await?;
@@ -344,6 +347,7 @@ impl Worker {
         let of_base = self.uploaded(&base_id).await?;
         let one_by_one = OneByOne::new(&agreement, &self.broker.blobs, &base_id, &of_base);
         let committed = self.broker.store.committed(&run.id).await?;
+        let past_epoch = PastEpoch::of(&agreement, &committed);
         let removed: Vec<(PartyId, Vec<u8>)> = committed.into_iter().map(|upload| (upload.party, upload.removed)).collect();
         let settled = self.get(&run.id, Output::Settled).await?;
         let made = blocking(move || {
@@ -357,6 +361,10 @@ impl Worker {
         let made = made?;
         let mut report = made.report;
         report["increment"]["base_run"] = base_id.as_str().into();
+        // Its own, for its own month; base and increment are of one agreement, and so of one epoch.
+        if let Some(past_epoch) = past_epoch {
+            report["past_epoch"] = serde_json::to_value(past_epoch).map_err(ServiceError::internal)?;
+        }
         let report = serde_json::to_vec(&report).map_err(ServiceError::internal)?;
         self.put_linked(&run.id, &made.clusters, report).await
     }

@@ -79,6 +79,7 @@ struct ToBroker {
     group: GroupKey,
     segments: Vec<PlacedSegment>,
     levels: String,
+    past_epoch: u64,
     removed: Vec<Handle>,
     sent: Option<Vec<u8>>,
 }
@@ -248,7 +249,7 @@ impl Node {
         let mut segments = Arc::into_inner(source).map(|source| source.segments).unwrap_or_default();
         segments.iter_mut().for_each(|segment| segment.records.retain(|record| !record.held));
         segments.retain(|segment| !segment.records.is_empty());
-        let what = ToBroker { group, segments, levels: delivery.level_frequencies.to_string(), removed, sent };
+        let what = ToBroker { group, segments, levels: delivery.level_frequencies.to_string(), past_epoch, removed, sent };
         let uploaded = self.send_encodings(&order.terms, what, broker.clone(), &progress.step("upload")).await?;
         let act = Act::own("run.taken-part").run(run).period(period).records(uploaded).fields(self.sent_attributes());
         self.audit.record(act).await?;
@@ -361,6 +362,7 @@ impl Node {
             digest: manifest_digest(&digests).to_vec().into(),
             level_frequencies: what.levels.into_bytes().into(),
             removed: what.removed.iter().flat_map(|handle| handle.0).collect::<Vec<u8>>().into(),
+            past_epoch: Some(what.past_epoch),
         };
         client.commit_upload(request).await.map_err(|s| NodeError::broker(&s))?;
         Ok(total)

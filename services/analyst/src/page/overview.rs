@@ -1,6 +1,6 @@
 //! The overview: what is here, month by month and party by party, how well it is linked, what was published.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use linkage_agreement::RunId;
 use linkage_cohort::Shown;
@@ -25,7 +25,17 @@ const RECENT: u32 = 5;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Report {
+    parties: Vec<String>,
     linkage: Linkage,
+    past_epoch: Option<PastEpoch>,
+}
+
+/// Records that took no part, by party of the report; none where hidden or not stated.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PastEpoch {
+    parties: Vec<Option<u64>>,
+    all: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -42,24 +52,24 @@ struct Estimate {
     high: f64,
 }
 
-/// The estimates of the run shown last: a report may be large and does not change.
+/// What is shown of the run shown last: a report may be large and does not change.
 #[derive(Default)]
-pub(super) struct Estimates(Mutex<Option<(RunId, Linkage)>>);
+pub(super) struct Estimates(Mutex<Option<(RunId, Arc<Report>)>>);
 
 impl Estimates {
-    fn of(&self, page: &Page, run: &RunId) -> Result<Linkage, ServiceError> {
+    fn of(&self, page: &Page, run: &RunId) -> Result<Arc<Report>, ServiceError> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, linkage)) = held.as_ref().filter(|(known, _)| known == run) {
-            return Ok(*linkage);
+        if let Some((_, report)) = held.as_ref().filter(|(known, _)| known == run) {
+            return Ok(Arc::clone(report));
         }
         let path = page.tables.run_folder(run).join("report.json");
         if !path.try_exists()? {
-            return Ok(Linkage::default());
+            return Ok(Arc::default());
         }
         let bytes = fsx::read_limited(&path, REPORT_BYTES).map_err(ServiceError::internal)?;
-        let report: Report = serde_json::from_slice(&bytes).map_err(ServiceError::internal)?;
-        *held = Some((run.clone(), report.linkage));
-        Ok(report.linkage)
+        let report: Arc<Report> = Arc::new(serde_json::from_slice(&bytes).map_err(ServiceError::internal)?);
+        *held = Some((run.clone(), Arc::clone(&report)));
+        Ok(report)
     }
 }
 
@@ -115,8 +125,8 @@ fn deliveries(lang: Lang, study: &Study) -> Markup {
 fn quality(page: &Page, lang: Lang, study: &Study) -> Result<Markup, ServiceError> {
     let t = lang.texts();
     let Some(last) = study.months.last() else { return Ok(html! {}) };
-    let linkage = page.estimates.of(page, &last.run)?;
-    let rows = [(t.precision, linkage.precision), (t.recall, linkage.recall)];
+    let report = page.estimates.of(page, &last.run)?;
+    let rows = [(t.precision, report.linkage.precision), (t.recall, report.linkage.recall)];
     Ok(html! {
         h2 { (t.quality) }
         @if rows.iter().all(|(_, e)| e.is_none()) { p { (t.no_quality) } } @else {
@@ -130,7 +140,31 @@ fn quality(page: &Page, lang: Lang, study: &Study) -> Result<Markup, ServiceErro
                 }
             }
         }
+        (left_out(lang, &report))
     })
+}
+
+/// Records that took no part in the run, from the second epoch of the OPRF key on; nothing before it, nor of a report of a version
+/// that did not count them.
+fn left_out(lang: Lang, report: &Report) -> Markup {
+    let t = lang.texts();
+    let Some(past) = &report.past_epoch else { return html! {} };
+    let shown = |count: Option<u64>| count.map_or_else(|| t.secret_or_unknown.to_owned(), |count| lang.count(count));
+    html! {
+        h3 { (t.left_out) }
+        p { (t.left_out_note) }
+        div.wide tabindex="0" role="group" aria-label=(t.left_out) {
+            table {
+                thead { tr { th.text scope="col" { (t.partner) } th scope="col" { (t.left_out_records) } } }
+                tbody {
+                    @for (party, count) in report.parties.iter().zip(&past.parties) {
+                        tr { th.text scope="row" { (party) } td { (shown(*count)) } }
+                    }
+                    tr { th.text scope="row" { (capital(t.all_partners)) } td { (shown(past.all)) } }
+                }
+            }
+        }
+    }
 }
 
 /// The overview's content.
@@ -178,4 +212,33 @@ pub(super) async fn content(page: &Page, visit: &Visit) -> Result<Markup, Servic
         h2 { (t.recent_publications) }
         (listed(lang, &publications))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(report: &str) -> String {
+        left_out(Lang::Fr, &serde_json::from_str(report).unwrap()).into_string()
+    }
+
+    #[test]
+    fn records_left_out_are_told_with_what_is_hidden() {
+        let linkage = r#""linkage":{"parties":[],"precision":null}"#;
+        let html = shown(&format!(
+            r#"{{"parties":["ccas","siao"],{linkage},"past_epoch":{{"epoch":2,"parties":[1839,null],"all":1845}}}}"#
+        ));
+        for says in [
+            "ne peut plus encoder",
+            "<th class=\"text\" scope=\"row\">ccas</th><td>1\u{202f}839</td>",
+            "secret ou non dit",
+            "1\u{202f}845",
+        ] {
+            assert!(html.contains(says), "{says}: {html}");
+        }
+        // A report of the first epoch, or of a version that did not count them.
+        for before in [format!(r#"{{"parties":["ccas","siao"],{linkage}}}"#), "{}".to_owned()] {
+            assert_eq!(shown(&before), "");
+        }
+    }
 }

@@ -199,6 +199,10 @@ texts! {
     estimate: "estimation", "estimate";
     measure_column: "mesure", "measure";
     recent_publications: "Publications récentes", "Recent publications";
+    left_out: "Fiches laissées de côté", "Records left out";
+    left_out_note: "Le dernier traitement n’a pas comparé ces fiches : elles sont d’une époque passée de la clé de l’OPRF, et leur partenaire ne peut plus encoder de nouveau des noms qu’il a supprimés. Les personnes qui n’ont que de telles fiches n’y figurent pas.", "The last run did not compare these records: they are of a former epoch of the OPRF key, and their partner cannot encode again names that it has deleted. Persons who have only such records are not in it.";
+    left_out_records: "Fiches d’une époque passée", "Records of a former epoch";
+    secret_or_unknown: "secret ou non dit", "hidden or not stated";
     no_quality: "Le rapport de ce traitement ne donne pas d’estimation.", "The report of this run gives no estimate.";
 
     stock_title: "Personnes présentes, mois par mois", "Persons present, month by month";
