@@ -102,7 +102,7 @@ impl Broker {
         Ok(run)
     }
 
-    /// Checks a batch against the layout and stores its blob; `None` when it is held already. [`Broker::note_batch`] comes
+    /// Checks a batch against the layout and stores its blob; `None` when it is held already. [`note_batch`] comes
     /// after, so that a row always has its blob. The worker compares digests, so that of two batches sent at once under one
     /// number the wrong blob is never linked.
     async fn store_batch(
@@ -138,20 +138,6 @@ impl Broker {
         let blob = BlobName::new(&run, &party, u64::from(batch.sequence));
         self.blobs.put(&blob, batch.records).await?;
         Ok(Some((open, party, held)))
-    }
-
-    /// Notes a batch whose blob is stored.
-    async fn note_batch(&self, open: &Run, party: &PartyId, held: &HeldBatch) -> Result<(), ServiceError> {
-        let noted = self.store.insert_batch(open, party, held, self.record_limit(party)).await;
-        if noted.is_err() && self.store.run(&open.id).await?.state.is_final() {
-            // The run ended while the blob was written: its deletion may have passed by already. A run that is held has ended as
-            // well, and keeps what was noted in time.
-            let batches = self.store.batches(&open.id, party).await?;
-            if !batches.iter().any(|noted| noted.sequence == held.sequence) {
-                self.blobs.delete(&BlobName::new(&open.id, party, u64::from(held.sequence))).await?;
-            }
-        }
-        noted
     }
 
     /// Refuses a base that is not held, or is of other parties or another agreement.
@@ -211,6 +197,27 @@ fn told(role: &RoleId, run: v1::RunStatus) -> v1::RunStatus {
         }
         _ => run,
     }
+}
+
+/// Notes a batch whose blob is stored.
+async fn note_batch(
+    store: &Store,
+    blobs: &BlobStore,
+    open: &Run,
+    party: &PartyId,
+    held: &HeldBatch,
+    limit: u64,
+) -> Result<(), ServiceError> {
+    let noted = store.insert_batch(open, party, held, limit).await;
+    if noted.is_err() && store.run(&open.id).await?.state.is_final() {
+        // The run ended while the blob was written: its deletion may have passed by already. A run that is held has ended as
+        // well, and keeps what was noted in time.
+        let batches = store.batches(&open.id, party).await?;
+        if !batches.iter().any(|noted| noted.sequence == held.sequence) {
+            blobs.delete(&BlobName::new(&open.id, party, u64::from(held.sequence))).await?;
+        }
+    }
+    noted
 }
 
 /// A task that ends with whoever waits for it.
@@ -345,7 +352,7 @@ impl runs_server::Runs for Broker {
         let taken_in = &taken;
         let note = |batch: Option<(Run, PartyId, HeldBatch)>| async move {
             let Some((run, party, held)) = batch else { return Ok(()) };
-            self.note_batch(&run, &party, &held).await?;
+            note_batch(&self.store, &self.blobs, &run, &party, &held, self.record_limit(&party)).await?;
             taken_in.fetch_add(held.records, Ordering::Relaxed);
             Ok(())
         };
@@ -459,3 +466,7 @@ impl keys_server::Keys for Broker {
         }))
     }
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;
