@@ -4,8 +4,8 @@
 #     bash tests/run.sh                 everything, as CI does
 #     bash tests/run.sh NAME...         everything, but only the tests whose name contains one of NAME
 #
-# Needs a Rust toolchain (rustup.rs). A C compiler, Python 3.11, Chromium and Node.js are installed with apt-get where it exists
-# and they are missing; cargo-deny goes to target/tools. The last line printed is the test runner's summary.
+# Needs a Rust toolchain (rustup.rs). A C compiler, Python 3.11, Chromium, Node.js, PostgreSQL and libfaketime are installed with
+# apt-get where it exists and they are missing; cargo-deny goes to target/tools. The last line printed is the test runner's summary.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -99,6 +99,13 @@ if ! postgres_programs >/dev/null && ! { has apt-get && install_packages postgre
     [ -z "${CI:-}" ] || fail "PostgreSQL could not be installed: see what apt-get says above."
     echo "PostgreSQL is not tested here: install it with your system's package manager"
     export LINKAGE_NO_POSTGRES=1
+fi
+# The clocks of single processes are set by this library.
+faketime_library() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' || compgen -G '/usr/lib*/faketime/libfaketimeMT.so.1'; }
+if ! faketime_library >/dev/null && ! { has apt-get && install_packages libfaketime; }; then
+    [ -z "${CI:-}" ] || fail "libfaketime could not be installed: see what apt-get says above."
+    echo "clocks of processes are not tested here: install libfaketime with your system's package manager"
+    export LINKAGE_NO_FAKETIME=1
 fi
 for component in rustfmt clippy; do
     has "cargo-${component/rustfmt/fmt}" || rustup component add "$component"
