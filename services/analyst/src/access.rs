@@ -9,12 +9,12 @@
 //! chain every hour, so that a line that was removed or changed is found ([`AccessLog::verify`]).
 
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use linkage_agreement::Period;
+use linkage_common::audit::months;
 use linkage_common::clock::Clock;
 use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_common::fsx;
@@ -207,7 +207,7 @@ impl AccessLog {
     pub fn note(&self, access: &Access<'_>) -> Result<(), ServiceError> {
         let (at, today) = (self.clock.now().as_second(), Period::of(self.clock.today()));
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let _locked = chain::lock(&self.folder)?;
+        let _locked = months::lock(&self.folder)?;
         let tail = Tail::of(&self.folder)?;
         let line = Line {
             n: tail.head.number + 1,
@@ -223,9 +223,9 @@ impl AccessLog {
         text.push('\n');
         // A clock that was set back does not put lines before earlier ones.
         let month = tail.month.map_or(today, |last| last.max(today));
-        let path = chain::path(&self.folder, month);
+        let path = months::path(&self.folder, month);
         let new = tail.month != Some(month);
-        let mut file = chain::open_appending(&path)?;
+        let mut file = months::open_appending(&path)?;
         file.write_all(text.as_bytes())?;
         file.sync_data()?;
         if new {
@@ -249,7 +249,7 @@ impl AccessLog {
     /// # Errors
     /// The folder cannot be read.
     pub fn months(&self) -> Result<Vec<Period>, ServiceError> {
-        chain::months(&self.folder)
+        Ok(months::months(&self.folder)?)
     }
 
     /// The last line's number and the chain's value there; number 0 where nothing is chained yet.
@@ -257,7 +257,7 @@ impl AccessLog {
     /// # Errors
     /// The log cannot be read, or is damaged at its end.
     pub fn head(&self) -> Result<Head, ServiceError> {
-        let _locked = chain::lock(&self.folder)?;
+        let _locked = months::lock(&self.folder)?;
         Ok(Tail::of(&self.folder)?.head)
     }
 
@@ -266,8 +266,8 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be read, or is damaged at its end.
     pub(crate) fn end_of(&self, month: Period) -> Result<Option<Head>, ServiceError> {
-        let _locked = chain::lock(&self.folder)?;
-        chain::end_of(&chain::path(&self.folder, month))
+        let _locked = months::lock(&self.folder)?;
+        chain::end_of(&months::path(&self.folder, month))
     }
 
     /// The lines of a month in order, and how many were unreadable.
@@ -275,16 +275,17 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be read.
     pub fn lines(&self, month: Period) -> Result<(Vec<Line>, u64), ServiceError> {
-        let file = match File::open(chain::path(&self.folder, month)) {
-            Ok(file) => file,
+        let read = match months::lines(&months::path(&self.folder, month)) {
+            Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
             Err(error) => return Err(error.into()),
         };
         let (mut lines, mut unreadable) = (Vec::new(), 0);
-        for line in BufReader::new(file).split(b'\n') {
-            match serde_json::from_slice(&line?) {
+        for line in read {
+            let (_, line, _) = line?;
+            match serde_json::from_slice(&line) {
                 Ok(line) => lines.push(line),
-                Err(error) if error.is_eof() && error.column() == 0 => {}
+                Err(_) if line.is_empty() => {}
                 Err(_) => unreadable += 1,
             }
         }
@@ -296,8 +297,8 @@ impl AccessLog {
     /// # Errors
     /// The disk.
     pub(crate) fn forget(&self, month: Period) -> Result<(), ServiceError> {
-        let _locked = chain::lock(&self.folder)?;
-        let path = chain::path(&self.folder, month);
+        let _locked = months::lock(&self.folder)?;
+        let path = months::path(&self.folder, month);
         if let Some(end) = chain::end_of(&path)? {
             Anchor::keep(&self.folder, &end)?;
         }

@@ -6,11 +6,10 @@
 //! line at the end is of a process that was killed before it showed anything, and is cut off. Logs from before the chain go
 //! on: their lines stand before number 1.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use linkage_agreement::Period;
+use linkage_common::audit::months;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 use serde::{Deserialize, Serialize};
@@ -18,8 +17,6 @@ use sha2::{Digest, Sha256};
 
 use super::Line;
 
-/// Ending of the files.
-const ENDING: &str = "jsonl";
 const ANCHOR: &str = "anchor.json";
 /// No line is longer: names and subjects are bounded, and an escaped character takes six bytes at most.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -83,16 +80,17 @@ pub(super) struct Tail {
 impl Tail {
     /// For the holder of the lock.
     pub(super) fn of(folder: &Path) -> Result<Self, ServiceError> {
-        let months = months(folder)?;
-        for month in months.iter().rev() {
-            match last_line(&path(folder, *month))? {
+        let held = months::months(folder)?;
+        let month = held.last().copied();
+        for of in held.iter().rev() {
+            match last_line(&months::path(folder, *of))? {
                 Last::Nothing => {}
-                Last::Unchained => return Ok(Self { month: months.last().copied(), head: Head::start() }),
-                Last::Chained(head) => return Ok(Self { month: months.last().copied(), head }),
+                Last::Unchained => return Ok(Self { month, head: Head::start() }),
+                Last::Chained(head) => return Ok(Self { month, head }),
             }
         }
         let head = Anchor::read(folder)?.unwrap_or_else(Head::start);
-        Ok(Self { month: months.last().copied(), head })
+        Ok(Self { month, head })
     }
 }
 
@@ -116,24 +114,11 @@ enum Last {
 
 /// The last whole line of a file; half a line after it is cut off.
 fn last_line(path: &Path) -> Result<Last, ServiceError> {
-    let mut file = open_appending(path)?;
-    let length = file.metadata()?.len();
-    let from = length.saturating_sub(LONGEST_LINE);
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    (&mut file).take(LONGEST_LINE).read_to_end(&mut bytes)?;
-    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    if whole == 0 && from > 0 {
-        return Err(damaged(path));
-    }
-    if whole < bytes.len() {
+    let last = months::last_line(path, LONGEST_LINE)?.ok_or_else(|| damaged(path))?;
+    if last.cut {
         tracing::warn!("half a line at the end of the access log was cut off");
-        file.set_len(from + whole as u64)?;
-        file.sync_data()?;
     }
-    bytes.truncate(whole.saturating_sub(1));
-    let last = bytes.rsplit(|b| *b == b'\n').next().filter(|line| !line.is_empty());
-    match last.map(read) {
+    match last.line.filter(|line| !line.is_empty()).map(|line| read(&line)) {
         None => Ok(Last::Nothing),
         Some(Some(Read { line, chain: Some((_, value)) })) => Ok(Last::Chained(Head { number: line.n, value })),
         Some(Some(Read { chain: None, .. })) => Ok(Last::Unchained),
@@ -187,37 +172,4 @@ pub(super) fn write(line: &Line, head: &Head) -> Result<String, serde_json::Erro
     text.push_str(&hex::encode(value));
     text.push_str("\"}");
     Ok(text)
-}
-
-/// Holds the log against other writers until the file is dropped.
-pub(super) fn lock(folder: &Path) -> Result<File, ServiceError> {
-    let file = open_appending(&folder.join("lock"))?;
-    file.lock()?;
-    Ok(file)
-}
-
-/// The months that the log has files of, rising.
-pub(super) fn months(folder: &Path) -> Result<Vec<Period>, ServiceError> {
-    let mut months = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == ENDING) {
-            months.extend(path.file_stem().and_then(|s| s.to_str()?.parse::<Period>().ok()));
-        }
-    }
-    months.sort_unstable();
-    Ok(months)
-}
-
-/// The file of a month.
-pub(super) fn path(folder: &Path, month: Period) -> PathBuf {
-    folder.join(format!("{month}.{ENDING}"))
-}
-
-pub(super) fn open_appending(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }

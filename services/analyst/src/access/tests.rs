@@ -74,6 +74,8 @@ fn what_was_changed_removed_or_put_in_is_found_with_its_line() {
     let changed = lines[2].replace("page 3", "page 9");
     assert_eq!(with(&[lines[0], lines[1], &changed, lines[3]]), Some((3, FaultKind::Changed { number: 3 })));
     assert_eq!(with(&[lines[0], "{}", lines[1]]), Some((2, FaultKind::Unreadable)));
+    let buried = format!("{}{}", "x".repeat(1 << 20), lines[1]);
+    assert_eq!(with(&[lines[0], &buried]), Some((2, FaultKind::Unreadable)), "put in before a line, without an end");
     assert_eq!(with(&lines), None, "not vacuous");
     // Any byte of any line.
     for at in (0..text.len()).step_by(7).filter(|at| text.as_bytes()[*at] != b'\n') {
@@ -183,9 +185,8 @@ fn lines_are_kept_in_order_and_half_a_line_joins_no_other() {
     let month: Period = "2026-11".parse().unwrap();
     let who = Who::Login("a\"b\nc".to_owned());
     log.note(&access(&who, "première\nligne")).unwrap();
-    std::io::Write::write_all(&mut chain::open_appending(&chain::path(&log.folder, month)).unwrap(), b"{\"at\":12").unwrap();
-    let refused: Result<(), ServiceError> = log.noted(access(&who, "deux"), Err(ServiceError::invalid("non ; corrigez")));
-    assert_eq!(refused, Err(ServiceError::invalid("non ; corrigez")));
+    std::io::Write::write_all(&mut months::open_appending(&months::path(&log.folder, month)).unwrap(), b"{\"at\":12").unwrap();
+    log.note(&Access { outcome: Outcome::Refused, ..access(&who, "deux") }).unwrap();
     let (lines, unreadable) = log.lines(month).unwrap();
     assert_eq!(unreadable, 0, "half a line is nobody's access: what it was to show was not shown");
     assert_eq!(
@@ -196,6 +197,6 @@ fn lines_are_kept_in_order_and_half_a_line_joins_no_other() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        assert_eq!(std::fs::metadata(chain::path(&log.folder, month)).unwrap().permissions().mode() & 0o077, 0);
+        assert_eq!(std::fs::metadata(months::path(&log.folder, month)).unwrap().permissions().mode() & 0o077, 0);
     }
 }

@@ -6,11 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 
-use linkage_common::audit::{Entry, Place, each};
+use linkage_common::audit::{self, Entry, Place, each, months};
 use linkage_common::error::ServiceError;
 use serde::Serialize;
 
@@ -42,16 +40,7 @@ pub struct Report {
 }
 
 /// Where a log is not what it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// File.
-    pub file: PathBuf,
-    /// Line, from 1.
-    pub line: u64,
-    /// What is wrong.
-    #[serde(flatten)]
-    pub kind: FaultKind,
-}
+pub type Fault = audit::Fault<FaultKind>;
 
 /// What is wrong with a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,28 +77,27 @@ pub enum FaultKind {
     },
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, ligne {} : ", self.file.display(), self.line)?;
-        match &self.kind {
-            FaultKind::Unreadable => f.write_str("cette ligne n'est pas une ligne chaînée du journal des accès"),
-            FaultKind::Missing { expected, found } => write!(
+        match self {
+            Self::Unreadable => f.write_str("cette ligne n'est pas une ligne chaînée du journal des accès"),
+            Self::Missing { expected, found } => write!(
                 f,
                 "la ligne n° {expected} est attendue, ici se trouve le n° {found} : des lignes ont été retirées, déplacées ou ajoutées"
             ),
-            FaultKind::Changed { number } => {
+            Self::Changed { number } => {
                 write!(f, "la ligne n° {number} a été modifiée, ou celle qui la précède avec sa valeur de chaînage")
             }
-            FaultKind::Rewritten { number } => {
+            Self::Rewritten { number } => {
                 write!(
                     f,
                     "journal réécrit : jusqu'à la ligne n° {number}, ce n'est pas celui dont le journal d'audit a pris note"
                 )
             }
-            FaultKind::CutOff { number } => {
+            Self::CutOff { number } => {
                 write!(f, "journal tronqué : il s'arrête ici, le journal d'audit a pris note de la ligne n° {number}")
             }
-            FaultKind::Beginning { number } => write!(
+            Self::Beginning { number } => write!(
                 f,
                 "les lignes jusqu'au n° {number} manquent sans que le journal d'audit ait pris note de leur suppression"
             ),
@@ -145,7 +133,7 @@ impl AccessLog {
 
     /// The same, the audit log having been told `told`.
     pub(super) fn verify_against(&self, told: &BTreeMap<u64, String>) -> Result<Report, ServiceError> {
-        let _locked = chain::lock(&self.folder)?;
+        let _locked = months::lock(&self.folder)?;
         let mut report = Report { told: told.keys().next_back().copied(), ..Report::default() };
         let anchor = Anchor::read(&self.folder)?;
         report.deleted_until = anchor.map(|head| head.number);
@@ -158,19 +146,15 @@ impl AccessLog {
             report.fault = fault(&place, FaultKind::Beginning { number: at.number });
             return Ok(report);
         }
-        for month in chain::months(&self.folder)? {
-            let file = chain::path(&self.folder, month);
-            let mut reader = BufReader::new(File::open(&file)?);
-            for line in 1.. {
-                let mut bytes = Vec::new();
+        for month in months::months(&self.folder)? {
+            let file = months::path(&self.folder, month);
+            for line in months::lines(&file)? {
+                let (number, bytes, whole) = line?;
                 // Half a line at the end is of a process that was killed: it is cut off when the next one is written.
-                if reader.read_until(b'\n', &mut bytes)? == 0 || bytes.pop() != Some(b'\n') {
-                    break;
-                }
-                if bytes.is_empty() {
+                if bytes.is_empty() || !whole {
                     continue;
                 }
-                place = (file.clone(), line);
+                place = (file.clone(), number);
                 report.fault = report.take(&mut at, &bytes, told).and_then(|kind| fault(&place, kind));
                 if report.fault.is_some() {
                     return Ok(report);

@@ -5,19 +5,17 @@
 //! is killed may leave half a line at the end: it is cut off before anything is appended, and an entry says so. A whole line
 //! that cannot be read is never cut off: it is for `linkage audit verify` to show, and nothing is appended after it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use linkage_agreement::Period;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{self, Entry, Line, Link};
+use super::months::{self, LONGEST_LINE, LastLine};
 use crate::fsx;
 
-const ENDING: &str = "jsonl";
-/// No line is longer: fields are names of the agreement, the other texts are bounded.
-const LONGEST_LINE: u64 = 1 << 20;
 const ANCHOR: &str = "anchor.json";
 
 /// Number and chain value of an entry.
@@ -98,9 +96,7 @@ impl Files {
 
     /// Holds the log against other writers until the file is dropped.
     pub(super) fn lock(&self) -> io::Result<File> {
-        let file = open_appending(&self.folder.join("lock"))?;
-        file.lock()?;
-        Ok(file)
+        months::lock(&self.folder)
     }
 
     /// The log's head, all of it on disk.
@@ -116,10 +112,10 @@ impl Files {
 
     /// Reads the end of the log, unless it is where this writer left it. For the holder of the lock.
     fn look(&mut self) -> io::Result<()> {
-        let months = months(&self.folder)?;
+        let months = months::months(&self.folder)?;
         if let Some(known) = &self.known {
             let last = months.last().copied();
-            let length = last.map_or(Ok(0), |m| std::fs::metadata(path(&self.folder, m)).map(|m| m.len()))?;
+            let length = last.map_or(Ok(0), |m| std::fs::metadata(months::path(&self.folder, m)).map(|m| m.len()))?;
             if (last, length) == (known.month, known.length) {
                 return Ok(());
             }
@@ -128,7 +124,7 @@ impl Files {
         let mut tail = Tail { month: months.last().copied(), length: 0, head: Head { number: 0, chain: self.start } };
         let mut entries = None;
         for month in months.iter().rev() {
-            let (line, length, cut) = last_line(&path(&self.folder, *month))?;
+            let (line, length, cut) = last_line(&months::path(&self.folder, *month))?;
             if cut {
                 self.found = Found::HalfALine;
             }
@@ -178,11 +174,11 @@ impl Files {
         for entry in entries.iter().take(together) {
             add(entry)?;
         }
-        let path = path(&self.folder, month);
+        let path = months::path(&self.folder, month);
         let (new, length) = if tail.month == Some(month) { (false, tail.length) } else { (true, 0) };
         // Whatever happens below, the end is looked at again.
         self.known = None;
-        let mut file = open_appending(&path)?;
+        let mut file = months::open_appending(&path)?;
         if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_data()) {
             // Best effort: what stays is cut off by the next writer.
             let _ = file.set_len(length);
@@ -204,28 +200,9 @@ impl Files {
 
 /// The last whole line of a file, the file's length, and whether half a line was cut off.
 fn last_line(path: &Path) -> io::Result<(Option<Line>, u64, bool)> {
-    let mut file = open_appending(path)?;
-    let length = file.metadata()?.len();
-    let from = length.saturating_sub(LONGEST_LINE);
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    (&mut file).take(LONGEST_LINE).read_to_end(&mut bytes)?;
-    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    if whole == 0 && from > 0 {
-        return Err(damaged(path));
-    }
-    let cut = whole < bytes.len();
-    let kept = from + whole as u64;
-    if cut {
-        file.set_len(kept)?;
-        file.sync_data()?;
-    }
-    bytes.truncate(whole.saturating_sub(1));
-    if whole == 0 {
-        return Ok((None, kept, cut));
-    }
-    let line = bytes.rsplit(|b| *b == b'\n').next().and_then(entry::read).ok_or_else(|| damaged(path))?;
-    Ok((Some(line), kept, cut))
+    let LastLine { line, length, cut } = months::last_line(path, LONGEST_LINE)?.ok_or_else(|| damaged(path))?;
+    let line = line.map(|line| entry::read(&line).ok_or_else(|| damaged(path))).transpose()?;
+    Ok((line, length, cut))
 }
 
 fn damaged(path: &Path) -> io::Error {
@@ -241,45 +218,6 @@ pub(super) fn month_of(at: i64) -> Period {
     Period::of(jiff::tz::Offset::UTC.to_datetime(at).date())
 }
 
-/// The months that a log has files of, rising.
-pub(super) fn months(folder: &Path) -> io::Result<Vec<Period>> {
-    let mut months = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == ENDING) {
-            months.extend(path.file_stem().and_then(|s| s.to_str()?.parse::<Period>().ok()));
-        }
-    }
-    months.sort_unstable();
-    Ok(months)
-}
-
-/// The file of a month.
-pub(super) fn path(folder: &Path, month: Period) -> PathBuf {
-    folder.join(format!("{month}.{ENDING}"))
-}
-
-/// Every line of a file with its number from 1, its end taken off; whether it had one.
-pub(super) fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<(u64, Vec<u8>, bool)>> + use<>> {
-    let mut reader = BufReader::new(File::open(path)?);
-    let mut number = 0;
-    Ok(std::iter::from_fn(move || {
-        let mut line = Vec::new();
-        match (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line) {
-            Ok(0) => None,
-            Ok(_) => {
-                number += 1;
-                let ended = line.last() == Some(&b'\n');
-                if ended {
-                    line.pop();
-                }
-                Some(Ok((number, line, ended)))
-            }
-            Err(error) => Some(Err(error)),
-        }
-    }))
-}
-
 /// The anchor, where months have been deleted.
 pub(super) fn read_anchor(folder: &Path) -> io::Result<Option<Anchor>> {
     let path = folder.join(ANCHOR);
@@ -292,12 +230,4 @@ pub(super) fn read_anchor(folder: &Path) -> io::Result<Option<Anchor>> {
 
 pub(super) fn write_anchor(folder: &Path, anchor: &Anchor) -> io::Result<()> {
     fsx::write_atomic(&folder.join(ANCHOR), &serde_json::to_vec(anchor)?)
-}
-
-pub(super) fn open_appending(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }

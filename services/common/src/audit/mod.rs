@@ -17,6 +17,7 @@ mod fold;
 mod layer;
 mod log;
 mod marks;
+pub mod months;
 mod prune;
 mod segments;
 mod service;

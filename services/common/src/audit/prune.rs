@@ -6,6 +6,7 @@ use super::config::Place;
 use super::entry::{self, Act};
 use super::files::{self, Anchor, Files, Head};
 use super::log::{AuditLog, held, unusable};
+use super::months;
 use super::{marks, verify};
 use crate::error::ServiceError;
 use crate::fsx;
@@ -59,10 +60,10 @@ impl AuditLog {
         let mut pruned = Pruned::default();
         let mut last: Option<Head> = None;
         let mut gone = Vec::new();
-        for month in files::months(&place.folder).map_err(|e| unusable(&e))?.into_iter().take_while(|m| old(m)) {
-            let file = files::path(&place.folder, month);
+        for month in months::months(&place.folder).map_err(|e| unusable(&e))?.into_iter().take_while(|m| old(m)) {
+            let file = months::path(&place.folder, month);
             let (mut entries, mut end, mut all_old) = (0, None, true);
-            for line in files::lines(&file).map_err(|e| unusable(&e))? {
+            for line in months::lines(&file).map_err(|e| unusable(&e))? {
                 let (_, bytes, _) = line.map_err(|e| unusable(&e))?;
                 if let Some(line) = entry::read(&bytes) {
                     entries += 1;

@@ -15,6 +15,7 @@ use linkage_agreement::RoleId;
 use super::config::Place;
 use super::entry;
 use super::files::{self, Anchor, Head};
+use super::months;
 use crate::error::ServiceError;
 
 const MARK: &str = ".restored-";
@@ -115,7 +116,7 @@ impl Place {
     fn use_lock(&self) -> io::Result<File> {
         let dir = self.folder.parent().map_or_else(PathBuf::new, Path::to_owned);
         crate::fsx::create_private_dir(&dir)?;
-        files::open_appending(&dir.join(IN_USE))
+        months::open_appending(&dir.join(IN_USE))
     }
 }
 
@@ -149,8 +150,8 @@ pub fn contains(parts: &[Place], at: &Position) -> io::Result<bool> {
 }
 
 fn walk(part: &Place, mut each: impl FnMut(Head)) -> io::Result<()> {
-    for month in files::months(&part.folder)? {
-        for line in files::lines(&files::path(&part.folder, month))? {
+    for month in months::months(&part.folder)? {
+        for line in months::lines(&months::path(&part.folder, month))? {
             let (_, bytes, ended) = line?;
             if let Some(line) = entry::read(&bytes).filter(|_| ended) {
                 each(Head { number: line.entry.n, chain: line.chain });

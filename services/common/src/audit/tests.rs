@@ -20,12 +20,12 @@ use site::Site;
 
 /// What a log's folder holds of entries, by file.
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<String>)> {
-    let months = super::files::months(folder).unwrap();
+    let months = super::months::months(folder).unwrap();
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
         (path, text.lines().map(str::to_owned).collect())
     };
-    months.into_iter().map(|m| read(super::files::path(folder, m))).collect()
+    months.into_iter().map(|m| read(super::months::path(folder, m))).collect()
 }
 
 fn put(path: &Path, lines: &[String]) {
@@ -60,7 +60,7 @@ fn half_a_line_is_cut_off_and_said_and_breaks_nothing() {
     let site = Site::new();
     site.log().note(Act::own("a.done")).unwrap();
     let path = files(&site.folder())[0].0.clone();
-    let append = |bytes: &[u8]| super::files::open_appending(&path).unwrap().write_all(bytes).unwrap();
+    let append = |bytes: &[u8]| super::months::open_appending(&path).unwrap().write_all(bytes).unwrap();
     append(b"{\"n\":2,\"at\":17");
     assert!(site.verify().half_line);
     assert_eq!(site.verify().fault, None);

@@ -12,6 +12,7 @@ use super::config::Place;
 use super::entry::{self, Entry, Line, Link};
 use super::files::{self, Anchor, Head};
 use super::marks;
+use super::months;
 use crate::gate::Gate;
 
 /// What a log comes to.
@@ -39,16 +40,16 @@ pub struct Report {
     pub fault: Option<Fault>,
 }
 
-/// Where a log is not what it was.
+/// Where a log is not what it was; `K` says what may be wrong with a log of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct Fault<K = FaultKind> {
     /// File.
     pub file: PathBuf,
     /// Line, from 1.
     pub line: u64,
     /// What is wrong.
     #[serde(flatten)]
-    pub kind: FaultKind,
+    pub kind: K,
 }
 
 /// What is wrong with a log.
@@ -96,35 +97,40 @@ pub enum FaultKind {
     Anchor,
 }
 
-impl fmt::Display for Fault {
+impl<K: fmt::Display> fmt::Display for Fault<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, ligne {} : ", self.file.display(), self.line)?;
-        match &self.kind {
-            FaultKind::Unreadable => f.write_str("cette ligne n'est pas une entrée du journal"),
-            FaultKind::Missing { expected, found } if *found == expected + 1 => {
+        write!(f, "{}, ligne {} : {}", self.file.display(), self.line, self.kind)
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable => f.write_str("cette ligne n'est pas une entrée du journal"),
+            Self::Missing { expected, found } if *found == expected + 1 => {
                 write!(f, "il manque l'entrée n° {expected}, retirée ou déplacée (ici se trouve le n° {found})")
             }
-            FaultKind::Missing { expected, found } => {
+            Self::Missing { expected, found } => {
                 write!(
                     f,
                     "il manque les entrées n° {expected} à {}, retirées ou déplacées (ici se trouve le n° {found})",
                     found - 1
                 )
             }
-            FaultKind::OutOfOrder { expected, found } => {
+            Self::OutOfOrder { expected, found } => {
                 write!(f, "entrée répétée, déplacée ou ajoutée : le n° {expected} est attendu, ici se trouve le n° {found}")
             }
-            FaultKind::Changed { number } => {
+            Self::Changed { number } => {
                 write!(f, "l'entrée n° {number} a été modifiée, ou celle qui la précède avec sa valeur de chaînage")
             }
-            FaultKind::Rewritten { number, by } => {
+            Self::Rewritten { number, by } => {
                 write!(f, "journal réécrit : jusqu'à l'entrée n° {number}, ce n'est pas celui que {by} a contresigné")
             }
-            FaultKind::CutOff { number, by } => {
+            Self::CutOff { number, by } => {
                 write!(f, "journal tronqué : il s'arrête ici, {by} a contresigné jusqu'à l'entrée n° {number}")
             }
-            FaultKind::Signature => f.write_str("contresignature illisible ou fausse"),
-            FaultKind::Anchor => f.write_str("l'ancre des mois supprimés n'est pas signée par ce rôle, ou est illisible"),
+            Self::Signature => f.write_str("contresignature illisible ou fausse"),
+            Self::Anchor => f.write_str("l'ancre des mois supprimés n'est pas signée par ce rôle, ou est illisible"),
         }
     }
 }
@@ -165,9 +171,9 @@ pub fn verify(place: &Place, gate: &Gate, role: &RoleId) -> io::Result<Report> {
     };
     let pruned = at;
     let mut last_place = (folder.clone(), 0);
-    for month in files::months(folder)? {
-        let file = files::path(folder, month);
-        for line in files::lines(&file)? {
+    for month in months::months(folder)? {
+        let file = months::path(folder, month);
+        for line in months::lines(&file)? {
             let (number, bytes, ended) = line?;
             if !ended {
                 report.half_line = true;
@@ -264,10 +270,10 @@ fn marks(
 pub fn each<E: From<io::Error>>(place: &Place, mut take: impl FnMut(&Path, u64, Entry) -> Result<(), E>) -> Result<(), E> {
     let mut months = Vec::new();
     for part in place.before()?.iter().chain([place]) {
-        months.extend(files::months(&part.folder)?.into_iter().map(|month| files::path(&part.folder, month)));
+        months.extend(months::months(&part.folder)?.into_iter().map(|month| months::path(&part.folder, month)));
     }
     for file in months {
-        for line in files::lines(&file)? {
+        for line in months::lines(&file)? {
             let (number, bytes, _) = line?;
             if let Some(line) = entry::read(&bytes) {
                 take(&file, number, line.entry)?;
@@ -279,23 +285,23 @@ pub fn each<E: From<io::Error>>(place: &Place, mut take: impl FnMut(&Path, u64, 
 
 /// Digests of the entries in (`after`, `until`], and the chain's value at the last.
 pub(super) fn digests(folder: &Path, after: u64, until: u64) -> io::Result<(Vec<Link>, Option<Head>)> {
-    let mut months = files::months(folder)?;
+    let mut months = months::months(folder)?;
     // Files whose first entry comes after the one asked for are read; of those before, the last only.
     let first = |file: &Path| -> io::Result<Option<u64>> {
-        let line = files::lines(file)?.next().transpose()?;
+        let line = months::lines(file)?.next().transpose()?;
         Ok(line.and_then(|(_, bytes, _)| entry::read(&bytes)).map(|line| line.entry.n))
     };
     let mut from = months.len();
     while from > 0 {
         from -= 1;
-        let file = months.get(from).map(|month| files::path(folder, *month));
+        let file = months.get(from).map(|month| months::path(folder, *month));
         if file.map_or(Ok(None), |file| first(&file))?.is_some_and(|n| n <= after + 1) {
             break;
         }
     }
     let (mut digests, mut last) = (Vec::new(), None);
     for month in months.drain(from..) {
-        for line in files::lines(&files::path(folder, month))? {
+        for line in months::lines(&months::path(folder, month))? {
             let (_, bytes, ended) = line?;
             let Some(line) = entry::read(&bytes).filter(|_| ended) else { continue };
             if line.entry.n > until {
