@@ -331,17 +331,24 @@ async fn whoever_does_not_speak_is_dropped_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_are_dropped_until_one_ends() {
+async fn connections_over_the_limit_are_dropped_until_one_ends_or_is_idle() {
     let world = World::new();
     let limits = Limits { max_connections: 1, ..Limits::default() };
     let server = Running::start(&world.broker(), None, limits).await;
     let client = world.party("ccas");
     let first = server.connect(&client).await.unwrap();
+    let mut at_work = watch(&first).await;
+    assert!(at_work.message().await.unwrap().is_some());
+    for other in [&client, &world.party("siao")] {
+        let refused = connect(&server.url, other, &broker_uri(), Duration::from_millis(300)).await.unwrap_err();
+        assert!(refused.is_passing(), "{refused}");
+    }
     check(&first).await.unwrap();
-    let refused = connect(&server.url, &client, &broker_uri(), Duration::from_millis(300)).await.unwrap_err();
-    assert!(refused.is_passing(), "{refused}");
-    check(&first).await.unwrap();
-    drop(first);
+    // Its work done, it stands idle and gives way.
+    drop(at_work);
+    let second = connect(&server.url, &world.party("siao"), &broker_uri(), LONG).await.unwrap();
+    check(&second).await.unwrap();
+    drop((first, second));
     check(&connect(&server.url, &client, &broker_uri(), LONG).await.unwrap()).await.unwrap();
 }
 

@@ -1,7 +1,7 @@
 //! Accepting browsers: TLS, then HTTP/1.1, each step under a limit.
 //!
-//! A stranger costs one of a bounded number of places for at most the handshake's or the header's time limit. Who is at
-//! the other end (address, and the URI of the certificate where one was shown) goes along with every request.
+//! A stranger costs one of a bounded number of places for at most the handshake's or the header's time limit; when all are
+//! taken, a connection that waits for its browser's next request goes before one that answers. Who is at the other end (address, and the URI of the certificate where one was shown) goes along with every request.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use linkage_common::error::ServiceError;
-use linkage_common::tls::{Limits, Places, ServerTls, WhenFull, keep_current, uri_of};
+use linkage_common::tls::{Activity, Limits, Places, ServerTls, WhenFull, keep_current, uri_of};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -74,10 +75,11 @@ pub(super) async fn serve(
         let Some(place) = places.take_for(address.ip()) else { continue };
         let acceptor = TlsAcceptor::from(current.borrow().clone());
         let (router, stopped) = (router.clone(), stopped.clone());
+        let activity = place.activity();
         connections.spawn(async move {
             let served = async {
                 match tokio::time::timeout(handshake, acceptor.accept(socket)).await {
-                    Ok(Ok(io)) => answer(io, address, router, stopped).await,
+                    Ok(Ok(io)) => answer(io, address, &activity, router, stopped).await,
                     Ok(Err(error)) => tracing::info!(peer = %address, %error, "browser's handshake refused"),
                     Err(_) => tracing::info!(peer = %address, "browser's handshake too slow"),
                 }
@@ -98,6 +100,7 @@ pub(super) async fn serve(
 async fn answer(
     io: tokio_rustls::server::TlsStream<TcpStream>,
     address: SocketAddr,
+    activity: &Activity,
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -108,12 +111,22 @@ async fn answer(
         Err(_) => return,
     };
     let peer = Peer { address, certificate };
+    activity.waits();
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        let router = router.clone();
+        let (router, under_way) = (router.clone(), activity.begin());
         async move {
             let answer = router.oneshot(request.map(Body::new)).await;
-            answer.map_err(|never: Infallible| match never {})
+            let answer = answer.map_err(|never: Infallible| match never {});
+            // The request is under way until the last of its answer has been handed on.
+            answer.map(|answer| {
+                answer.map(|body| {
+                    body.map_frame(move |frame| {
+                        let _of = &under_way;
+                        frame
+                    })
+                })
+            })
         }
     });
     let mut connection = pin!(

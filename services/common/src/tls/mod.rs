@@ -22,7 +22,7 @@ pub use dates::{Dates, FileDates, watch_dates};
 pub use files::{TlsFileError, TlsFiles};
 pub use identity::{IdentityError, PeerIdentity, uri_of};
 pub use look::{Seen, look};
-pub use places::{Place, Places, WhenFull, site};
+pub use places::{Activity, Place, Places, UnderWay, WhenFull, site};
 pub use retry::retry;
 pub use server::ServerTls;
 pub use serving::{CalledMethod, Limits, ServeError, keep_current, serve, serve_with_limits};

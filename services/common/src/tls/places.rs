@@ -2,14 +2,17 @@
 //!
 //! Ten thousand connections of one stranger, or of one partner whose node runs wild, must not keep the others out: a limit that
 //! only refuses newcomers is one that the first comer can fill. Holders are told apart by address before their certificate is
-//! known, and by certificate afterwards.
+//! known, and by certificate afterwards. Of a holder's connections, one goes first that has had no request under way for a while
+//! ([`Activity`]): it costs a new handshake and nobody's work. An idle connection of somebody who holds less is left alone: else
+//! whoever keeps all of theirs at work would shut it out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -21,14 +24,18 @@ pub fn site(address: IpAddr) -> IpAddr {
     }
 }
 
+/// How long a connection has had no request under way when it is idle. The end of an answer has left by then, and a peer that asks
+/// twice a second is at work.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// What becomes of a newcomer when every place is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The oldest connection of whoever holds most gives way: for connections that have not shown who they are, or that cost
+    /// An idle connection of whoever holds most gives way, or the oldest: for connections that have not shown who they are, or that cost
     /// their owner nothing to open again. An honest one is served long before its turn comes.
     OldestGoes,
-    /// The newcomer is refused, unless somebody holds at least two places more than it does: for peers that are known, whose
-    /// work would be cut.
+    /// The newcomer is refused, unless somebody holds at least two places more than it does, or an idle connection is its own or
+    /// of somebody who holds more: for peers that are known, whose work would be cut.
     FairShare,
 }
 
@@ -44,26 +51,66 @@ pub struct Places {
 struct Held {
     next: u64,
     /// By age.
-    places: BTreeMap<u64, (String, oneshot::Sender<()>)>,
+    places: BTreeMap<u64, Taken>,
     holders: HashMap<String, usize>,
+    /// Places without a request under way, by since when.
+    idle: BTreeSet<(Instant, u64)>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    holder: String,
+    /// Dropped when it has to give way.
+    _stay: oneshot::Sender<()>,
+    under_way: usize,
+    idle_since: Option<Instant>,
 }
 
 impl Held {
     fn remove(&mut self, number: u64) {
-        let Some((holder, _)) = self.places.remove(&number) else { return };
-        if let Some(count) = self.holders.get_mut(&holder) {
+        let Some(taken) = self.places.remove(&number) else { return };
+        if let Some(since) = taken.idle_since {
+            self.idle.remove(&(since, number));
+        }
+        if let Some(count) = self.holders.get_mut(&taken.holder) {
             *count -= 1;
             if *count == 0 {
-                self.holders.remove(&holder);
+                self.holders.remove(&taken.holder);
             }
         }
     }
 
-    /// Who holds most; among equals, whoever has held longest.
-    fn biggest(&self) -> Option<(u64, usize)> {
-        let most = self.holders.values().copied().max()?;
-        let oldest = self.places.iter().find(|(_, (holder, _))| self.holders.get(holder) == Some(&most));
-        oldest.map(|(number, _)| (*number, most))
+    /// A connection has one request more or less, or waits for its first; nothing once it has given way.
+    fn at_work(&mut self, number: u64, more: Option<bool>, now: Instant) {
+        let Some(taken) = self.places.get_mut(&number) else { return };
+        taken.under_way = match more {
+            Some(true) => taken.under_way + 1,
+            Some(false) => taken.under_way.saturating_sub(1),
+            None => taken.under_way,
+        };
+        if let Some(since) = taken.idle_since.take() {
+            self.idle.remove(&(since, number));
+        }
+        if taken.under_way == 0 {
+            taken.idle_since = Some(now);
+            self.idle.insert((now, number));
+        }
+    }
+
+    /// Whose place a newcomer gets.
+    fn gives_way(&self, rule: WhenFull, newcomer: &str, now: Instant) -> Option<u64> {
+        let count = |holder: &str| self.holders.get(holder).copied().unwrap_or_default();
+        let (own, most) = (count(newcomer), self.holders.values().copied().max()?);
+        // Work is cut as well, and of whoever holds most.
+        let cut = rule == WhenFull::OldestGoes || most >= own + 2;
+        let may = |taken: &Taken| {
+            let held = count(&taken.holder);
+            if cut { held == most } else { held > own || taken.holder == newcomer }
+        };
+        let idle = self.idle.iter().take_while(|(since, _)| now.saturating_duration_since(*since) >= IDLE);
+        let idle = idle.map(|(_, number)| *number).find(|number| self.places.get(number).is_some_and(may));
+        let oldest = || self.places.iter().find(|(_, taken)| may(taken)).map(|(number, _)| *number);
+        idle.or_else(|| if cut { oldest() } else { None })
     }
 }
 
@@ -84,20 +131,19 @@ impl Places {
 
     /// Takes a place for `holder`; `None` when it has to go without.
     pub fn take(&self, holder: &str) -> Option<Place> {
+        self.take_at(holder, Instant::now())
+    }
+
+    fn take_at(&self, holder: &str, now: Instant) -> Option<Place> {
         let mut held = self.held();
         if held.places.len() >= self.limit {
-            let own = held.holders.get(holder).copied().unwrap_or_default();
-            let (oldest, most) = held.biggest()?;
-            if self.rule == WhenFull::FairShare && most < own + 2 {
-                return None;
-            }
-            // Dropping its sender tells it.
-            held.remove(oldest);
+            let number = held.gives_way(self.rule, holder, now)?;
+            held.remove(number);
         }
         let number = held.next;
         held.next += 1;
         let (stay, leave) = oneshot::channel();
-        held.places.insert(number, (holder.to_owned(), stay));
+        held.places.insert(number, Taken { holder: holder.to_owned(), _stay: stay, under_way: 0, idle_since: None });
         *held.holders.entry(holder.to_owned()).or_default() += 1;
         Some(Place { number, leave: Some(leave), places: self.clone() })
     }
@@ -110,6 +156,43 @@ pub struct Place {
     /// None once it was told.
     leave: Option<oneshot::Receiver<()>>,
     places: Places,
+}
+
+impl Place {
+    /// For saying what the connection does. One of which nothing is said is never idle.
+    pub fn activity(&self) -> Activity {
+        Activity { number: self.number, places: self.places.clone() }
+    }
+}
+
+/// What a connection does. Clones are of the same connection.
+#[derive(Debug, Clone)]
+pub struct Activity {
+    number: u64,
+    places: Places,
+}
+
+impl Activity {
+    /// The connection waits for its first request.
+    pub fn waits(&self) {
+        self.places.held().at_work(self.number, None, Instant::now());
+    }
+
+    /// A request begins; it ends when what is returned is dropped, which is when the last of its answer has been handed on.
+    pub fn begin(&self) -> UnderWay {
+        self.places.held().at_work(self.number, Some(true), Instant::now());
+        UnderWay(self.clone())
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub struct UnderWay(Activity);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.places.held().at_work(self.0.number, Some(false), Instant::now());
+    }
 }
 
 impl Future for Place {
@@ -177,5 +260,57 @@ mod tests {
         assert_eq!(wild.iter_mut().filter_map(|place| (!gone(place)).then_some(())).count(), 1);
         assert!(places.take("a").is_none() && places.take("d").is_none());
         assert!(!gone(&mut one) && !gone(&mut two));
+    }
+
+    /// What is idle now is idle long enough then.
+    fn later() -> Instant {
+        Instant::now() + IDLE
+    }
+
+    #[test]
+    fn of_whoever_holds_most_an_idle_connection_goes_before_one_at_work() {
+        let places = Places::new(4, WhenFull::OldestGoes);
+        let mut honest = places.take("a").unwrap();
+        honest.activity().waits();
+        let mut wild: Vec<Place> = (0..3).map(|_| places.take("b").unwrap()).collect();
+        let activities: Vec<Activity> = wild.iter().map(Place::activity).collect();
+        let work: Vec<UnderWay> = activities.iter().map(Activity::begin).collect();
+        let second = activities[0].begin();
+        let gone_of = |wild: &mut Vec<Place>, newcomer: &str, now: Instant| -> Vec<usize> {
+            let place = places.take_at(newcomer, now);
+            let all = (0..wild.len()).filter(|n| gone(&mut wild[*n])).collect();
+            wild.extend(place);
+            all
+        };
+        assert_eq!(gone_of(&mut wild, "b", later()), [0], "although an honest one is idle: it holds less");
+        drop(work);
+        assert_eq!(gone_of(&mut wild, "b", Instant::now()), [0, 1], "what has just come to its end is not idle");
+        // Not the oldest of them, but idle.
+        wild[3].activity().waits();
+        let at_work = [wild[2].activity().begin(), wild[4].activity().begin()];
+        assert_eq!(gone_of(&mut wild, "c", later()), [0, 1, 3]);
+        assert!(!gone(&mut honest));
+        drop((second, at_work, wild, honest));
+        assert!(places.held().places.is_empty() && places.held().idle.is_empty());
+    }
+
+    #[test]
+    fn an_idle_connection_gives_way_before_a_known_peer_is_refused() {
+        let places = Places::new(3, WhenFull::FairShare);
+        let mut held: Vec<Place> = ["a", "b", "c"].map(|holder| places.take(holder).unwrap()).into();
+        let activities: Vec<Activity> = held.iter().map(Place::activity).collect();
+        let work: Vec<UnderWay> = activities.iter().map(Activity::begin).collect();
+        assert!(places.take_at("d", later()).is_none(), "all are at work");
+        drop(work);
+        assert!(places.take("d").is_none(), "not yet idle");
+        drop(activities[0].begin());
+        // The longest idle, of somebody who holds more than the newcomer.
+        let d = places.take_at("d", later()).unwrap();
+        assert_eq!(held.iter_mut().map(gone).collect::<Vec<_>>(), [false, true, false]);
+        // Nobody's for one who holds as much as they do, but its own.
+        assert!(places.take_at("d", later()).is_none());
+        let own = places.take_at("c", later()).unwrap();
+        assert_eq!(held.iter_mut().map(gone).collect::<Vec<_>>(), [false, true, true]);
+        drop((d, own));
     }
 }

@@ -29,7 +29,7 @@ use tonic::transport::server::Connected;
 use tower::util::MapRequestLayer;
 
 use super::identity::{PeerIdentity, uri_of};
-use super::places::{Place, Places, WhenFull};
+use super::places::{Activity, Place, Places, WhenFull};
 use super::server::ServerTls;
 use crate::metrics::{OpenConnection, metrics};
 use crate::rate::Rates;
@@ -147,7 +147,12 @@ where
         .http2_max_header_list_size(16 << 10)
         .layer(MapRequestLayer::new(|mut request: http::Request<tonic::body::Body>| {
             let method = CalledMethod(request.uri().path().to_owned());
-            request.extensions_mut().insert(method);
+            let extensions = request.extensions_mut();
+            extensions.insert(method);
+            if let Some(Caller { identity, activity }) = extensions.remove() {
+                extensions.insert(identity);
+                extensions.insert(activity);
+            }
             request
         }))
         .layer(CallLayer::new(Rates::new(limits.bulk_calls_per_minute, limits.calls_per_minute, limits.calls_at_a_time)))
@@ -176,12 +181,19 @@ where
 /// A connection whose peer is known. It holds its place among the server's connections until it is dropped.
 struct PeerStream {
     io: TlsStream<TcpStream>,
-    identity: PeerIdentity,
+    caller: Caller,
     /// When the connection is cut whatever goes on in it. tonic 0.14.9 either lets requests under way last for
     /// ever or, with its grace period, skips the orderly end; so it ends in order there and is cut here.
     end: Pin<Box<Sleep>>,
     place: Place,
     _open: OpenConnection,
+}
+
+/// What every request of a connection is told of it.
+#[derive(Clone)]
+struct Caller {
+    identity: PeerIdentity,
+    activity: Activity,
 }
 
 async fn accept(
@@ -235,7 +247,9 @@ async fn accept(
                     let Some(place) = peers.take(&identity.uri) else { return full() };
                     // Nobody receives once the server has stopped: the connection is dropped then.
                     let end = Box::pin(tokio::time::sleep(lifetime));
-                    let _ = accepted.send(Ok(PeerStream { io, identity, end, place, _open: metrics().connection() })).await;
+                    let caller = Caller { identity, activity: place.activity() };
+                    caller.activity.waits();
+                    let _ = accepted.send(Ok(PeerStream { io, caller, end, place, _open: metrics().connection() })).await;
                 }
                 Ok(Err(error)) => {
                     metrics().connection_refused("handshake");
@@ -311,10 +325,10 @@ fn hangups() -> Result<Hangups, ServeError> {
 }
 
 impl Connected for PeerStream {
-    type ConnectInfo = PeerIdentity;
+    type ConnectInfo = Caller;
 
-    fn connect_info(&self) -> PeerIdentity {
-        self.identity.clone()
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
     }
 }
 

@@ -26,7 +26,7 @@ use super::{Context, HEADER, Kind, Open};
 use crate::clock::{Clock as _, PeerClocks, SystemClock};
 use crate::metrics::{Side, code_name, metrics};
 use crate::rate::{Rates, Running};
-use crate::tls::PeerIdentity;
+use crate::tls::{Activity, PeerIdentity, UnderWay};
 
 /// The header by which a role says its version.
 pub const VERSION_HEADER: &str = "linkage-version";
@@ -39,14 +39,17 @@ struct Call {
     received: AtomicU64,
     sent: AtomicU64,
     ended: AtomicBool,
-    /// Among the peer's calls under way, of a call that is served.
-    _running: Option<Running>,
+    /// Of a call that is served.
+    _counted: Option<Counts>,
 }
 
+/// Where a call that is served is counted: among its peer's, and its connection's where the listener tells them apart.
+type Counts = (Running, Option<UnderWay>);
+
 impl Call {
-    fn new(side: Side, method: String, parent: Option<Context>, running: Option<Running>) -> Arc<Self> {
+    fn new(side: Side, method: String, parent: Option<Context>, counted: Option<Counts>) -> Arc<Self> {
         let (received, sent, ended) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self { side, method, open: Open::new(parent), received, sent, ended, _running: running })
+        Arc::new(Self { side, method, open: Open::new(parent), received, sent, ended, _counted: counted })
     }
 
     fn end(&self, code: Code) {
@@ -177,7 +180,10 @@ where
         let method = request.uri().path().to_owned();
         let peer = request.extensions().get::<PeerIdentity>().map(|peer| peer.uri.as_str());
         let call = match self.rates.admit(peer, &method) {
-            Ok(running) => Call::new(Side::Served, method, parent, Some(running)),
+            Ok(running) => {
+                let under_way = request.extensions().get().map(Activity::begin);
+                Call::new(Side::Served, method, parent, Some((running, under_way)))
+            }
             Err(status) => {
                 Call::new(Side::Served, method, parent, None).end(status.code());
                 return Box::pin(std::future::ready(Ok(versioned(status.into_http()))));
