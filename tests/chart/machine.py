@@ -162,16 +162,21 @@ class Machine:
         path = self.home(pod) / "log"
         return path.read_text(errors="replace") if path.is_file() else ""
 
-    def stop(self):
-        """Ends every pod as a kubelet does; (pod, exit code) of each."""
-        for _, process in self.running:
+    def stop(self, *pods):
+        """Ends these pods, or every one, as a kubelet does; (pod, exit code) of each."""
+        ending = [(pod, process) for pod, process in self.running if not pods or pod in pods]
+        for _, process in ending:
             process.send_signal(signal.SIGTERM)
         ended = []
-        for pod, process in self.running:
+        for pod, process in ending:
             try:
                 ended.append((pod, process.wait(timeout=pod.spec["terminationGracePeriodSeconds"])))
             except subprocess.TimeoutExpired:
                 process.kill()
                 ended.append((pod, "killed"))
-        self.running = []
+        self.running = [one for one in self.running if one not in ending]
         return ended
+
+    def replace(self, former, pod):
+        """Has `pod` stand where `former` stood: behind the same Service."""
+        self.addresses[pod.name] = self.address(former)

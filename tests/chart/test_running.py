@@ -16,6 +16,7 @@ import unittest
 import cluster
 import helm
 import machine
+import objectstore
 import postgresql
 import probe
 
@@ -89,6 +90,18 @@ class Federation:
             "analyst": self.role("analyst", id="etude", limits=limits, page=page),
             "networkPolicy": {"from": {"broker": anybody, "custodian": anybody, "page": anybody}, "to": {"database": anybody}},
         }
+
+    def objects_values(self, endpoint):
+        """The host's, with a broker of several replicas that share their uploads and step outputs in an object store."""
+        values = self.host_values()
+        self.machine.secrets["objets"] = objectstore.KEYS
+        self.machine.config_maps["autorite-objets"] = {"ca.crt": self.machine.secrets["web"]["ca.crt"].decode()}
+        values["broker"] |= {
+            "replicas": 2,
+            "objects": {"endpoint": endpoint, "bucket": objectstore.BUCKET, "prefix": "essai", "existingSecret": "objets", "caConfigMap": {"name": "autorite-objets"}},
+        }
+        values["networkPolicy"]["to"]["objects"] = {"cidrs": ["127.0.0.0/8"]}
+        return values
 
     def node_values(self, party):
         node = self.role(party, party=party, brokerUrl=f"https://{HOST}-linkage-broker:8443", custodianUrl=f"https://{HOST}-linkage-custodian:8443")
@@ -169,8 +182,12 @@ class Running(unittest.TestCase):
                 self.assertEqual(code, 0, text)
 
         self.scraped(pods)
-        self.linked(host, nodes)
+        self.delivered(nodes)
+        self.linked(host, nodes, "2024-01")
         self.renewed(host["custodian"])
+        if federation.server and objectstore.FOUND:
+            pods.append(self.shared(host, nodes))
+            pods.remove(host["broker"])
         self.assertEqual(machine_.stop(), [(pod, 0) for pod in pods])
         self.assertIsNone(probe.grpc(machine_.address(pods[0]), 9464, "liveness"))
 
@@ -183,8 +200,8 @@ class Running(unittest.TestCase):
             for port in set(pod.ports().values()) - {9464}:
                 self.assertIsNone(probe.grpc(self.machine.address(pod), port, "liveness"), "asked without a certificate")
 
-    def linked(self, host, nodes):
-        """Deliveries are put into the inboxes, the coordinator opens a run, the study receives the links."""
+    def delivered(self, nodes):
+        """Deliveries are put into the inboxes, and taken in."""
         for party, pod in nodes.items():
             source = next((self.federation.site / "donnees" / party).iterdir())
             inbox = self.machine.place(pod, "/var/lib/linkage-inbox/2024-01")
@@ -202,13 +219,42 @@ class Running(unittest.TestCase):
             return all(json.loads(self.execute(pod, "node", "status", "--json", "--config", config)).get("deliveries") for pod in nodes.values())
 
         until("the intake of the deliveries", taken, self.machine, coordinator)
-        self.execute(coordinator, "run", "open", "--config", config, "--run", "2024-01", "--period", "2024-01")
-        table = self.machine.place(host["analyst"], "/var/lib/linkage/data/tables/2024-01/link_table.csv")
+
+    def linked(self, host, nodes, run):
+        """The coordinator opens a run, the study receives the links."""
+        coordinator = nodes["ccas"]
+        self.execute(coordinator, "run", "open", "--config", coordinator.container["args"][-1], "--run", run, "--period", "2024-01")
+        table = self.machine.place(host["analyst"], f"/var/lib/linkage/data/tables/{run}/link_table.csv")
         until("the link table", table.is_file, self.machine, host["broker"])
         expected = (self.federation.site / "etude/donnees/tables/2024-01/link_table.csv").read_text().splitlines()
         self.assertEqual(len(table.read_text().splitlines()), len(expected))
         persons = {line.split(",")[0] for line in expected}
         self.assertEqual(len({line.split(",")[0] for line in table.read_text().splitlines()}), len(persons))
+
+    def shared(self, host, nodes):
+        """The broker's release is upgraded to replicas that share an object store: another pod in its place links the month again, and
+        leaves nothing in the store, and nothing of a run in its own folder."""
+        machine_, former = self.machine, host["broker"]
+        web = self.federation.site / "etude" / "tls"
+        store = objectstore.Server(machine_.folder, web / "page.pem", web / "page.key", web / "ca.pem")
+        self.addClassCleanup(store.stop)
+        rendered = self.federation.release(HOST, self.federation.objects_values(store.endpoint))
+        broker = self.federation.pods(rendered)["broker"]
+        self.assertEqual((broker.owner["kind"], broker.owner["spec"]["replicas"]), ("Deployment", 2))
+        self.assertEqual(machine_.stop(former), [(former, 0)])
+        machine_.replace(former, broker)
+        job = next(p for p in cluster.pods(rendered) if p.owner["kind"] == "Job" and p.component.startswith("broker"))
+        code, text = machine_.run(job)
+        self.assertEqual(code, 0, text)
+        machine_.start(broker)
+        self.ready(broker)
+        self.linked(host | {"broker": broker}, nodes, "2024-01-objets")
+        put = {path.split("/")[1] for path in store.asked("PUT") if path.startswith("essai/")}
+        self.assertEqual(put, {"uploads", "outputs"}, store.path.read_text()[-3000:])
+        until("the deletion of what the run held", lambda: not store.held(), machine_, broker)
+        data = machine_.place(broker, "/var/lib/linkage/data")
+        self.assertEqual([p for p in data.rglob("*") if p.is_file() and set(p.relative_to(data).parts) & {"uploads", "outputs"}], [])
+        return broker
 
     def renewed(self, pod):
         """A renewed Secret reaches the process that runs."""
@@ -250,7 +296,8 @@ class Running(unittest.TestCase):
         account = "the pod's own account" if machine.ROOT else "the account of the test"
         disk = "a read-only root filesystem" if machine.READ_ONLY else "a writable root filesystem"
         base = "PostgreSQL" if self.federation.server else "SQLite"
-        print(f"processes ran as {account}, on {disk}, custodian and broker on {base}", flush=True)
+        store = "and then on an object store" if self.federation.server and objectstore.FOUND else "never on an object store"
+        print(f"processes ran as {account}, on {disk}, custodian and broker on {base}, the broker's blobs in files {store}", flush=True)
 
 
 if __name__ == "__main__":
