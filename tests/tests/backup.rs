@@ -140,7 +140,17 @@ fn roles_are_saved_while_they_serve_destroyed_and_restored() {
 
     // No name, evaluation, encoding or table of rows is in a backup; a file is never replaced; what cannot be opened is not.
     for (role, file) in &backups {
-        let out = linkage_ok(["backup", "verify", "--json", "--key", safe.key.to_str().unwrap(), file.to_str().unwrap()]);
+        let (config, key) = (federation.config(role), safe.key.to_str().unwrap());
+        let out = linkage_ok([
+            "backup",
+            "verify",
+            "--json",
+            "--key",
+            key,
+            "--config",
+            config.to_str().unwrap(),
+            file.to_str().unwrap(),
+        ]);
         let manifest: Value = serde_json::from_str(&out).unwrap();
         let names: Vec<&str> = manifest["files"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
         let left_out = ["names", "cache", "sent", "uploads", "outputs", "held", "spill", "tables", "study"];
@@ -209,9 +219,31 @@ fn roles_are_saved_while_they_serve_destroyed_and_restored() {
     assert!(!saved_keys.is_empty());
     fs::remove_dir_all(&keys).unwrap();
     fs::remove_file(federation.config(&Role::Custodian)).unwrap();
+    // Without its configuration nothing there says which agreement is the custodian's, and what is saved names paths elsewhere.
+    let hash = agreement_hash(&federation);
+    let whole_again = ["--agreement-hash", &hash, "--paths-accepted"];
+    let nobody_s = "0".repeat(64);
+    let other_hash = ["--agreement-hash", &nobody_s, "--paths-accepted"];
+    let refusals: [(&[&str], &str); 4] = [
+        (&[], "--agreement-hash"),
+        (&["--paths-accepted"], "--agreement-hash"),
+        (&other_hash, "sous une autre convention"),
+        (&whole_again[..2], "convention.toml"),
+    ];
+    for (more, why) in refusals {
+        let output = safe.restore(&federation, &Role::Custodian, &backups[&Role::Custodian], more);
+        assert!(!output.status.success() && errors(&output).contains(why), "{why}: {}", errors(&output));
+        assert!(!federation.config(&Role::Custodian).exists() && !keys.exists(), "{why}");
+    }
     for (role, file) in &backups {
-        let former: &[&str] = if *role == node { &["--former", aside.to_str().unwrap()] } else { &[] };
-        let facts = safe.restored(&federation, role, file, former);
+        let aside = ["--former", aside.to_str().unwrap()];
+        let more: &[&str] = match role {
+            Role::Custodian => &whole_again,
+            role if *role == node => &aside,
+            _ => &[],
+        };
+        let facts = safe.restored(&federation, role, file, more);
+        assert_eq!(facts["done"]["signed"], true);
         let kept = &facts["done"];
         assert_eq!(kept["newer_log_kept"], *role == node, "{facts}");
         assert_eq!(kept["requests_repeated"], u64::from(*role == node), "{facts}");
@@ -248,7 +280,9 @@ fn roles_are_saved_while_they_serve_destroyed_and_restored() {
         assert!(text.contains("intact") && text.contains("repris après une restauration"), "{role:?}: {text}");
         let acts = acts(&federation, &role);
         let position = |what: &str| acts.iter().position(|act| act == what);
-        assert!(position("backup.created") < position("backup.restored"), "{role:?}: {acts:?}");
+        assert!(position("backup.begun").is_some_and(|at| Some(at) < position("backup.restored")), "{role:?}: {acts:?}");
+        // What came of it is entered when it is made, and is in the log that was kept.
+        assert_eq!(position("backup.created").is_some(), role == node, "{role:?}: {acts:?}");
     }
     for node in federation.nodes() {
         wait_for("the nodes have seen both restorations", || {
@@ -280,6 +314,12 @@ fn new_epoch(federation: &Federation, public_key: &str) -> ParsedAgreement {
     fs::write(&path, agreement.to_toml()).unwrap();
     fs::write(federation.folder.join("convention.signatures.toml"), signatures.to_toml()).unwrap();
     parsed
+}
+
+/// The hash of the agreement, as any partner has it.
+fn agreement_hash(federation: &Federation) -> String {
+    let path = federation.folder.join("convention.toml");
+    ParsedAgreement::parse(&fs::read_to_string(path).unwrap(), "convention.toml").unwrap().hash().to_string()
 }
 
 fn signing_key(federation: &Federation, party: &linkage_agreement::PartyId) -> SigningKey {
@@ -371,6 +411,8 @@ fn a_restoration_killed_anywhere_leaves_the_old_state_or_one_that_says_how_to_go
         linkage_ok([
             "backup",
             "extract",
+            "--config",
+            config.to_str().unwrap(),
             "--key",
             safe.key.to_str().unwrap(),
             "--out",

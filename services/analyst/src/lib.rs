@@ -14,6 +14,7 @@ pub mod page;
 pub mod publish;
 pub mod refusals;
 pub mod reports;
+pub mod restored;
 pub mod retention;
 pub mod rights;
 pub mod rows;

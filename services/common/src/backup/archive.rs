@@ -1,14 +1,18 @@
 //! What is inside a backup: facts, files, manifest.
 //!
-//! `facts length (4, LE) ‖ facts (JSON) ‖ files ‖ 0 (2) ‖ manifest length (4, LE) ‖ manifest (JSON)`; a file is
+//! `facts length (4, LE) ‖ facts (JSON) ‖ files ‖ 0 (2) ‖ manifest length (4, LE) ‖ manifest (JSON) ‖ signature (64)`; a file is
 //! `name length (2, LE) ‖ name ‖ size (8, LE) ‖ bytes`. Facts come first, so that what does not fit is refused before it is unpacked;
-//! digests come last, since files are read once. Names begin with `settings/`, `audit/` or `state/` and lead nowhere else.
+//! digests come last, since files are read once. Names begin with `settings/`, `audit/` or `state/` and lead nowhere else. The
+//! signature is the role's ([`crate::signer`]) over the SHA-256 of the manifest's bytes, which hold facts and digests; version 1
+//! ended before it. What is read is nobody's until [`Unverified::signed`] has said whose it is.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use linkage_agreement::{Agreement, ParsedAgreement, RoleId};
 use linkage_crypto::seal::{SealingKey, SealingPublicKey};
+use linkage_crypto::signing::SIGNATURE_LEN;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -16,9 +20,14 @@ use zeroize::Zeroizing;
 use super::BackupError;
 use super::seal::{SealReader, SealWriter};
 use crate::fsx;
+use crate::signer::{self, Signer};
 
 /// Version of what is inside.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The version before signatures.
+const UNSIGNED: u32 = 1;
+/// What a role signs as a backup of its own.
+const LABEL: &str = "backup";
 /// Longest facts or manifest.
 const JSON_LIMIT: u32 = 256 << 20;
 /// Longest name.
@@ -59,7 +68,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The version that this program writes and reads.
+    /// The version that this program writes.
     pub const FORMAT: u32 = FORMAT;
 }
 
@@ -102,6 +111,14 @@ pub struct Source {
 }
 
 impl Source {
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        match &self.content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File(_, length) => *length,
+        }
+    }
+
     /// The file at `path` as it is now; none when it is gone. Of a file of lines, half a line at the end is left out.
     ///
     /// # Errors
@@ -152,19 +169,33 @@ fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
     Ok(end)
 }
 
-/// Writes a backup to `path`, which must not be there yet: whole and on disk, or not at all.
+/// Writes a backup that `by` signs to `path`, which must not be there yet: whole and on disk, or not at all.
 ///
 /// # Errors
 /// The disk; a file that became shorter while it was read.
-pub fn write(path: &Path, to: &SealingPublicKey, facts: Facts, sources: Vec<Source>) -> Result<Manifest, BackupError> {
+pub fn write(
+    path: &Path,
+    to: &SealingPublicKey,
+    by: &Signer,
+    facts: Facts,
+    sources: Vec<Source>,
+) -> Result<Manifest, BackupError> {
     if path.try_exists()? {
         return Err(BackupError::Io(io::ErrorKind::AlreadyExists));
     }
-    fsx::write_atomic_with(path, |file| pack(SealWriter::new(file, to)?, facts, sources).map(|(_, manifest)| manifest))
+    fsx::write_atomic_with(path, |file| {
+        super::leftovers::hold(file);
+        pack(SealWriter::new(file, to)?, by, facts, sources).map(|(_, manifest)| manifest)
+    })
 }
 
-pub(super) fn pack<W: Write>(mut out: SealWriter<W>, facts: Facts, sources: Vec<Source>) -> Result<(W, Manifest), BackupError> {
-    put_json(&mut out, &facts)?;
+pub(super) fn pack<W: Write>(
+    mut out: SealWriter<W>,
+    by: &Signer,
+    facts: Facts,
+    sources: Vec<Source>,
+) -> Result<(W, Manifest), BackupError> {
+    put(&mut out, &json(&facts)?)?;
     let mut files = Vec::with_capacity(sources.len());
     for Source { name, content } in sources {
         let length = u16::try_from(name.len()).ok().filter(|_| is_safe(&name)).ok_or(BackupError::Malformed { what: "nom" })?;
@@ -178,7 +209,9 @@ pub(super) fn pack<W: Write>(mut out: SealWriter<W>, facts: Facts, sources: Vec<
     }
     let manifest = Manifest { facts, files };
     out.write_all(&0_u16.to_le_bytes())?;
-    put_json(&mut out, &manifest)?;
+    let bytes = json(&manifest)?;
+    put(&mut out, &bytes)?;
+    out.write_all(&by.sign(LABEL, &Sha256::digest(&bytes)))?;
     Ok((out.finish()?, manifest))
 }
 
@@ -192,11 +225,65 @@ fn copy(from: impl Read, length: u64, out: &mut impl Write) -> Result<(u64, [u8;
     Ok((length, hashed.hash.finalize().into()))
 }
 
-fn put_json(out: &mut impl Write, value: &impl Serialize) -> Result<(), BackupError> {
-    let bytes = serde_json::to_vec(value).map_err(|_| BackupError::Malformed { what: "manifeste" })?;
+fn json(value: &impl Serialize) -> Result<Vec<u8>, BackupError> {
+    serde_json::to_vec(value).map_err(|_| BackupError::Malformed { what: "manifeste" })
+}
+
+fn put(out: &mut impl Write, bytes: &[u8]) -> Result<(), BackupError> {
     let length = u32::try_from(bytes.len()).map_err(|_| BackupError::Malformed { what: "manifeste" })?;
     out.write_all(&length.to_le_bytes())?;
-    Ok(out.write_all(&bytes)?)
+    Ok(out.write_all(bytes)?)
+}
+
+/// A backup that was read whole: every byte is what somebody sealed to the recovery key, which anybody can who has its public part.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Unverified {
+    manifest: Manifest,
+    /// Of the manifest's bytes.
+    digest: [u8; 32],
+    signature: Option<[u8; SIGNATURE_LEN]>,
+}
+
+impl Unverified {
+    /// What it says of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.manifest.facts
+    }
+    /// Whether it is of the version before signatures.
+    pub fn is_unsigned(&self) -> bool {
+        self.signature.is_none()
+    }
+    /// The manifest, once its signature is found to be that of the role that it names, under the key that `agreement` names. Whether
+    /// that is the agreement is for the caller to know.
+    ///
+    /// # Errors
+    /// `Unsigned`, `OtherAgreement`, `Signature`.
+    pub fn signed(self, agreement: &ParsedAgreement) -> Result<Manifest, BackupError> {
+        let signature = self.signature.ok_or(BackupError::Unsigned)?;
+        let (hash, facts) = (agreement.hash(), &self.manifest.facts);
+        if facts.agreement != hash.to_string() {
+            return Err(BackupError::OtherAgreement { found: facts.agreement.clone() });
+        }
+        let refused = || BackupError::Signature { role: facts.role.clone() };
+        let role = role_named(agreement.agreement(), &facts.role).ok_or_else(refused)?;
+        signer::verify(agreement.agreement(), hash.as_bytes(), &role, LABEL, &self.digest, &signature).map_err(|_| refused())?;
+        Ok(self.manifest)
+    }
+    /// The manifest of a backup of the version before signatures, which anybody may have made.
+    ///
+    /// # Errors
+    /// `Signature` for one that has one, which is to be verified.
+    pub fn unsigned(self) -> Result<Manifest, BackupError> {
+        let role = self.manifest.facts.role.clone();
+        if self.is_unsigned() { Ok(self.manifest) } else { Err(BackupError::Signature { role }) }
+    }
+}
+
+fn role_named(agreement: &Agreement, text: &str) -> Option<RoleId> {
+    let parties = agreement.party.iter().map(|party| RoleId::Party(party.id.clone()));
+    let analysts = agreement.analyst.iter().map(|analyst| RoleId::Analyst(analyst.id.clone()));
+    [RoleId::Broker, RoleId::Custodian].into_iter().chain(parties).chain(analysts).find(|role| role.to_string() == text)
 }
 
 /// Reads the whole backup at `path`. `facts` may refuse it at once; `each` is given every file, and need not read it.
@@ -209,7 +296,7 @@ pub fn read<E: From<BackupError>>(
     key: &SealingKey,
     facts: impl FnOnce(&Facts) -> Result<(), E>,
     each: impl FnMut(&str, &mut dyn Read) -> Result<(), E>,
-) -> Result<Manifest, E> {
+) -> Result<Unverified, E> {
     let file = File::open(path).map_err(BackupError::from)?;
     unpack(SealReader::new(file, key)?, facts, each)
 }
@@ -218,9 +305,9 @@ pub(super) fn unpack<E: From<BackupError>>(
     mut input: SealReader<impl Read>,
     facts: impl FnOnce(&Facts) -> Result<(), E>,
     mut each: impl FnMut(&str, &mut dyn Read) -> Result<(), E>,
-) -> Result<Manifest, E> {
-    let found: Facts = get_json(&mut input)?;
-    if found.format != FORMAT {
+) -> Result<Unverified, E> {
+    let (found, _): (Facts, _) = get_json(&mut input)?;
+    if ![UNSIGNED, FORMAT].contains(&found.format) {
         return Err(BackupError::NotABackup.into());
     }
     facts(&found)?;
@@ -242,7 +329,8 @@ pub(super) fn unpack<E: From<BackupError>>(
         }
         files.push(FileFacts { name, bytes: size, sha256: hex::encode(hashed.hash.finalize()) });
     }
-    let manifest: Manifest = get_json(&mut input)?;
+    let (manifest, digest): (Manifest, _) = get_json(&mut input)?;
+    let signature = if found.format == UNSIGNED { None } else { Some(get(&mut input)?) };
     if io::copy(&mut input, &mut io::sink()).map_err(BackupError::from)? > 0 {
         return Err(BackupError::Malformed { what: "suite" }.into());
     }
@@ -254,7 +342,7 @@ pub(super) fn unpack<E: From<BackupError>>(
             return Err(BackupError::Digest { name: found.name.clone() }.into());
         }
     }
-    Ok(manifest)
+    Ok(Unverified { manifest, digest, signature })
 }
 
 fn ended(error: io::Error, what: &'static str) -> BackupError {
@@ -267,7 +355,8 @@ fn get<const N: usize>(input: &mut impl Read) -> Result<[u8; N], BackupError> {
     Ok(bytes)
 }
 
-fn get_json<T: serde::de::DeserializeOwned>(input: &mut impl Read) -> Result<T, BackupError> {
+/// A value, and the digest of its bytes.
+fn get_json<T: serde::de::DeserializeOwned>(input: &mut impl Read) -> Result<(T, [u8; 32]), BackupError> {
     let length = u32::from_le_bytes(get(input)?);
     let malformed = || BackupError::Malformed { what: "manifeste" };
     if length > JSON_LIMIT {
@@ -275,7 +364,7 @@ fn get_json<T: serde::de::DeserializeOwned>(input: &mut impl Read) -> Result<T, 
     }
     let mut bytes = Vec::new();
     input.take(u64::from(length)).read_to_end(&mut bytes)?;
-    serde_json::from_slice(&bytes).map_err(|_| malformed())
+    Ok((serde_json::from_slice(&bytes).map_err(|_| malformed())?, Sha256::digest(&bytes).into()))
 }
 
 /// Whether a name stays below the folder that it is unpacked into.

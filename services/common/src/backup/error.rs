@@ -1,6 +1,7 @@
 //! What can be wrong with a backup, with its place in the file.
 
 use std::io;
+use std::path::PathBuf;
 
 /// Why a backup could not be read. Blocks are numbered from 1, as they stand in the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +57,37 @@ pub enum BackupError {
     Digest {
         /// Which.
         name: String,
+    },
+    /// Of the version before signatures.
+    #[error(
+        "cette sauvegarde n'est pas signée : elle est d'une version d'avant les signatures, ou d'un autre programme, et rien ne dit qui l'a faite. Prenez-en une plus récente ; à défaut, si vous savez d'où elle vient (empreinte notée à part), --accept-unsigned en le consignant"
+    )]
+    Unsigned,
+    /// Signed by somebody else than the role that it names, or changed since.
+    #[error(
+        "signature refusée : cette sauvegarde n'est pas celle qu'a faite {role} ; elle a été fabriquée ou modifiée, ne la restaurez pas et gardez-la à part"
+    )]
+    Signature {
+        /// What it says that it is of.
+        role: String,
+    },
+    /// Made under another agreement than the one it is held against.
+    #[error(
+        "cette sauvegarde a été faite sous une autre convention, ou une autre version de celle-ci (empreinte {found}) ; prenez la version de ce jour-là"
+    )]
+    OtherAgreement {
+        /// Hash of its own.
+        found: String,
+    },
+    /// The disk has not enough room.
+    #[error("{} : {needed} octets sont nécessaires, {free} sont libres ; faites de la place, puis relancez (rien n'a été écrit)", folder.display())]
+    Room {
+        /// Where.
+        folder: PathBuf,
+        /// Bytes that are to be written.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
     },
     /// The disk.
     #[error("lecture ou écriture impossible ({0})")]

@@ -4,8 +4,8 @@
 //! mode, [`linkage_crypto::seal`]). A block is up to 1 MiB under AES-256-GCM ([`linkage_crypto::storage`]), bound to its number and to
 //! whether it is the last: what STREAM does with its nonces (Hoang, Reyhanitabar, Rogaway, Vizár, "Online authenticated-encryption
 //! and its nonce-reuse misuse-resistance", CRYPTO 2015, section 7) the associated data does here, and nonces are random.
-//! Base mode does not say who made a backup. A forged one is refused at restore where the role's keys and agreement are in place to be
-//! compared; after a total loss they are not, and the operator compares the file's digest instead (docs/sauvegarde.md).
+//! Base mode does not say who made a backup: the signature inside does ([`super::Unverified`]). It is sealed with the rest, so that
+//! whoever holds the file learns nothing of who signed; the holder of the recovery key could seal it to another, which gives nobody more.
 
 use std::io::{self, Read, Write};
 

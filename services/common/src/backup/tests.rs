@@ -4,12 +4,17 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use linkage_agreement::RoleId;
 use linkage_crypto::seal::SealingKey;
 use zeroize::Zeroizing;
 
 use super::archive::{pack, unpack};
 use super::seal::{SealReader, SealWriter};
 use super::*;
+use crate::fsx;
+
+mod signed;
+use signed::{agreement, signer};
 
 /// Bytes of a block in these tests, and of one sealed.
 const BLOCK: usize = 64;
@@ -105,7 +110,7 @@ fn facts() -> Facts {
     Facts {
         format: Facts::FORMAT,
         role: "broker".to_owned(),
-        agreement: "ab".repeat(32),
+        agreement: agreement().hash().to_string(),
         software: "1".to_owned(),
         schema: Some(7),
         at: 1_763_800_000,
@@ -118,12 +123,16 @@ fn facts() -> Facts {
 }
 
 fn packed(sources: &[(&str, &[u8])]) -> Result<Vec<u8>, BackupError> {
+    let writer = SealWriter::new(Vec::new(), &key().public_key())?;
+    pack(writer, &signer(RoleId::Broker), facts(), these(sources)).map(|(bytes, _)| bytes)
+}
+
+fn these(sources: &[(&str, &[u8])]) -> Vec<Source> {
     let source = |(name, bytes): &(&str, &[u8])| Source {
         name: (*name).to_owned(),
         content: Content::Bytes(Zeroizing::new(bytes.to_vec())),
     };
-    let writer = SealWriter::new(Vec::new(), &key().public_key())?;
-    pack(writer, facts(), sources.iter().map(source).collect()).map(|(bytes, _)| bytes)
+    sources.iter().map(source).collect()
 }
 
 #[test]
@@ -132,7 +141,7 @@ fn files_come_back_under_their_names_with_their_digests() {
         [("settings/key", b"k"), ("audit/principal/2026-01.jsonl", b""), ("state/a/b.enc", &[9; 3000])];
     let backup = packed(&files).unwrap();
     let mut found = Vec::new();
-    let manifest = unpack::<BackupError>(
+    let read = unpack::<BackupError>(
         SealReader::new(backup.as_slice(), &key()).unwrap(),
         |known| (known == &facts()).then_some(()).ok_or(BackupError::NotABackup),
         |name, bytes| {
@@ -144,11 +153,13 @@ fn files_come_back_under_their_names_with_their_digests() {
     )
     .unwrap();
     assert_eq!(found, files.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())));
-    assert_eq!(manifest.facts, facts());
-    assert_eq!(manifest.files[0].sha256, "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a");
+    assert_eq!(read.facts(), &facts());
     // Files that nobody reads are digested all the same.
     let unread = unpack::<BackupError>(SealReader::new(backup.as_slice(), &key()).unwrap(), |_| Ok(()), |_, _| Ok(()));
-    assert_eq!(unread, Ok(manifest));
+    assert_eq!(unread.as_ref(), Ok(&read));
+    let manifest = read.signed(&agreement()).unwrap();
+    assert_eq!(manifest.facts, facts());
+    assert_eq!(manifest.files[0].sha256, "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a");
 }
 
 #[test]
@@ -162,11 +173,53 @@ fn no_name_leads_out_of_its_folder() {
 fn a_backup_is_not_written_over_another_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("backup");
-    write(&path, &key().public_key(), facts(), Vec::new()).unwrap();
+    let written = || write(&path, &key().public_key(), &signer(RoleId::Broker), facts(), Vec::new());
+    written().unwrap();
     let before = fs::read(&path).unwrap();
-    let again = write(&path, &key().public_key(), facts(), Vec::new());
+    let again = written();
     assert_eq!(again.unwrap_err(), BackupError::Io(std::io::ErrorKind::AlreadyExists));
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed_and_what_another_writes_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = |name: &str| {
+        let path = dir.path().join(format!(".{name}.0123456789abcdef.tmp"));
+        put(&path, "half");
+        path
+    };
+    let (killed, living, foreign) = (left("courtier-1"), left("courtier-2"), left("tiers-1"));
+    let others = ["courtier-1", ".courtier-1.tmp", ".courtier-1.0123.tmp", ".courtier-1.0123456789abcdeg.tmp"];
+    for name in others {
+        put(&dir.path().join(name), "whole");
+    }
+    let writing = fs::File::options().append(true).open(&living).unwrap();
+    leftovers::hold(&writing);
+    let own = |name: &str| name.starts_with("courtier-");
+    assert_eq!(sweep(dir.path(), own).unwrap(), 1);
+    assert_eq!([killed, living.clone(), foreign].map(|path| path.exists()), [false, true, true]);
+    assert!(others.iter().all(|name| dir.path().join(name).exists()));
+    drop(writing);
+    assert_eq!((sweep(dir.path(), own).unwrap(), living.exists()), (1, false));
+    // A backup holds its own while it is written.
+    let path = dir.path().join("courtier-3");
+    fsx::write_atomic_with(&path, |file| {
+        leftovers::hold(file);
+        assert_eq!(sweep(dir.path(), own)?, 0);
+        Ok::<_, std::io::Error>(())
+    })
+    .unwrap();
+    assert!(path.exists() && sweep(&dir.path().join("gone"), own).is_err());
+}
+
+#[test]
+fn what_the_disk_has_no_room_for_is_not_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    room(dir.path(), 0).unwrap();
+    let refused = room(dir.path(), 1 << 60).unwrap_err();
+    assert!(matches!(&refused, BackupError::Room { folder, needed, .. } if folder == dir.path() && *needed > 1 << 60));
+    assert!(refused.to_string().contains("faites de la place"), "{refused}");
 }
 
 #[test]

@@ -4,8 +4,12 @@
 //! [`linkage_common::backup`]. A backup is made while the role serves. Nothing here prints a key or a name.
 
 mod create;
+mod former;
+mod logs;
+mod names;
 mod restore;
 mod role;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,11 +18,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use linkage_common::backup::{self, BackupError, Manifest};
+use linkage_common::backup;
 use linkage_common::{fsx, rng};
 use linkage_crypto::seal::{SealingKey, SealingPublicKey};
 
 use crate::cli::{print_json, say};
+use role::Role;
+use trust::{Recognised, Trust, in_place, recognise};
 
 const KEY_LIMIT: u64 = 4096;
 const PRIVATE: &str = "secours.key";
@@ -47,13 +53,18 @@ pub enum BackupCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Read a whole backup, compare every digest and say what it is of.
+    /// Read a whole backup, compare every digest and the role's signature, and say what it is of.
     Verify {
         /// The backup.
         file: PathBuf,
         /// File of the recovery key's private part.
         #[arg(long, value_name = "FICHIER")]
         key: PathBuf,
+        /// Configuration file of the role, whose agreement is in place.
+        #[arg(long, value_name = "FICHIER")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        trust: Trust,
         /// Print the manifest as JSON.
         #[arg(long)]
         json: bool,
@@ -70,6 +81,11 @@ pub enum BackupCommand {
         /// Folder, made private; it must not be there yet.
         #[arg(long)]
         out: PathBuf,
+        /// Configuration file of the role, whose agreement is in place.
+        #[arg(long, value_name = "FICHIER")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        trust: Trust,
     },
 }
 
@@ -103,6 +119,17 @@ pub struct RestoreArgs {
     /// brought over from it.
     #[arg(long, value_name = "DOSSIER")]
     former: Option<PathBuf>,
+    /// File of the storage key of `--former`, a node's, where it was renewed after the backup.
+    #[arg(long, value_name = "FICHIER", requires = "former")]
+    former_key: Option<PathBuf>,
+    #[command(flatten)]
+    trust: Trust,
+    /// Write where the configuration in the backup says, outside the folder of `--config` too; they are shown without this.
+    #[arg(long)]
+    paths_accepted: bool,
+    /// Put an audit log back that does not verify.
+    #[arg(long)]
+    accept_faulty_log: bool,
     /// Restore a backup that is older than the agreement lets its contents be.
     #[arg(long)]
     accept_expired: bool,
@@ -119,13 +146,17 @@ pub async fn run(command: BackupCommand) -> anyhow::Result<()> {
     match command {
         BackupCommand::Keys { out } => keys(&out),
         BackupCommand::Create { config, target, to, json } => create::run(&config, &target, &public_key(&to)?, json).await,
-        BackupCommand::Verify { file, key, json } => {
-            let manifest = backup::read::<BackupError>(&file, &private_key(&key)?, |_| Ok(()), |_, _| Ok(()))
-                .with_context(|| file.display().to_string())?;
-            tell(&manifest, json)
+        BackupCommand::Verify { file, key, config, trust, json } => {
+            tell(&recognised(&file, &private_key(&key)?, config.as_deref(), &trust)?, json)
         }
         BackupCommand::Restore(args) => restore::run(args).await,
-        BackupCommand::Extract { file, key, out } => extract(&file, &private_key(&key)?, &out),
+        BackupCommand::Extract { file, key, out, config, trust } => {
+            if out.try_exists()? {
+                bail!("{} existe déjà : indiquez un dossier neuf", out.display());
+            }
+            let key = private_key(&key)?;
+            extract(&file, &key, &recognised(&file, &key, config.as_deref(), &trust)?, &out)
+        }
     }
 }
 
@@ -154,12 +185,18 @@ fn public_key(path: &Path) -> anyhow::Result<SealingPublicKey> {
     SealingPublicKey::from_base64(text.trim()).with_context(|| path.display().to_string())
 }
 
-fn extract(file: &Path, key: &SealingKey, out: &Path) -> anyhow::Result<()> {
-    if out.try_exists()? {
-        bail!("{} existe déjà : indiquez un dossier neuf", out.display());
-    }
+/// A backup held against the agreement that `config`, a role's configuration, names.
+fn recognised(file: &Path, key: &SealingKey, config: Option<&Path>, trust: &Trust) -> anyhow::Result<Recognised> {
+    let agreement = match config {
+        Some(config) => in_place(&Role::read(config)?)?,
+        None => None,
+    };
+    recognise(file, key, agreement, trust)
+}
+
+fn extract(file: &Path, key: &SealingKey, backup: &Recognised, out: &Path) -> anyhow::Result<()> {
     fsx::create_private_dir(out)?;
-    let manifest = backup::read::<anyhow::Error>(
+    let again = backup::read::<anyhow::Error>(
         file,
         key,
         |_| Ok(()),
@@ -168,9 +205,10 @@ fn extract(file: &Path, key: &SealingKey, out: &Path) -> anyhow::Result<()> {
             Ok(())
         },
     )?;
+    backup.is_still(again)?;
     say(&format!(
         "{} fichier(s) dans {}, clés en clair : supprimez ce dossier après usage.",
-        manifest.files.len(),
+        backup.manifest.files.len(),
         out.display()
     ));
     Ok(())
@@ -192,12 +230,18 @@ fn time(at: i64) -> Timestamp {
     Timestamp::from_second(at).unwrap_or_default()
 }
 
-fn tell(manifest: &Manifest, json: bool) -> anyhow::Result<()> {
+fn tell(backup: &Recognised, json: bool) -> anyhow::Result<()> {
+    let manifest = &backup.manifest;
     if json {
         return print_json(manifest);
     }
     let facts = &manifest.facts;
     say(&format!("Sauvegarde intacte de {}, faite le {} par la version {}", facts.role, time(facts.at), facts.software));
+    say(if backup.is_signed() {
+        "  Signature de ce rôle vérifiée, avec la clé que sa convention nomme"
+    } else {
+        "  Sans signature : rien ne dit qui l'a faite"
+    });
     say(&format!("  Convention : {}", facts.agreement));
     say(&format!("  Journal d'audit « {} » : entrée n° {}", facts.log, facts.entry));
     if let Some(schema) = facts.schema {

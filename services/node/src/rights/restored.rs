@@ -37,11 +37,12 @@ fn keep(vault: &Vault, requests: &[Request]) -> Result<(), NodeError> {
 }
 
 /// Makes the state in `staged`, which comes from a backup, one that may go on: run seeds are drawn anew, and what persons have asked
-/// for is brought over from `former`, the state that is replaced.
+/// for is brought over from `former`, the state that is replaced, with the key that it is stored under: a later one where the key was
+/// rotated after the backup.
 ///
 /// # Errors
-/// A state that cannot be read under this key.
-pub fn settle(staged: &Path, former: Option<&Path>, storage_key: &[u8; 32]) -> Result<Settled, NodeError> {
+/// A state that cannot be read under its key.
+pub fn settle(staged: &Path, former: Option<(&Path, &[u8; 32])>, storage_key: &[u8; 32]) -> Result<Settled, NodeError> {
     let vault = Vault::open(staged, storage_key)?;
     for name in vault.list("runs")? {
         let Some(kept) = vault.get(&name)? else { continue };
@@ -50,8 +51,8 @@ pub fn settle(staged: &Path, former: Option<&Path>, storage_key: &[u8; 32]) -> R
         let month = kept.get(seed.len()..).ok_or_else(|| NodeError::Damaged(name.clone()))?;
         vault.put(&name, &Zeroizing::new([seed.as_slice(), month].concat()))?;
     }
-    let Some(former) = former else { return Ok(Settled::default()) };
-    let former = Vault::open(former, storage_key)?;
+    let Some((former, key)) = former else { return Ok(Settled::default()) };
+    let former = Vault::open(former, key)?;
     let mut settled = Settled::default();
     let mut listed = list::load(&vault)?;
     for one in list::load(&former)? {
@@ -189,7 +190,7 @@ mod tests {
         former.put("rights/aside-9", b"aside").unwrap();
         staged.put("runs/r1", &[vec![5; 32], b"2026-01".to_vec()].concat()).unwrap();
 
-        let settled = settle(new.path(), Some(old.path()), &[1; 32]).unwrap();
+        let settled = settle(new.path(), Some((old.path(), &[1; 32])), &[1; 32]).unwrap();
         assert_eq!(settled, Settled { listed: 1, requests: 1 });
         assert_eq!(list::load(&staged).unwrap(), [listed("a"), listed("b")]);
         let again = Request { done_here: false, restarted: vec![], receipts: BTreeMap::new(), ..late };
@@ -197,7 +198,25 @@ mod tests {
         assert_eq!(staged.get("rights/aside-9").unwrap().unwrap().as_slice(), b"aside");
         let seed = staged.get("runs/r1").unwrap().unwrap();
         assert_eq!((&seed[32..], seed[..32] == [5; 32]), (&b"2026-01"[..], false), "another seed, the same month");
-        assert!(matches!(settle(new.path(), Some(old.path()), &[2; 32]), Err(NodeError::State { .. })));
+        assert!(matches!(settle(new.path(), Some((old.path(), &[1; 32])), &[2; 32]), Err(NodeError::State { .. })));
+    }
+
+    #[test]
+    fn a_state_whose_key_was_rotated_since_is_read_under_the_later_key() {
+        let (new, old) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (staged, former) = (Vault::open(new.path(), &[1; 32]).unwrap(), Vault::open(old.path(), &[9; 32]).unwrap());
+        let late = request("2", Right::Objection, Some("y"));
+        list::save(&former, &[listed("b")]).unwrap();
+        keep(&former, std::slice::from_ref(&late)).unwrap();
+        former.put("rights/aside-9", b"aside").unwrap();
+        for key in [[1; 32], [8; 32]] {
+            assert!(settle(new.path(), Some((old.path(), &key)), &[1; 32]).is_err());
+        }
+        let settled = settle(new.path(), Some((old.path(), &[9; 32])), &[1; 32]).unwrap();
+        assert_eq!(settled, Settled { listed: 1, requests: 1 });
+        assert_eq!(list::load(&staged).unwrap(), [listed("b")]);
+        assert_eq!(requests_of(&staged).unwrap()[0].id, late.id);
+        assert_eq!(staged.get("rights/aside-9").unwrap().unwrap().as_slice(), b"aside", "under the restored key");
     }
 
     /// Restricted, lifted, then objected to.
@@ -220,7 +239,7 @@ mod tests {
         keep(&staged, &[restricted.clone(), waiting, entered]).unwrap();
         keep(&former, &[restricted.clone(), lift.clone(), objected.clone()]).unwrap();
 
-        let settled = settle(new.path(), Some(old.path()), &[1; 32]).unwrap();
+        let settled = settle(new.path(), Some((old.path(), &[1; 32])), &[1; 32]).unwrap();
         assert_eq!(settled, Settled { listed: 0, requests: 2 });
         let asked = |done_here, of| Request { done_here, restarted: vec![], receipts: BTreeMap::new(), ..of };
         let [lift, objected] = [asked(true, lift), asked(false, objected)];

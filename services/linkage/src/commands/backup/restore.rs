@@ -4,85 +4,71 @@
 //! agreement, keys, schema, age, and which of both states is the newer one, which their audit logs tell. The state goes to its place by
 //! [`Staging`]; the audit log goes on as a log of its own ([`linkage_common::audit::restored_name`]).
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use linkage_agreement::{ParsedAgreement, RoleId};
-use linkage_common::audit::{self, Act, AuditLog, Place as LogPlace, Position, contains, parts, position, restored_name};
-use linkage_common::backup::{self, AUDIT, BackupError, Facts, SETTINGS, STATE, Staging, completed, half_restored};
+use linkage_common::audit::{Act, AuditLog, Place as LogPlace, restored_name};
+use linkage_common::backup::{self, AUDIT, BackupError, Facts, STATE, Staging, completed, half_restored};
 use linkage_common::clock::{Clock as _, SystemClock};
 use linkage_common::database::Place;
 use linkage_common::fsx;
 use linkage_common::gate::Gate;
+use linkage_common::schema::Versions;
 use linkage_crypto::seal::SealingKey;
 use serde::Serialize;
-use zeroize::Zeroizing;
 
-use super::role::{Kept, Role};
+use super::former::{self, Former};
+use super::logs;
+use super::role::{CONFIG, Kept, Role};
+use super::trust::{Recognised, Settings, in_place, recognise};
 use super::{RestoreArgs, elsewhere, private_key, time, unpack};
-use crate::cli::{note, print_json, say};
+use crate::cli::{print_json, say};
 
 /// What a partner sees of the role's log, beside the log.
 const WITNESS: &str = "witness.json";
-const SETTING_LIMIT: u64 = 16 << 20;
-const CERTIFICATES: &str = "certificates";
-/// The analyst's log of who asked what.
-const ACCESS: &str = "access";
-/// Files of lines at an analyst's that say what was shown: whatever either state knows counts.
-const LEDGERS: [&str; 2] = ["shown.jsonl", "reports.jsonl"];
-
-type Settings = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
 /// What a restoration came to.
 #[derive(Debug, Default, Serialize)]
-struct Done {
+pub(super) struct Done {
+    /// Whether the role's signature on the backup was verified.
+    pub(super) signed: bool,
     /// Whether it ended one that was interrupted.
-    completed_earlier: bool,
+    pub(super) completed_earlier: bool,
     /// Whether the audit log that was there is newer than the backup's, and was kept.
-    newer_log_kept: bool,
+    pub(super) newer_log_kept: bool,
     /// Persons on the objection list brought over from the former state.
-    objections_kept: usize,
+    pub(super) objections_kept: usize,
+    /// Accounts that are switched off since they were so in the former state.
+    pub(super) accounts_off: u64,
     /// Requests that will be carried out again.
-    requests_repeated: usize,
+    pub(super) requests_repeated: usize,
     /// Runs that the broker ended.
-    runs_ended: u64,
+    pub(super) runs_ended: u64,
     /// Files of configuration and keys that were written.
-    settings_written: Vec<String>,
+    pub(super) settings_written: Vec<String>,
 }
 
 pub(super) async fn run(args: RestoreArgs) -> anyhow::Result<()> {
     let key = private_key(&args.key)?;
-    let mut settings = Settings::new();
-    let manifest = backup::read::<anyhow::Error>(
-        &args.file,
-        &key,
-        |_| Ok(()),
-        |name, bytes| {
-            if let Some(label) = name.strip_prefix(SETTINGS) {
-                let mut read = Zeroizing::new(Vec::new());
-                bytes.take(SETTING_LIMIT).read_to_end(&mut read)?;
-                settings.insert(label.to_owned(), read);
-            }
-            Ok(())
-        },
-    )
-    .with_context(|| args.file.display().to_string())?;
-    let mut done = Done::default();
-    if !args.config.try_exists()? {
-        let saved = settings.get("config").context("la sauvegarde ne contient pas de configuration : écrivez-la")?;
-        fsx::write_atomic(&args.config, saved)?;
-        done.settings_written.push(args.config.display().to_string());
-        note(&format!("{} : configuration reprise de la sauvegarde", args.config.display()));
-    }
-    let mut role = Role::read(&args.config)?;
-    role.expect(settings.keys());
-    fits(&role, &manifest.facts, &settings, args.accept_expired)?;
+    let (mut role, backup) = if args.config.try_exists()? {
+        let role = Role::read(&args.config)?;
+        let backup = recognise(&args.file, &key, in_place(&role)?, &args.trust)?;
+        (role, backup)
+    } else {
+        let backup = recognise(&args.file, &key, None, &args.trust)?;
+        (saved_role(&args, &backup.settings)?, backup)
+    };
+    let mut done = Done { signed: backup.is_signed(), ..Done::default() };
+    role.expect(backup.settings.keys());
+    fits(&role, &backup.manifest.facts, &backup.settings, args.accept_expired)?;
     if let Some(former) = &args.former {
-        former_of(&role, former)?;
+        former::is_of(&role, former)?;
+    }
+    if args.former_key.is_some() && role.node.is_none() {
+        bail!("--former-key est la clé de stockage d'un nœud : {} n'en a pas, relancez sans elle", role.id);
     }
     let first = role.audit.first(&role.home)?;
     let alone = first.alone()?.with_context(|| {
@@ -92,10 +78,31 @@ pub(super) async fn run(args: RestoreArgs) -> anyhow::Result<()> {
     if half_restored(&role.home)? {
         done.completed_earlier = true;
     } else {
-        prepare(&args, &key, &role, &manifest.facts, &settings, &staging, &mut done).await?;
+        prepare(&args, &key, &role, &backup, &staging, &mut done).await?;
     }
-    finish(&role, staging, alone)?;
-    tell(&role, &manifest.facts, &done, args.former.is_some(), args.json)
+    finish(&role, staging, alone, &mut done).await?;
+    tell(&role, &backup.manifest.facts, &done, args.former.is_some(), args.json)
+}
+
+/// The role of the configuration that is saved, which is written with the other files once all of it fits. What it names elsewhere
+/// than beside itself is for the operator to see first: a restoration writes to it.
+fn saved_role(args: &RestoreArgs, settings: &Settings) -> anyhow::Result<Role> {
+    let saved = settings.get(CONFIG).context("la sauvegarde ne contient pas de configuration : écrivez-la")?;
+    let for_a_moment = tempfile::tempdir()?;
+    let path = for_a_moment.path().join("configuration.toml");
+    fsx::write_atomic(&path, saved)?;
+    let role = Role::read_for(&args.config, &path).context("configuration de la sauvegarde")?;
+    let folder = std::path::absolute(&args.config)?;
+    let outside = role.outside(folder.parent().unwrap_or(Path::new("/")))?;
+    if !outside.is_empty() && !args.paths_accepted {
+        let paths: Vec<String> = outside.iter().map(|path| format!("\n  {}", path.display())).collect();
+        bail!(
+            "la configuration de la sauvegarde nomme, hors du dossier de {}, ces chemins où la restauration écrirait : {}\nLisez-les ; s'ils sont bien ceux de ce rôle, relancez avec --paths-accepted. Sinon écrivez la configuration vous-même. Rien n'est changé",
+            args.config.display(),
+            paths.concat()
+        );
+    }
+    Ok(role)
 }
 
 /// Refuses a backup of another role, agreement or key, of a newer schema, or past its time.
@@ -164,50 +171,42 @@ fn fits(role: &Role, facts: &Facts, settings: &Settings, accept_expired: bool) -
     Ok(())
 }
 
-/// Refuses a folder that is not the role's: nothing would be taken over from it, and nobody would know.
-fn former_of(role: &Role, former: &Path) -> anyhow::Result<()> {
-    if !former.is_dir() {
-        bail!("{} : dossier introuvable", former.display());
-    }
-    let mut any = parts(&former.join("audit"), &role.audit.first(&role.home)?.log)?.iter().any(|part| part.folder.is_dir());
-    any |= ["archive", "rights", CERTIFICATES, ACCESS].iter().any(|name| former.join(name).is_dir());
-    if let Some(name) = role.own_database().and_then(|(path, _)| path.file_name()) {
-        any |= former.join(name).is_file();
-    }
-    if !any {
-        bail!(
-            "{} : ni journal d'audit ni état de ce rôle ici, rien n'en serait repris ; indiquez le dossier que la configuration nommait (« state_dir » ou « data_dir »), là où il a été déplacé",
-            former.display()
-        );
-    }
-    Ok(())
-}
-
 /// Makes the new state ready; from its last line on it counts.
 async fn prepare(
     args: &RestoreArgs,
     key: &SealingKey,
     role: &Role,
-    facts: &Facts,
-    settings: &Settings,
+    backup: &Recognised,
     staging: &Staging,
     done: &mut Done,
 ) -> anyhow::Result<()> {
-    let (state, logs) = (staging.state(), staging.logs());
-    backup::read::<anyhow::Error>(
+    let (state, audit, settings) = (staging.state(), staging.logs(), &backup.settings);
+    let again = backup::read::<anyhow::Error>(
         &args.file,
         key,
-        |again| if again == facts { Ok(()) } else { Err(BackupError::NotABackup.into()) },
+        |again| if *again == backup.manifest.facts { Ok(()) } else { Err(BackupError::NotABackup.into()) },
         |name, bytes| {
             let path = match (name.strip_prefix(STATE), name.strip_prefix(AUDIT)) {
                 (Some(below), _) => state.join(below),
-                (_, Some(below)) => logs.join(below),
+                (_, Some(below)) => audit.join(below),
                 _ => return Ok(()),
             };
             unpack(&path, bytes).with_context(|| path.display().to_string())
         },
     )?;
-    let last = choose_logs(args, role, staging, done)?;
+    backup.is_still(again)?;
+    let last = logs::choose(args, role, staging, done)?;
+    if let Some((server @ Place::Server(_), schema)) = &role.database {
+        match Versions::of(server, schema).await? {
+            Versions { found: None, .. } => bail!(
+                "{server} : base vide ou absente ; restaurez-la d'abord par les outils de l'hébergeur (pg_restore), puis relancez. Rien n'est changé"
+            ),
+            Versions { found: Some(found), known } if found > known => bail!(
+                "{server} : schéma {found}, ce programme connaît les versions jusqu'à {known} ; installez la version qui l'a écrit. Rien n'est changé"
+            ),
+            Versions { .. } => {}
+        }
+    }
     let now = SystemClock.now();
     let first = role.audit.first(&role.home)?;
     let log = restored_name(&first.log, now)?;
@@ -232,235 +231,24 @@ async fn prepare(
     // What the service loads at its start; the old state still counts.
     let gate = Gate::load(&role.agreement, Arc::new(SystemClock))?;
     role.check_keys(gate.agreement())?;
-    settle(role, settings, &state, args.former.as_deref().or(replaced.as_deref()), done).await?;
+    logs::whole(&audit, &gate, &role.id, args.accept_faulty_log)?;
+    let former = Former { folder: args.former.as_deref().or(replaced.as_deref()), key: args.former_key.as_deref() };
+    former::settle(role, settings, staging, former, done).await?;
     Ok(staging.ready(&role.audit.folder(&role.home), &log, &last.log, last.head.number)?)
 }
 
-/// Which log goes on: the backup's, or a newer one that is still there. Refuses an older backup over a newer state.
-fn choose_logs(args: &RestoreArgs, role: &Role, staging: &Staging, done: &mut Done) -> anyhow::Result<Position> {
-    let name = role.audit.first(&role.home)?.log;
-    let saved = parts(&staging.logs(), &name)?;
-    let backed_up = position(&role.id, &saved)?.context("la sauvegarde ne contient pas de journal d'audit")?;
-    let folder = role.audit.folder(&role.home);
-    let there = parts(&folder, &name)?;
-    // Of other replicas, what is there is as new or newer.
-    for entry in fs::read_dir(staging.logs())? {
-        let other = entry?;
-        let own = saved.iter().any(|part| part.folder == other.path());
-        if !own && folder.join(other.file_name()).try_exists()? {
-            fs::remove_dir_all(other.path())?;
-        }
-    }
-    let newest = position(&role.id, &there)?;
-    let aside = format!(
-        "Si c'est bien ce que vous voulez, déplacez d'abord le dossier (mv {0} {0}.ancien), puis relancez avec --former {0}.ancien : oppositions, suppressions et journal en seront repris",
-        role.home.display()
-    );
-    match (newest, staging.replaces()?) {
-        (None, true) => bail!(
-            "{} contient un état sans journal d'audit : rien ne dit s'il est plus récent que la sauvegarde. {aside}",
-            role.home.display()
-        ),
-        (None, false) => {}
-        // What an analyst asks on its own machine is in its access log at once, and in the audit log within the hour.
-        (Some(newest), true) if contains(&saved, &newest)? && has_more_lines(&role.home, &staging.state())? => bail!(
-            "l'état en place est plus récent que la sauvegarde (des questions ou des accès y ont été inscrits depuis) : refusé, rien n'est changé. {aside}"
-        ),
-        (Some(newest), _) if contains(&saved, &newest)? => {}
-        (Some(newest), replaces) if contains(&there, &backed_up)? => {
-            if replaces {
-                bail!(
-                    "l'état en place est plus récent que la sauvegarde (journal à l'entrée n° {} de « {} », sauvegarde du {} à l'entrée n° {}) : refusé, rien n'est changé. {aside}",
-                    newest.head.number,
-                    newest.log,
-                    time(saved_at(&saved)?),
-                    backed_up.head.number
-                );
-            }
-            done.newer_log_kept = true;
-            forget(staging)?;
-            return Ok(newest);
-        }
-        (Some(_), _) => bail!(
-            "le journal d'audit en place et celui de la sauvegarde n'ont pas la même histoire : ce n'est pas une sauvegarde de cet état. {aside}"
-        ),
-    }
-    let Some(former) = &args.former else { return Ok(backed_up) };
-    let theirs = parts(&former.join("audit"), &name)?;
-    match position(&role.id, &theirs) {
-        Ok(Some(newest)) if contains(&theirs, &backed_up)? => {
-            forget(staging)?;
-            for part in &theirs {
-                copy_log(part, &staging.logs().join(&part.log))?;
-            }
-            done.newer_log_kept = true;
-            Ok(newest)
-        }
-        Ok(None) => Ok(backed_up),
-        _ => {
-            note(
-                "Le journal d'audit de l'ancien dossier n'est pas lisible, ou n'est pas la suite de celui de la sauvegarde : gardez-le à part.",
-            );
-            Ok(backed_up)
-        }
-    }
-}
-
-/// When the last entry of a log was made.
-fn saved_at(parts: &[LogPlace]) -> anyhow::Result<i64> {
-    let mut last = 0;
-    if let Some(part) = parts.last() {
-        audit::each::<std::io::Error>(part, |_, _, entry| {
-            last = entry.at;
-            Ok(())
-        })?;
-    }
-    Ok(last)
-}
-
-/// The logs of the backup are not written: newer ones are there.
-fn forget(staging: &Staging) -> std::io::Result<()> {
-    fs::remove_dir_all(staging.logs())?;
-    fsx::create_private_dir(&staging.logs())
-}
-
-fn copy_log(part: &LogPlace, to: &Path) -> anyhow::Result<()> {
-    fsx::create_private_dir(to)?;
-    for entry in fs::read_dir(&part.folder)? {
-        let path = entry?.path();
-        if let (true, Some(name)) = (path.extension().is_some_and(|e| e == "jsonl" || e == "json"), path.file_name()) {
-            fs::copy(&path, to.join(name))?;
-        }
-    }
-    Ok(())
-}
-
-/// What each role has to do with a state that comes from the past.
-async fn settle(role: &Role, settings: &Settings, state: &Path, former: Option<&Path>, done: &mut Done) -> anyhow::Result<()> {
-    match &role.id {
-        RoleId::Party(_) => {
-            let storage = settings.get("storage_key").context("la sauvegarde ne contient pas la clé de stockage")?;
-            let storage = std::str::from_utf8(storage).context("clé de stockage")?;
-            let storage = linkage_crypto::keyfile::decode(storage)?;
-            let settled = linkage_node::rights::settle(state, former, &storage)
-                .context("l'ancien état n'est pas lisible ; déplacez-le et relancez sans --former pour y renoncer")?;
-            (done.objections_kept, done.requests_repeated) = (settled.listed, settled.requests);
-            if let Some(former) = former {
-                certificates(former, state)?;
-            }
-        }
-        RoleId::Analyst(_) => {
-            for name in LEDGERS {
-                if let Some(former) = former {
-                    add_lines(&former.join(name), &state.join(name))?;
-                }
-            }
-            if let Some(former) = former {
-                longer_files(&former.join(ACCESS), &state.join(ACCESS))?;
-            }
-        }
-        RoleId::Broker | RoleId::Custodian => {
-            let Some(place) = staged_database(role, state)? else { return Ok(()) };
-            if role.id == RoleId::Broker {
-                let store = linkage_broker::store::Store::open_at(&place).await?;
-                done.runs_ended = store.settle_restored().await?;
-            } else {
-                let store = linkage_custodian::store::Store::open_at(&place).await?;
-                store.settle_restored().await?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The database that goes with the state: the file just unpacked, or the server's, which the host has restored before.
-fn staged_database(role: &Role, state: &Path) -> anyhow::Result<Option<Place>> {
-    match &role.database {
-        Some((Place::File(path), _)) => {
-            let file = state.join(path.file_name().context("nom de la base")?);
-            Ok(file.is_file().then_some(Place::File(file)))
-        }
-        Some((server, _)) => Ok(Some(server.clone())),
-        None => Ok(None),
-    }
-}
-
-/// Keeps certificates of deletions that the backup does not know.
-fn certificates(former: &Path, state: &Path) -> anyhow::Result<()> {
-    let (from, to) = (former.join(CERTIFICATES), state.join(CERTIFICATES));
-    if !from.is_dir() {
-        return Ok(());
-    }
-    fsx::create_private_dir(&to)?;
-    for entry in fs::read_dir(&from)? {
-        let path = entry?.path();
-        if let (true, Some(name)) = (path.extension().is_some_and(|e| e == "json"), path.file_name())
-            && !to.join(name).try_exists()?
-        {
-            fs::copy(&path, to.join(name))?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether a file of lines in `home` that is only added to has more than in `state`.
-fn has_more_lines(home: &Path, state: &Path) -> anyhow::Result<bool> {
-    let mut names: Vec<PathBuf> = LEDGERS.iter().map(PathBuf::from).collect();
-    if home.join(ACCESS).is_dir() {
-        for entry in fs::read_dir(home.join(ACCESS))? {
-            names.push(Path::new(ACCESS).join(entry?.file_name()));
-        }
-    }
-    let length = |path: PathBuf| fs::metadata(path).map_or(0, |held| held.len());
-    let longer =
-        |name: &PathBuf| name.extension().is_some_and(|e| e == "jsonl") && length(home.join(name)) > length(state.join(name));
-    Ok(names.iter().any(longer))
-}
-
-/// Takes the files of `from` over that go on where those of `to` end, and those that `to` does not have.
-fn longer_files(from: &Path, to: &Path) -> anyhow::Result<()> {
-    if !from.is_dir() {
-        return Ok(());
-    }
-    fsx::create_private_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let (true, Some(name)) = (path.is_file(), path.file_name()) else { continue };
-        let (theirs, ours) = (fs::read(&path)?, to.join(name));
-        let held = if ours.is_file() { fs::read(&ours)? } else { Vec::new() };
-        if theirs.len() > held.len() && theirs.starts_with(&held) {
-            fsx::write_atomic(&ours, &theirs)?;
-        }
-    }
-    Ok(())
-}
-
-/// Adds the whole lines of `from` to `to` that it does not have.
-fn add_lines(from: &Path, to: &Path) -> anyhow::Result<()> {
-    let read = |path: &Path| -> anyhow::Result<Vec<u8>> {
-        match fs::read(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            bytes => bytes.with_context(|| path.display().to_string()),
-        }
-    };
-    let (mut kept, more) = (read(to)?, read(from)?);
-    let known: std::collections::HashSet<Vec<u8>> = kept.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
-    for line in more.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n")) {
-        if !known.contains(line) {
-            kept.extend_from_slice(line);
-        }
-    }
-    if kept.is_empty() { Ok(()) } else { Ok(fsx::write_atomic(to, &kept)?) }
-}
-
 /// The last steps, which may be repeated: the state is put in place, and the log goes on.
-fn finish(role: &Role, staging: Staging, alone: fs::File) -> anyhow::Result<()> {
+async fn finish(role: &Role, staging: Staging, alone: fs::File, done: &mut Done) -> anyhow::Result<()> {
     let plan = staging.finish()?;
     let folder: PathBuf = plan.audit.join(&plan.log);
     fsx::create_private_dir(&folder)?;
     let (seen, kept) = (plan.audit.join(&plan.after).join(WITNESS), folder.join(WITNESS));
     if seen.is_file() && !kept.try_exists()? {
         fsx::write_atomic(&kept, &fs::read(seen)?)?;
+    }
+    if let Some((server @ Place::Server(_), _)) = &role.database {
+        // The host has put it back; it is written to only now that the rest of the state goes with it.
+        former::settle_database(role, server, done).await?;
     }
     // The log is opened as by a service, which cannot begin yet: the folder says that it is half restored.
     drop(alone);
@@ -480,6 +268,9 @@ fn tell(role: &Role, facts: &Facts, done: &Done, former: bool, json: bool) -> an
         say("Une restauration interrompue a été achevée ; rien d'autre n'a été repris de ce fichier.");
     }
     say(&format!("{} restauré à l'état du {} (entrée n° {} du journal)", role.id, time(facts.at), facts.entry));
+    if done.signed {
+        say(&format!("  Signature de {} vérifiée, sous la convention {}", role.id, facts.agreement));
+    }
     for path in &done.settings_written {
         say(&format!("  Repris de la sauvegarde : {path}"));
     }
@@ -488,6 +279,9 @@ fn tell(role: &Role, facts: &Facts, done: &Done, former: bool, json: bool) -> an
             "  Repris de l'ancien état : {} inscription(s) sur la liste d'opposition ; {} demande(s) de personnes seront exécutées de nouveau au démarrage",
             done.objections_kept, done.requests_repeated
         ));
+    }
+    if done.accounts_off > 0 {
+        say(&format!("  {} compte(s) désactivé(s) depuis la sauvegarde le reste(nt)", done.accounts_off));
     }
     if done.newer_log_kept {
         say("  Le journal d'audit, plus récent que la sauvegarde, est gardé");

@@ -1,6 +1,6 @@
 //! What a backup takes of a role, read from its configuration.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use linkage_agreement::{Agreement, RoleId};
 use linkage_analyst::config::AnalystConfig;
@@ -19,6 +19,8 @@ use zeroize::Zeroizing;
 use crate::commands::{config, text};
 
 const SETTING_LIMIT: u64 = 16 << 20;
+/// Label of the configuration itself.
+pub(super) const CONFIG: &str = "config";
 /// Label of the OPRF key in force; the label of one drawn for an epoch to come has the epoch behind it.
 const OPRF_KEY: &str = "oprf_key";
 const TERMINATIONS: &str = "terminations/";
@@ -33,6 +35,8 @@ pub(super) struct Role {
     pub(super) objects: bool,
     pub(super) settings: Vec<Setting>,
     pub(super) node: Option<NodeConfig>,
+    /// The key that signs its backups.
+    pub(super) signing_key: SecretSource,
     /// Where the configuration says that the custodian's OPRF key is.
     oprf_key: Option<SecretSource>,
     /// Folders and files of the state that are in no backup.
@@ -92,7 +96,7 @@ impl Setting {
 
 fn common(path: &Path, agreement: &AgreementFiles, tls: &TlsFiles, crl: Option<&PathBuf>) -> anyhow::Result<Vec<Setting>> {
     let mut settings = vec![
-        Setting::file("config", path),
+        Setting::file(CONFIG, path),
         Setting::file("agreement", &agreement.agreement),
         Setting::file("signatures", &agreement.signatures),
         Setting::file("tls.ca", &tls.ca),
@@ -145,6 +149,7 @@ impl Role {
                 database: None,
                 objects: false,
                 settings,
+                signing_key: c.signing_key.clone(),
                 node: Some(c),
                 oprf_key: None,
                 // Names, what gives them back, and what is kept of runs that can be added to.
@@ -164,6 +169,7 @@ impl Role {
                 home: c.data_dir,
                 objects: false,
                 settings,
+                signing_key: c.signing_key,
                 node: None,
                 oprf_key: None,
                 // Fetched again from the custodian, without what was withdrawn since.
@@ -192,6 +198,7 @@ impl Role {
                 home: c.data_dir,
                 objects: false,
                 settings,
+                signing_key: c.signing_key,
                 node: None,
                 oprf_key: Some(c.oprf_key),
                 left_out: &[],
@@ -208,6 +215,7 @@ impl Role {
             audit: c.audit,
             home: c.data_dir,
             settings,
+            signing_key: c.signing_key,
             node: None,
             oprf_key: None,
             // Encodings.
@@ -243,14 +251,35 @@ impl Role {
         }
     }
 
-    /// Its kind, for the name of a file: no identifier.
-    pub(super) fn kind(&self) -> &'static str {
-        match self.id {
-            RoleId::Party(_) => "noeud",
-            RoleId::Broker => "courtier",
-            RoleId::Custodian => "tiers",
-            RoleId::Analyst(_) => "etude",
+    /// The role of a configuration that is not yet where `path` says: it lies in `from` for the moment.
+    pub(super) fn read_for(path: &Path, from: &Path) -> anyhow::Result<Self> {
+        let mut role = Self::read(from)?;
+        for setting in role.settings.iter_mut().filter(|setting| setting.label == CONFIG) {
+            setting.place = Kept::File(path.to_owned());
         }
+        Ok(role)
+    }
+
+    /// Every file and folder that a restoration would write to and that is not below `folder`.
+    pub(super) fn outside(&self, folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+        let mut named = vec![self.home.clone(), self.audit.folder(&self.home)];
+        named.extend(self.agreement.terminations.clone());
+        named.extend(self.own_database().map(|(path, _)| path.clone()));
+        named.extend(self.settings.iter().filter(|setting| setting.label != CONFIG).filter_map(|setting| match &setting.place {
+            Kept::File(path) => Some(path.clone()),
+            Kept::Variable(_) => None,
+        }));
+        let folder = std::path::absolute(folder)?;
+        let mut outside = Vec::new();
+        for path in named {
+            let path = std::path::absolute(path)?;
+            let leaves = path.components().any(|part| part == Component::ParentDir);
+            if (leaves || !path.starts_with(&folder)) && !outside.contains(&path) {
+                outside.push(path);
+            }
+        }
+        outside.sort();
+        Ok(outside)
     }
 
     /// The database, where it is a file of the state.
@@ -273,5 +302,41 @@ impl Role {
         let lock = name == "lock" || name == "in-use" || name.ends_with(".lock");
         let database = name.contains(".sqlite");
         !(lock || database || name.starts_with('.') || first == "audit" || self.left_out.contains(&first))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(home: &str, key: &str) -> Role {
+        Role {
+            id: RoleId::Broker,
+            agreement: AgreementFiles { agreement: "ici/a.toml".into(), signatures: "ici/s.toml".into(), terminations: None },
+            audit: AuditConfig::default(),
+            home: home.into(),
+            database: Some((Place::File(Path::new(home).join("broker.sqlite")), &linkage_broker::store::SCHEMA)),
+            objects: false,
+            settings: vec![
+                Setting::file(CONFIG, Path::new("/etc/elsewhere.toml")),
+                Setting::file("signing_key", Path::new(key)),
+                Setting { label: "more".to_owned(), place: Kept::Variable("SECRET".to_owned()), key: true },
+            ],
+            signing_key: SecretSource::from_file(key),
+            node: None,
+            oprf_key: None,
+            left_out: &[],
+        }
+    }
+
+    #[test]
+    fn what_a_configuration_names_outside_its_own_folder_is_told() {
+        let outside = |home: &str, key: &str, folder: &str| role(home, key).outside(Path::new(folder)).unwrap();
+        assert_eq!(outside("ici/etat", "ici/cle", "ici"), Vec::<PathBuf>::new());
+        assert_eq!(outside("/etat", "/etc/linkage/cle", "/etc/linkage").len(), 3, "home, logs, database");
+        assert_eq!(outside("ici/etat", "/root/.ssh/authorized_keys", "ici"), [PathBuf::from("/root/.ssh/authorized_keys")]);
+        let up = outside("ici/etat", "ici/../cle", "ici");
+        assert_eq!(up.len(), 1, "{up:?}");
+        assert_eq!(outside("ici-meme/etat", "ici/cle", "ici").len(), 3, "a name that only begins alike");
     }
 }
