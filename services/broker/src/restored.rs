@@ -1,11 +1,16 @@
 //! A broker's state that comes from a backup: encodings are in no backup, so that no run that needs them can go on.
 //!
 //! Runs under way end, and are to be opened again under another name; the run held for increments is let go, and the next one is to be
-//! a full one. Both are then deleted and certified as ever.
+//! a full one. Both are then deleted and certified as ever. A database or a folder that was put back by itself, without that, tells
+//! of other uploads than are there: `linkage doctor` looks for it.
 
-use linkage_agreement::RunId;
+use std::collections::BTreeSet;
+
+use linkage_agreement::{PartyId, RunId};
+use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
+use linkage_common::database::Place;
 use linkage_common::error::ServiceError;
-use linkage_common::store::{checkpoint, db, id};
+use linkage_common::store::{Pool, checkpoint, db, id};
 use sqlx::Row;
 
 use crate::store::{State, Store};
@@ -31,6 +36,50 @@ impl Store {
         self.pool.close().await;
         Ok(ended)
     }
+
+    /// The database at `place` with the schema that it has: to look at, not to work with.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn as_it_is(place: &Place) -> Result<Self, ServiceError> {
+        Ok(Self { pool: Pool::connect(place, "").await? })
+    }
+
+    /// Runs that need their uploads, and that `uploads` does not have whole; none of it is there without a store. A role that works
+    /// meanwhile changes both: only what is missing before and after counts.
+    ///
+    /// # Errors
+    /// The database's, the object store's.
+    pub async fn runs_without_uploads(&self, uploads: Option<&BlobStore>) -> Result<Vec<RunId>, ServiceError> {
+        let mut without = Vec::new();
+        for run in self.runs().await?.into_iter().filter(|run| !run.state.is_final() || run.held) {
+            let named = self.named(&run.id).await?;
+            let there = match uploads {
+                Some(uploads) => uploads.list(&BlobPrefix::Run(run.id.clone())).await?,
+                None => Vec::new(),
+            };
+            let there: BTreeSet<BlobName> = there.into_iter().map(|(name, _)| name).collect();
+            if named.is_subset(&there) {
+                continue;
+            }
+            let (now, still) = (self.run(&run.id).await?, self.named(&run.id).await?);
+            if (now.state, now.held) == (run.state, run.held) && named.difference(&there).any(|name| still.contains(name)) {
+                without.push(run.id);
+            }
+        }
+        Ok(without)
+    }
+
+    /// The uploads of a run that this database has rows of.
+    async fn named(&self, run: &RunId) -> Result<BTreeSet<BlobName>, ServiceError> {
+        let rows = sqlx::query("SELECT party, sequence FROM batches WHERE run_id = $1").bind(run.as_str());
+        let rows = rows.fetch_all(&self.pool).await.map_err(db)?;
+        let name = |row: &linkage_common::store::Row| {
+            let party: PartyId = id(&row.get::<String, _>(0))?;
+            Ok(BlobName::new(run, &party, row.get::<i64, _>(1).unsigned_abs()))
+        };
+        rows.iter().map(name).collect()
+    }
 }
 
 #[cfg(test)]
@@ -41,7 +90,7 @@ mod tests {
     use super::*;
     use crate::store::Run;
 
-    on_both!(runs_that_need_encodings_end,);
+    on_both!(runs_that_need_encodings_end, a_database_without_its_uploads_is_told,);
 
     fn run(name: &str, kept: bool) -> Run {
         Run {
@@ -57,6 +106,37 @@ mod tests {
             reason: String::new(),
             order_signature: vec![7; 64],
         }
+    }
+
+    async fn a_database_without_its_uploads_is_told(on: On) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::of(on.url().as_deref(), &dir.path().join("broker.sqlite")).unwrap();
+        let store = Store::open_at(&place).await.unwrap();
+        let uploads = BlobStore::local(&dir.path().join("uploads")).unwrap();
+        let party: PartyId = "ccas".parse().unwrap();
+        let states = [("a", "collecting", None), ("b", "closed", Some(9_i64)), ("c", "closed", None), ("d", "linking", None)];
+        for (name, state, held) in states {
+            store.insert_run(&run(name, true), b"agreement", 1).await.unwrap();
+            let update = sqlx::query("UPDATE runs SET state = $1, held_until = $2 WHERE run_id = $3");
+            update.bind(state).bind(held).bind(name).execute(&store.pool).await.unwrap();
+            for sequence in 0..2_i64 {
+                let insert = "INSERT INTO batches (run_id, party, sequence, records, digest) VALUES ($1, 'ccas', $2, 1, $3)";
+                sqlx::query(insert).bind(name).bind(sequence).bind(vec![1_u8]).execute(&store.pool).await.unwrap();
+                let blob = BlobName::new(&name.parse().unwrap(), &party, sequence.unsigned_abs());
+                uploads.put(&blob, bytes::Bytes::from_static(b"x")).await.unwrap();
+            }
+        }
+        let looked = Store::as_it_is(&place).await.unwrap();
+        let without = async |uploads| -> Vec<String> {
+            looked.runs_without_uploads(uploads).await.unwrap().iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(without(Some(&uploads)).await, Vec::<String>::new());
+        uploads.delete(&BlobName::new(&"b".parse().unwrap(), &party, 1)).await.unwrap();
+        uploads.delete_prefix(&BlobPrefix::Run("c".parse().unwrap())).await.unwrap();
+        assert_eq!(without(Some(&uploads)).await, ["b"], "what has ended needs none");
+        assert_eq!(without(None).await, ["a", "b", "d"]);
+        store.settle_restored().await.unwrap();
+        assert_eq!(without(None).await, Vec::<String>::new(), "restored as a whole");
     }
 
     async fn runs_that_need_encodings_end(on: On) {

@@ -5,9 +5,11 @@
 //! A fixed step would give the same positions after the second restoration of one backup as after the first; no registry makes a
 //! run a second, so the second of the restoration is above whatever was given before it.
 
+use linkage_agreement::RunId;
 use linkage_common::clock::{Clock as _, SystemClock};
+use linkage_common::database::Place;
 use linkage_common::error::ServiceError;
-use linkage_common::store::{checkpoint, db};
+use linkage_common::store::{Pool, checkpoint, db};
 
 use crate::store::Store;
 
@@ -49,6 +51,23 @@ impl Store {
         checkpoint(&self.pool).await?;
         self.pool.close().await;
         Ok(())
+    }
+
+    /// The database at `place` with the schema that it has: to look at, not to work with.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn as_it_is(place: &Place) -> Result<Self, ServiceError> {
+        Ok(Self { pool: Pool::connect(place, "").await? })
+    }
+
+    /// Whether a run of that name was ever begun here.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn knows(&self, run: &RunId) -> Result<bool, ServiceError> {
+        let row = sqlx::query("SELECT 1 FROM runs WHERE run_id = $1").bind(run.as_str()).fetch_optional(&self.pool).await;
+        Ok(row.map_err(db)?.is_some())
     }
 }
 

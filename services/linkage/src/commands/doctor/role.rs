@@ -3,6 +3,7 @@
 //! It reads what the role itself reads (configuration, agreement, keys, certificates, database), asks the role's peers over
 //! mutual TLS as the role would, and changes nothing. No finding shows a key, a name or a count of records.
 
+mod agreeing;
 mod places;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use linkage_common::audit::AuditConfig;
 use linkage_common::clock::{Clock as _, SystemClock};
 use linkage_common::config::{SecretSource, load_config};
 use linkage_common::database::Place;
+use linkage_common::objects::ObjectsConfig;
 use linkage_common::schema::Versions;
 use linkage_common::store::Schema;
 use linkage_common::tls::{ServerTls, TlsFileError, TlsFiles, look};
@@ -98,6 +100,8 @@ struct Role {
     peers: Vec<(String, RoleId)>,
     keys: Vec<Key>,
     database: Option<(Place, &'static Schema)>,
+    /// Where a broker keeps uploads, when that is no folder.
+    objects: Option<ObjectsConfig>,
     server: bool,
 }
 
@@ -152,7 +156,9 @@ async fn examine(path: &Path) -> Findings {
     certificates(&role, terms, &mut found);
     places::data(&role.data, &mut found);
     places::audit(&role.audit, &role.data, &mut found);
-    database(&role, &mut found).await;
+    if database(&role, &mut found).await {
+        agreeing::look(&role, terms, &mut found).await;
+    }
     match terms {
         Some(terms) => peers(&role, terms, &mut found).await,
         None => found.warning("pairs", "non contactés : sans convention lisible, leurs certificats ne peuvent être vérifiés"),
@@ -184,6 +190,7 @@ fn read(path: &Path) -> anyhow::Result<Role> {
                 key("sealing_key", &c.sealing_key, KeyKind::Sealing),
             ],
             database: None,
+            objects: None,
             server: false,
         });
     }
@@ -206,6 +213,7 @@ fn read(path: &Path) -> anyhow::Result<Role> {
                 key("signing_key", &c.signing_key, KeyKind::Signing),
             ],
             database: Some((place, &linkage_analyst::journal::SCHEMA)),
+            objects: None,
             server: true,
         });
     }
@@ -230,6 +238,7 @@ fn read(path: &Path) -> anyhow::Result<Role> {
                 key("signing_key", &c.signing_key, KeyKind::Signing),
             ],
             database: Some((place, &linkage_custodian::store::SCHEMA)),
+            objects: None,
             server: true,
         });
     }
@@ -245,6 +254,7 @@ fn read(path: &Path) -> anyhow::Result<Role> {
         peers: vec![(c.custodian_url, RoleId::Custodian)],
         keys: vec![key("signing_key", &c.signing_key, KeyKind::Signing)],
         database: Some((place, &linkage_broker::store::SCHEMA)),
+        objects: c.objects,
         server: true,
     })
 }
@@ -402,8 +412,9 @@ fn day(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d").to_string()
 }
 
-async fn database(role: &Role, found: &mut Findings) {
-    let Some((place, schema)) = &role.database else { return };
+/// Whether it has the schema that this program reads.
+async fn database(role: &Role, found: &mut Findings) -> bool {
+    let Some((place, schema)) = &role.database else { return false };
     match Versions::of(place, schema).await {
         Err(error) => found.fault("base", error.to_string()),
         Ok(Versions { found: None, .. }) => found.good("base", format!("{place} : pas encore créée")),
@@ -419,8 +430,12 @@ async fn database(role: &Role, found: &mut Findings) {
                 format!("{place} : schéma {version} ; le service le portera à {known} en démarrant, sauvegardez avant"),
             );
         }
-        Ok(Versions { found: Some(version), .. }) => found.good("base", format!("{place} : schéma {version}")),
+        Ok(Versions { found: Some(version), .. }) => {
+            found.good("base", format!("{place} : schéma {version}"));
+            return true;
+        }
     }
+    false
 }
 
 async fn peers(role: &Role, terms: &Agreement, found: &mut Findings) {
