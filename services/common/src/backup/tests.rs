@@ -109,7 +109,7 @@ fn blocks_in_other_places_are_found_and_named() {
 fn facts() -> Facts {
     Facts {
         format: Facts::FORMAT,
-        role: "broker".to_owned(),
+        role: RoleId::Broker.to_string(),
         agreement: agreement().hash().to_string(),
         software: "1".to_owned(),
         schema: Some(7),

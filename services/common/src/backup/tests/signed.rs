@@ -122,20 +122,16 @@ fn refused() -> BackupError {
     BackupError::Signature { role: "broker/broker".to_owned() }
 }
 
-fn of_broker() -> Facts {
-    Facts { role: RoleId::Broker.to_string(), ..facts() }
-}
-
 #[test]
 fn only_what_the_role_has_signed_is_its_backup() {
     let agreed = agreement();
-    let backup = packed_by(&signer(RoleId::Broker), of_broker());
+    let backup = packed_by(&signer(RoleId::Broker), facts());
     let manifest = read(&backup).unwrap().signed(&agreed).unwrap();
-    assert_eq!((manifest.facts.clone(), manifest.files.len()), (of_broker(), 2));
+    assert_eq!((manifest.facts.clone(), manifest.files.len()), (facts(), 2));
     assert_eq!(read(&backup).unwrap().unsigned(), Err(refused()), "a signature is to be verified");
     // By other roles of the same agreement, and as what another role says.
     for other in [RoleId::Custodian, party("ccas")] {
-        let claimed = packed_by(&signer(other), of_broker());
+        let claimed = packed_by(&signer(other), facts());
         assert_eq!(read(&claimed).unwrap().signed(&agreed), Err(refused()));
     }
     for role in ["custodian/custodian", "party/ccas", "party/other", ""] {
@@ -144,12 +140,12 @@ fn only_what_the_role_has_signed_is_its_backup() {
     }
     // Under an agreement of somebody else's making, in which the role has another key.
     let made_up = agreement_with(8);
-    let own_facts = Facts { agreement: made_up.hash().to_string(), ..of_broker() };
+    let own_facts = Facts { agreement: made_up.hash().to_string(), ..facts() };
     let forged = packed_by(&signer_under(&made_up, RoleId::Broker, 8), own_facts);
     read(&forged).unwrap().signed(&made_up).unwrap();
     let found = made_up.hash().to_string();
     assert_eq!(read(&forged).unwrap().signed(&agreed), Err(BackupError::OtherAgreement { found }));
-    let claimed = packed_by(&signer_under(&made_up, RoleId::Broker, 8), of_broker());
+    let claimed = packed_by(&signer_under(&made_up, RoleId::Broker, 8), facts());
     assert_eq!(read(&claimed).unwrap().signed(&agreed), Err(refused()));
 }
 
@@ -206,7 +202,7 @@ impl Parts {
 
 #[test]
 fn whatever_is_changed_and_sealed_again_is_refused() {
-    let genuine = packed_by(&signer(RoleId::Broker), of_broker());
+    let genuine = packed_by(&signer(RoleId::Broker), facts());
     let parts = || Parts::of(&genuine);
     read(&parts().sealed()).unwrap().signed(&agreement()).unwrap();
     let changes: [fn(&mut Parts); 7] = [
@@ -231,7 +227,7 @@ fn whatever_is_changed_and_sealed_again_is_refused() {
 
 #[test]
 fn the_version_before_signatures_is_never_taken_for_a_signed_one() {
-    let genuine = packed_by(&signer(RoleId::Broker), of_broker());
+    let genuine = packed_by(&signer(RoleId::Broker), facts());
     let before = |signature: Vec<u8>| {
         let parts = Parts::of(&genuine);
         Parts { facts: Facts { format: 1, ..parts.facts.clone() }, signature, ..parts }.sealed()
@@ -241,6 +237,6 @@ fn the_version_before_signatures_is_never_taken_for_a_signed_one() {
     assert_eq!(old.signed(&agreement()), Err(BackupError::Unsigned));
     assert_eq!(read(&before(Vec::new())).unwrap().unsigned().unwrap().files.len(), 2);
     assert_eq!(read(&before(Parts::of(&genuine).signature)), Err(BackupError::Malformed { what: "suite" }));
-    let later = Parts { facts: Facts { format: 3, ..of_broker() }, ..Parts::of(&genuine) };
+    let later = Parts { facts: Facts { format: 3, ..facts() }, ..Parts::of(&genuine) };
     assert_eq!(read(&later.sealed()), Err(BackupError::NotABackup));
 }
