@@ -234,16 +234,6 @@ impl AccessLog {
         Ok(())
     }
 
-    /// Notes what `result` came to and passes it on; an access that cannot be noted is refused.
-    ///
-    /// # Errors
-    /// That of `result`, or that of [`Self::note`].
-    pub fn noted<T>(&self, mut access: Access<'_>, result: Result<T, ServiceError>) -> Result<T, ServiceError> {
-        access.outcome = Outcome::of(&result);
-        self.note(&access)?;
-        result
-    }
-
     /// The months that are kept, rising.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The one place that answers questions: command line, gRPC and page ask here and get the same figures.
 //!
 //! Every answer has passed disclosure control under the agreement's terms, and every question, view, export and decision is
-//! in the access log before its answer leaves. A query is held against the study, evaluated and protected; publishing puts
+//! in the access log before its answer leaves ([`noted`]). A query is held against the study, evaluated and protected; publishing puts
 //! the protected answer into the journal. Whatever was shown, draft or publication, is reckoned with in later answers, so that
 //! the persons between two answers are told by neither.
 
@@ -21,11 +21,12 @@ use linkage_common::error::{ErrorKind, ServiceError};
 use linkage_common::gate::Gate;
 use tokio::sync::Semaphore;
 
-use crate::access::{Access, AccessLog, Action, Outcome, Who};
+use crate::access::{AccessLog, Action, Who};
 use crate::config::AnalystConfig;
 use crate::export::{self, About, Format, Part, Standing};
 use crate::journal::{Journal, Moment, Proposal, Publication};
 use crate::publish::{self, Document, PublicationId, Question, Release, Verdict};
+use crate::refusals::Refusals;
 use crate::study::StudyStore;
 use crate::users::{Switch, User, Users};
 use ledger::ShownBefore;
@@ -34,6 +35,7 @@ use opened::Opened;
 mod asked;
 mod ledger;
 mod lines;
+mod noted;
 mod opened;
 mod rates;
 mod secret;
@@ -62,6 +64,7 @@ pub struct Desk {
     journal: Journal,
     users: Users,
     access: AccessLog,
+    refusals: Refusals,
     opened: Mutex<Option<Arc<Opened>>>,
     room: Arc<Semaphore>,
     /// Whether households are resolved before somebody asks for them.
@@ -105,6 +108,7 @@ impl Desk {
             users: Users::of(&journal),
             journal,
             opened: Mutex::default(),
+            refusals: Refusals::default(),
             room: Arc::new(Semaphore::new(AT_A_TIME)),
             ahead: true,
             store,
@@ -196,11 +200,12 @@ impl Desk {
     /// The answer to a question, protected.
     ///
     /// # Errors
-    /// `Refused` outside the agreement or the analyst's rights; `Invalid` for what the study cannot answer.
+    /// `Refused` outside the agreement or the analyst's rights; `Invalid` for what the study cannot answer; `Exhausted` after too
+    /// many that were refused.
     pub async fn answer(self: &Arc<Self>, question: &Question, who: &Who) -> Result<Answer, ServiceError> {
         let (desk, question, who) = (self.clone(), question.clone(), who.clone());
         self.in_turn(async move {
-            let made = match desk.users.admit(&who).await {
+            let made = match desk.admit_question(&who).await {
                 Ok(()) => desk.computed(&question).await.map(|(answer, _)| answer),
                 Err(error) => Err(error),
             };
@@ -257,7 +262,7 @@ impl Desk {
         justification: &str,
         who: &Who,
     ) -> Result<Publication, ServiceError> {
-        self.users.admit(who).await?;
+        self.admit_question(who).await?;
         let justification = publish::reason(justification)?;
         let terms = self.gate.agreement().disclosure.clone();
         self.permit(AnalystRight::Cohorts)?;
@@ -381,33 +386,6 @@ impl Desk {
 
     fn now(&self) -> Moment {
         Moment { at: self.gate.now(), today: self.gate.today() }
-    }
-
-    fn noted<T>(
-        &self,
-        who: &Who,
-        action: Action,
-        question: &Question,
-        publication: Option<&str>,
-        made: Result<T, ServiceError>,
-    ) -> Result<T, ServiceError> {
-        let digest = question.digest()?;
-        let access =
-            Access { who, action, subject: question.title(), query: Some(&digest), publication, outcome: Outcome::of(&made) };
-        self.access.noted(access, made)
-    }
-
-    fn note<T>(
-        &self,
-        who: &Who,
-        action: Action,
-        subject: &str,
-        publication: Option<&PublicationId>,
-        made: Result<T, ServiceError>,
-    ) -> Result<T, ServiceError> {
-        let publication = publication.map(PublicationId::as_str);
-        let access = Access { who, action, subject, query: None, publication, outcome: Outcome::of(&made) };
-        self.access.noted(access, made)
     }
 
     /// The answer to a question, and what is to be kept of it when it is published.

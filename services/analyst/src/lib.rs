@@ -12,7 +12,7 @@ pub mod fetch;
 pub mod journal;
 pub mod page;
 pub mod publish;
-pub mod refusals;
+mod refusals;
 pub mod reports;
 pub mod restored;
 pub mod retention;

@@ -52,7 +52,7 @@ pub async fn report(desk: &Arc<Desk>, request: &Request, who: &Who) -> Result<Re
                 publication: Some(held.id.as_str()),
                 outcome: Outcome::Done,
             };
-            desk.access().noted(access, desk.permit(AnalystRight::Cohorts))?;
+            desk.entered(access, desk.permit(AnalystRight::Cohorts))?;
             (document.release, Standing::of(&held), document.tables)
         }
         None => {
@@ -122,7 +122,7 @@ impl ReportTables {
         };
         let outcome = Outcome::of(&made);
         let access = Access { who, action: Action::Export, subject: &subject, query: Some(&digest), publication, outcome };
-        desk.access().noted(access, made)
+        desk.entered(access, made)
     }
 
     /// The tables under their sections' headings; `first` is said before the first of them.

@@ -28,7 +28,6 @@ use crate::config::AnalystConfig;
 use crate::desk::Desk;
 use crate::fetch::{Holdings, Keys, fetch_new, row_level};
 use crate::journal::Journal;
-use crate::refusals::Refusals;
 use crate::retention::Keeper;
 use crate::rights::Follower;
 use crate::service::Analyst;
@@ -152,7 +151,7 @@ pub async fn serve_announcing(
     if let Some(link) = page.as_ref().and_then(|p| p.one_time_url.as_deref()) {
         announce(link);
     }
-    let service = Analyst { desk, refusals: Refusals::default() };
+    let service = Analyst { desk };
     let worker = tokio::spawn(async move {
         let mut pause = POLL;
         let mut pace = Pace::of(&keeper.data_dir);

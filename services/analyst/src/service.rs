@@ -2,10 +2,9 @@
 //!
 //! The analyst whose side it is asks and publishes; partners look at what was put forward and decide. Another analyst of
 //! the agreement is refused like a stranger: purposes do not mix. Refusals of those whom the agreement does not name are in the
-//! audit log alone, which folds them; of those whom it names so many a minute are in the access log ([`Refusals`]).
+//! audit log alone, which folds them; of those whom it names so many are in the access log ([`crate::refusals`]).
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use linkage_agreement::{PartyId, RoleId};
 use linkage_common::authz::peer_uri;
@@ -17,7 +16,6 @@ use crate::access::{Access, Action, Outcome, Who};
 use crate::desk::{Desk, read_query};
 use crate::journal::{Listed, Publication, State};
 use crate::publish::{PublicationId, Question, Verdict, reason};
-use crate::refusals::Refusals;
 use crate::wire;
 
 /// The analyst's service.
@@ -25,8 +23,6 @@ use crate::wire;
 pub struct Analyst {
     /// Answers.
     pub desk: Arc<Desk>,
-    /// Refusals of late.
-    pub refusals: Refusals,
 }
 
 /// Who calls.
@@ -117,14 +113,7 @@ impl Analyst {
         publication: Option<&str>,
         outcome: Outcome,
     ) -> Result<(), ServiceError> {
-        if outcome == Outcome::Refused {
-            let Some(more) = self.refusals.take(who, Instant::now()) else { return Ok(()) };
-            if more > 0 {
-                let subject = format!("{more} autres refus, comptés au journal d'audit");
-                self.desk.access().note(&Access { who, action, subject: &subject, query: None, publication: None, outcome })?;
-            }
-        }
-        self.desk.access().note(&Access { who, action, subject, query: None, publication, outcome })
+        self.desk.enter(&Access { who, action, subject, query: None, publication, outcome })
     }
 
     async fn decide(

@@ -158,7 +158,7 @@ impl FromRequestParts<Arc<Page>> for Visit {
                 page.sessions.close_of(&UserId::of(&session.visitor.who));
                 let (who, action, outcome) = (&session.visitor.who, Action::View, Outcome::Refused);
                 let access = Access { who, action, subject: "page", query: None, publication: None, outcome };
-                page.desk.access().note(&access).map_err(|error| failure(lang, &error))?;
+                page.desk.enter(&access).map_err(|error| failure(lang, &error))?;
             }
             return Err(switched_off(lang, &error));
         }

@@ -75,14 +75,14 @@ async fn admit(page: &Page, lang: Lang, visitor: Visitor, label: &str) -> Respon
     if open && let Err(error) = page.desk.users().come_in(&visitor.who, label, page.gate.now()).await {
         let (who, outcome) = (&visitor.who, Outcome::of::<()>(&Err(error.clone())));
         let access = Access { who, action: Action::Login, subject: "page", query: None, publication: None, outcome };
-        return match page.desk.access().note(&access) {
+        return match page.desk.enter(&access) {
             Ok(()) => switched_off(lang, &error),
             Err(error) => failure(lang, &error),
         };
     }
     let outcome = if open { Outcome::Done } else { Outcome::Refused };
     let access = Access { who: &visitor.who, action: Action::Login, subject: "page", query: None, publication: None, outcome };
-    if let Err(error) = page.desk.access().note(&access) {
+    if let Err(error) = page.desk.enter(&access) {
         return failure(lang, &error);
     }
     if !open {

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod provider;
+mod refusals;
 mod site;
 
 use http::StatusCode;
