@@ -6,6 +6,7 @@
 //! killed anywhere, the study is the old one or the new one. Its supersessions are applied to earlier months on the way.
 //! A study that is damaged or gone is made again from the tables of the runs, or fetched again where there are none.
 
+mod dictionaries;
 mod forget;
 mod meta;
 mod month;
@@ -15,30 +16,28 @@ mod source;
 mod tests;
 mod withdraw;
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use linkage_agreement::model::{Agreement, Attribute};
-use linkage_agreement::{PartyId, Pseudonym, RunId};
+use linkage_agreement::{PartyId, RunId};
 use linkage_cohort::study::{AttributeColumn, Month, Study};
-use linkage_cohort::supersede::{List, Move, Successors};
+use linkage_cohort::supersede::Successors;
 use linkage_common::error::ServiceError;
 use linkage_common::fsx;
 
 use crate::tables::{RunTables, Tables};
+use dictionaries::{Dictionaries, read_values};
 use meta::{FileFacts, Meta, MonthFacts};
 pub use meta::{TakenRun, Touched};
-use month::{Columns, MonthFile};
+use month::MonthFile;
 use numbers::Numbers;
 use source::{Kept, OnDisk};
 pub use withdraw::Found;
 
 /// Name of the file that one writer at a time locks.
 const LOCK: &str = "lock";
-/// Most values of one attribute: codes take two bytes.
-const MAX_VALUES: usize = 65_535;
 /// How often a reader looks again when a writer took its files away.
 const LOOKS: u32 = 5;
 
@@ -355,7 +354,7 @@ impl StudyStore {
         meta.generation += 1;
         meta.parties = self.parties.to_vec();
         let mut dictionaries = self.dictionaries(meta)?;
-        let list = numbered(&run.supersessions, &mut dictionaries);
+        let list = dictionaries.list(&run.supersessions);
         let touched = self.succeed(meta, &Successors::new(&list))?;
         let columns = dictionaries.columns(run, &meta.parties, &mut meta.attributes)?;
         let whole = |month: &MonthFacts| month.period == facts.period && month.reference_party.is_none();
@@ -429,98 +428,4 @@ impl StudyStore {
         fsx::write_atomic(&self.folder.join(&name), bytes)?;
         Ok(FileFacts { name, bytes: bytes.len() as u64 })
     }
-}
-
-fn read_values(bytes: &[u8]) -> Result<Vec<Vec<String>>, Broken> {
-    serde_json::from_slice(bytes).map_err(|e| Broken::Damaged(e.to_string()))
-}
-
-/// Names by number, texts by code.
-#[derive(Debug, Default)]
-struct Dictionaries {
-    persons: Numbers,
-    records: Numbers,
-    households: Numbers,
-    /// By attribute of the files.
-    values: Vec<Vec<String>>,
-}
-
-impl Dictionaries {
-    /// A run's rows under numbers; what is new gets one.
-    fn columns(&mut self, run: &RunTables, parties: &[PartyId], attributes: &mut Vec<String>) -> Result<Columns, Broken> {
-        let broken = || {
-            ServiceError::invalid(
-                "une table de liens nomme un partenaire hors de la convention ; redemandez-la (linkage cohort rebuild)",
-            )
-        };
-        let rows = &run.rows;
-        let code = |party: &PartyId| parties.iter().position(|known| known == party).and_then(|at| u8::try_from(at).ok());
-        let codes: Vec<Option<u8>> = run.facts.parties.iter().map(code).collect();
-        let mut columns = Columns {
-            persons: rows.persons.iter().map(|person| self.persons.of(person.0)).collect(),
-            records: rows.records.iter().map(|record| self.records.of(record.0)).collect(),
-            classes: rows.classes.iter().map(|class| *class as u8).collect(),
-            probabilities: rows.probabilities.clone(),
-            ..Columns::default()
-        };
-        let mut households: BTreeMap<(u8, u32), u32> = BTreeMap::new();
-        for (row, party) in rows.parties.iter().enumerate() {
-            let code = codes.get(usize::from(*party)).copied().flatten().ok_or_else(broken)?;
-            columns.parties.push(code);
-            let household = match (rows.households.code(row), rows.households.get(row), parties.get(usize::from(code))) {
-                (Some(text), Some(name), Some(party)) => {
-                    Some(*households.entry((code, text)).or_insert_with(|| self.households.of(numbers::household(party, name))))
-                }
-                _ => None,
-            };
-            columns.households.push(household);
-        }
-        for (name, texts) in run.facts.attributes.iter().zip(&rows.attributes) {
-            let number = attributes.iter().position(|known| known == name).unwrap_or_else(|| {
-                attributes.push(name.clone());
-                attributes.len() - 1
-            });
-            if self.values.len() <= number {
-                self.values.resize(number + 1, Vec::new());
-            }
-            let Some(values) = self.values.get_mut(number) else { continue };
-            let mut known: HashMap<String, u16> = values.iter().cloned().zip(0..).collect();
-            let mut codes = Vec::with_capacity(texts.values().len());
-            for text in texts.values() {
-                let code = match known.get(text) {
-                    Some(code) => *code,
-                    None if values.len() < MAX_VALUES => {
-                        values.push(text.clone());
-                        known.insert(text.clone(), (values.len() - 1) as u16);
-                        (values.len() - 1) as u16
-                    }
-                    None => {
-                        return Err(Broken::Failed(ServiceError::too_large(format!(
-                            "l'attribut « {name} » a plus de {MAX_VALUES} valeurs distinctes ; convenez d'une règle plus grossière (avenant)"
-                        ))));
-                    }
-                };
-                codes.push(code);
-            }
-            let column = (0..rows.len()).map(|row| codes.get(texts.code(row)? as usize).copied()).collect();
-            columns.attributes.push((number, column));
-        }
-        Ok(columns)
-    }
-}
-
-/// A list under the study's numbers. What it says of persons or records that no table held changes no row.
-fn numbered(list: &List<Pseudonym>, dictionaries: &mut Dictionaries) -> List<u32> {
-    let mut numbered = List { run: list.run.clone(), merges: Vec::new(), moves: Vec::new() };
-    for (old, new) in &list.merges {
-        if let Some(old) = dictionaries.persons.known(old) {
-            numbered.merges.push((old, dictionaries.persons.of(new.0)));
-        }
-    }
-    for moved in &list.moves {
-        if let (Some(old), Some(record)) = (dictionaries.persons.known(&moved.old), dictionaries.records.known(&moved.record)) {
-            numbered.moves.push(Move { old, new: dictionaries.persons.of(moved.new.0), record });
-        }
-    }
-    numbered
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use arrow_array::Array as _;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{UInt8Type, UInt16Type, UInt32Type};
+use linkage_agreement::Pseudonym;
 use linkage_agreement::model::Rule;
 use linkage_cohort::MatchClass;
 use linkage_cohort::study::Column;
-use linkage_cohort::supersede::Changes;
+use linkage_cohort::supersede::{Changes, List, Move};
 
 use super::*;
 use crate::rows::{NewRow, Rows};
