@@ -168,7 +168,7 @@ impl Desk<'_> {
                 typed.born = typed.born.map(|date| if dice.chance(0.3) { day_of(1900, 1, 1) } else { day_of(date.year(), 1, 1) });
             }
             Slip::OtherGiven => {
-                let origin = &super::origins::ORIGINS[usize::from(person.origin)];
+                let origin = &super::origins::origins()[usize::from(person.origin)];
                 typed.given =
                     self.names.given(origin, person.woman, person.born.year(), person.birthplace.is_abroad(), dice).into();
             }
@@ -197,7 +197,7 @@ impl Desk<'_> {
             Slip::WrongPlace => {
                 typed.birthplace = match typed.birthplace {
                     Some(place) if place.is_abroad() => {
-                        Some(Places::birth_abroad(&super::origins::ORIGINS[usize::from(person.origin)], dice))
+                        Some(Places::birth_abroad(&super::origins::origins()[usize::from(person.origin)], dice))
                     }
                     Some(_) => Some(self.places.birth_in_france(dice.chance(0.5), dice)),
                     None => None,

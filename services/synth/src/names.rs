@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::SynthError;
 use super::dice::{Dice, Weighted};
-use super::origins::{METROPOLE, ORIGINS, Origin};
+use super::origins::{METROPOLE, Origin, check, origins};
 use super::text;
 
 const SURNAMES: &[u8] = include_bytes!("../data/noms.txt.gz");
@@ -86,15 +86,16 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn load() -> Result<Self, SynthError> {
+        check()?;
         let accents: HashMap<String, &str> = ACCENTED.iter().map(|name| (text::plain(name), *name)).collect();
         let mut surnames = Weighted::default();
-        let mut widened: Vec<Weighted<Box<str>>> = ORIGINS.iter().map(|_| Weighted::default()).collect();
+        let mut widened: Vec<Weighted<Box<str>>> = origins().iter().map(|_| Weighted::default()).collect();
         for line in unpack(SURNAMES)?.lines() {
             let Some((name, count)) = line.split_once(';') else { return Err(SynthError::Tables) };
             let count = count.parse().map_err(|_| SynthError::Tables)?;
             let written = accents.get(name).copied().unwrap_or(name);
             surnames.push(written.into(), count);
-            for (origin, pool) in ORIGINS.iter().zip(&mut widened) {
+            for (origin, pool) in origins().iter().zip(&mut widened) {
                 if origin.patterns.iter().any(|pattern| fits(name, pattern)) {
                     pool.push(name.into(), count);
                 }
@@ -112,8 +113,8 @@ impl Names {
             table.ok_or(SynthError::Tables)?.push(text::title(name).into(), count.parse().map_err(|_| SynthError::Tables)?);
         }
         let mut spellings = HashMap::new();
-        for origin in ORIGINS {
-            for group in origin.surnames.iter().chain(origin.men).chain(origin.women).filter(|group| group.contains('/')) {
+        for origin in origins() {
+            for group in origin.surnames.iter().chain(&origin.men).chain(&origin.women).filter(|group| group.contains('/')) {
                 for spelling in group.split('/') {
                     spellings.entry(text::plain(spelling)).or_insert(*group);
                 }
@@ -129,7 +130,7 @@ impl Names {
         }
         let one = |dice: &mut Dice| match self.widened.get(at).filter(|_| dice.chance(0.3)).and_then(|pool| pool.draw(dice)) {
             Some(name) => name.to_string(),
-            None => spelling(dice.pick::<&str>(origin.surnames), dice),
+            None => spelling(dice.pick::<&str>(&origin.surnames), dice),
         };
         let first = one(dice);
         if !dice.chance(origin.two_surnames) {
@@ -154,7 +155,7 @@ impl Names {
     pub(crate) fn given(&self, origin: &Origin, woman: bool, year: i16, abroad: bool, dice: &mut Dice) -> String {
         let french = origin.men.is_empty() || dice.chance(if abroad { origin.french_given * 0.4 } else { origin.french_given });
         if !french {
-            return spelling(dice.pick::<&str>(if woman { origin.women } else { origin.men }), dice);
+            return spelling(dice.pick::<&str>(if woman { &origin.women } else { &origin.men }), dice);
         }
         let decade = (usize::try_from(year).unwrap_or(0).saturating_sub(1930) / 10).min(DECADES - 1);
         let name = self.given[usize::from(woman)][decade].draw(dice).map_or_else(String::new, ToString::to_string);
@@ -174,7 +175,7 @@ impl Names {
     /// All given names of a person, the first one first.
     pub(crate) fn given_names(&self, origin: &Origin, woman: bool, year: i16, abroad: bool, dice: &mut Dice) -> Vec<String> {
         let mut names = vec![self.given(origin, woman, year, abroad, dice)];
-        let french = origin.key == ORIGINS[METROPOLE].key;
+        let french = origin.key == origins()[METROPOLE].key;
         let further = dice.weighted(if french { &[45, 35, 20] } else { &[75, 20, 5] });
         for _ in 0..further {
             // Middle names are grandparents' names.

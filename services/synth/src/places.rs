@@ -3,7 +3,7 @@
 use super::SynthError;
 use super::dice::{Dice, Weighted};
 use super::names::unpack;
-use super::origins::{COUNTRIES, Country, Origin};
+use super::origins::{Country, Origin, countries};
 
 const COMMUNES: &[u8] = include_bytes!("../data/communes.txt.gz");
 
@@ -27,7 +27,7 @@ pub(crate) enum Birthplace {
     Commune(u16),
     /// Abroad: country, and city within the country's list.
     Abroad {
-        /// Position in [`COUNTRIES`].
+        /// Position in [`countries()`].
         country: u8,
         /// Position in the country's cities.
         city: u8,
@@ -83,8 +83,8 @@ impl Places {
     pub(crate) fn birth_abroad(origin: &Origin, dice: &mut Dice) -> Birthplace {
         let weights: Vec<u32> = origin.countries.iter().map(|(_, weight)| *weight).collect();
         let code = origin.countries.get(dice.weighted(&weights)).map_or("", |(code, _)| code);
-        let country = COUNTRIES.iter().position(|country| country.code == code).unwrap_or(0);
-        let city = dice.below(COUNTRIES[country].cities.len());
+        let country = countries().iter().position(|country| country.code == code).unwrap_or(0);
+        let city = dice.below(countries()[country].cities.len());
         Birthplace::Abroad { country: country as u8, city: city as u8 }
     }
 
@@ -96,7 +96,7 @@ impl Places {
 
 /// The country of a number.
 pub(crate) fn country(number: u8) -> &'static Country {
-    &COUNTRIES[usize::from(number).min(COUNTRIES.len() - 1)]
+    &countries()[usize::from(number).min(countries().len() - 1)]
 }
 
 impl Birthplace {

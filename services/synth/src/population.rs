@@ -7,7 +7,7 @@ use jiff::civil::Date;
 
 use super::dice::Dice;
 use super::names::Names;
-use super::origins::{ORIGINS, Origin};
+use super::origins::{Origin, origins};
 use super::places::{Birthplace, Places, country};
 use super::tags::Tags;
 
@@ -150,7 +150,7 @@ impl Maker<'_> {
 
     fn household(&mut self, people: &mut Population, count: usize) {
         let kind = KINDS[self.dice.weighted(&KINDS.map(|(_, weight)| weight))].0;
-        let origin = self.dice.weighted(&ORIGINS.iter().map(|origin| origin.weight).collect::<Vec<_>>());
+        let origin = self.dice.weighted(&origins().iter().map(|origin| origin.weight).collect::<Vec<_>>());
         let (low, high) = match kind {
             Kind::Alone | Kind::Shared => (18, 66),
             Kind::LoneParent => (19, 54),
@@ -161,7 +161,7 @@ impl Maker<'_> {
         let age = self.dice.between(low, high).min(self.dice.between(low, high + 20));
         let number = people.households.len() as u32;
         let need = self.dice.unit() as f32;
-        let housing = self.housing(f64::from(need), ORIGINS[origin].born_abroad);
+        let housing = self.housing(f64::from(need), origins()[origin].born_abroad);
         let couple = matches!(kind, Kind::Family | Kind::Couple | Kind::OldCouple);
         people.households.push(Household {
             commune: self.places.residence(&mut self.dice),
@@ -202,7 +202,7 @@ impl Maker<'_> {
             people.persons.get_mut(head).filter(|person| person.woman && age > 30 && self.dice.chance(0.12))
         {
             // Widowed or divorced, and keeping the name.
-            person.usage_name = self.names.surname(&ORIGINS[origin], origin, &mut self.dice).into();
+            person.usage_name = self.names.surname(&origins()[origin], origin, &mut self.dice).into();
         }
         if matches!(kind, Kind::LoneParent | Kind::Family) {
             self.children(people, number, head, origin, count);
@@ -216,7 +216,7 @@ impl Maker<'_> {
         let mother_born = parent(true).or(parent(false)).map_or(1980, |person| person.born.year());
         let father_name = match parent(false) {
             Some(father) => father.birth_name.to_string(),
-            None => self.names.surname(&ORIGINS[origin], origin, &mut self.dice),
+            None => self.names.surname(&origins()[origin], origin, &mut self.dice),
         };
         let mother_name = parent(true).map_or_else(|| father_name.clone(), |mother| mother.birth_name.to_string());
         let surname =
@@ -259,7 +259,7 @@ impl Maker<'_> {
     ) {
         let parent = &people.persons[head];
         let origin_at = usize::from(parent.origin);
-        let origin = &ORIGINS[origin_at];
+        let origin = &origins()[origin_at];
         let woman = self.dice.chance(0.49);
         // Families that came from abroad came one to twenty years ago.
         let before_arrival = parent.birthplace.is_abroad() && born.year() < self.start.year() - self.dice.between(1, 20) as i16;
@@ -336,7 +336,7 @@ impl Maker<'_> {
     }
 
     fn adult(&mut self, household: u32, origin_at: usize, woman: bool, age: i32) -> Person {
-        let origin = &ORIGINS[origin_at];
+        let origin = &origins()[origin_at];
         let dice = &mut self.dice;
         let abroad = dice.chance(origin.born_abroad);
         let year = (i32::from(self.start.year()) - age) as i16;
@@ -480,7 +480,7 @@ impl Maker<'_> {
             };
             // Another place of birth of the same kind: the name is all that they share.
             let birthplace = if birthplace.is_abroad() {
-                Places::birth_abroad(&ORIGINS[usize::from(origin)], &mut self.dice)
+                Places::birth_abroad(&origins()[usize::from(origin)], &mut self.dice)
             } else {
                 self.places.birth_in_france(false, &mut self.dice)
             };

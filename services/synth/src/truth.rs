@@ -8,7 +8,7 @@ use super::SynthError;
 use super::events::Event;
 use super::formats::{Family, create, finish};
 use super::months::{Month, Typing};
-use super::origins::ORIGINS;
+use super::origins::origins;
 use super::places::Places;
 use super::population::{HOUSING, NEVER, Population, STATUSES};
 
@@ -173,7 +173,7 @@ impl Truth {
                 person.birthplace.country_name(),
                 commune,
                 person.nationality.word(),
-                ORIGINS[usize::from(person.origin)].key,
+                origins()[usize::from(person.origin)].key,
                 &person.tags.words(),
                 &if person.born_month == 0 { String::new() } else { person.born_month.to_string() },
                 &if person.died_month == NEVER { String::new() } else { person.died_month.to_string() },
