@@ -2,10 +2,14 @@
 //! end with the links of an undisturbed run.
 //!
 //! Going back and forward is what an upgrade in mid-run does to the data: the older program's schema is there, with runs under
-//! way in it, and the newer program takes it over.
+//! way in it, and the newer program takes it over. `upgrade_rolling.rs` replaces a real older program.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::path::Path;
+
+use linkage_common::database::Place;
+use linkage_common::store::Pool;
 use linkage_tests::federation::{Federation, Role, linkage, linkage_ok, wait_for};
 use serde_json::Value;
 
@@ -17,6 +21,22 @@ fn database(site: &Federation, role: &Role) -> (Value, Option<i32>) {
     let config = site.config(role);
     let output = linkage(["database", "status", "--json", "--config", config.to_str().unwrap()]);
     (serde_json::from_slice(&output.stdout).unwrap(), output.status.code())
+}
+
+/// Notes a migration that no program knows yet, or takes the note away.
+fn note_a_later_version(file: &Path, there: bool) {
+    let change = if there {
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+            SELECT version + 100, description, success, checksum, execution_time FROM _sqlx_migrations ORDER BY version DESC LIMIT 1"
+    } else {
+        "DELETE FROM _sqlx_migrations WHERE version > 100"
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let pool = Pool::connect(&Place::of(None, file).unwrap(), "").await.unwrap();
+        assert_eq!(sqlx::query(change).execute(&pool).await.unwrap().rows_affected(), 1);
+        pool.close().await;
+    });
 }
 
 #[test]
@@ -57,5 +77,16 @@ fn runs_under_way_go_on_after_an_upgrade() {
         assert_eq!(links, expected, "run {run}");
         site.assert_once(run, &links);
     }
+    site.stop_all();
+    // What a later program has migrated is not served by this one, which says what to do and goes on once it is as it was.
+    let data = Path::new(&site.setting(&Role::Broker, "data_dir")).join("broker.sqlite");
+    note_a_later_version(&data, true);
+    let config = site.config(&Role::Broker);
+    let refused = linkage(["broker", "serve", "--config", config.to_str().unwrap()]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("linkage : le schéma de la base") && said.contains("linkage database status"), "{said}");
+    note_a_later_version(&data, false);
+    site.start(&Role::Broker);
     site.stop_all();
 }

@@ -178,6 +178,11 @@ impl From<StoreError> for ServiceError {
                 tracing::warn!(%cause, "the database's server does not answer");
                 Self::unavailable("base de données injoignable ; réessayez dans quelques secondes")
             }
+            // Met by who starts a role, not by a peer's call: the words say what to do.
+            refused @ (StoreError::Open { .. }
+            | StoreError::Refused { .. }
+            | StoreError::NoWayBack { .. }
+            | StoreError::Migration(_)) => Self::configuration(Chain(&refused)),
             other => Self::internal(Chain(&other)),
         }
     }
@@ -252,6 +257,15 @@ mod tests {
         let status = Status::from(error);
         assert!(!format!("{status:?}").contains("tokens"));
         assert!(status.message().contains("incident"));
+    }
+
+    #[test]
+    fn a_database_of_a_later_version_is_no_internal_error() {
+        let refused = StoreError::Migration(sqlx::migrate::MigrateError::VersionMissing(9));
+        let words = refused.to_string();
+        let error = ServiceError::from(refused);
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.message.starts_with(&words) && error.message.contains(" 9 "), "{error}");
     }
 
     #[test]
