@@ -11,7 +11,7 @@ use linkage_proto::v1::{self, RunState};
 use linkage_tests::federation::{Federation, Role, files, linkage, wait_for};
 use linkage_tests::fixture::{PERIOD, World, analyst, refused, until};
 use linkage_tests::wire::{AtBroker, AtCustodian, handle, record};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::Code;
 
 const BOTH: [&str; 2] = ["ccas", "siao"];
@@ -43,6 +43,12 @@ async fn state(peer: &mut AtBroker<'_>, run: &str, wanted: RunState) -> v1::RunS
     .await
 }
 
+/// Records that a party says it leaves out as of a past epoch: others of an increment than of its base.
+fn left_out(world: &World, run: &str, party: usize) -> u64 {
+    let counts = if run == "base" { [15, 20] } else { [40, 12] };
+    if world.agreement.oprf_epoch() == 1 { 0 } else { counts[party] }
+}
+
 /// Both parties' part of a run: handle and person of each record; and of an increment the handles taken out, and the records
 /// whose references the custodian gets beside those sent.
 async fn take_part(world: &World, run: &str, sent: [&[(u64, u64)]; 2], removed: [&[u64]; 2], held: [&[(u64, u64)]; 2]) {
@@ -57,7 +63,8 @@ async fn take_part(world: &World, run: &str, sent: [&[(u64, u64)]; 2], removed: 
             broker.put(messages).await.unwrap();
         }
         let packed: Vec<u8> = removed[number].iter().flat_map(|&n| handle(n).0).collect();
-        let manifest = v1::CommitUploadRequest { removed: packed.into(), ..broker.manifest(run, &batches) };
+        let past_epoch = Some(left_out(world, run, number));
+        let manifest = v1::CommitUploadRequest { removed: packed.into(), past_epoch, ..broker.manifest(run, &batches) };
         for _ in 0..2 {
             assert!(broker.commit(manifest.clone()).await.unwrap().committed);
         }
@@ -95,7 +102,7 @@ fn held_files(world: &World, run: &str) -> usize {
 
 #[tokio::test]
 async fn what_is_new_joins_what_is_held_until_it_is_let_go() {
-    let world = World::new();
+    let world = World::altered(|agreement| agreement.encoding.oprf_epoch = Some(2));
     let (_broker, _custodian) = (world.serve_broker(), world.serve_custodian());
     let mut ccas = AtBroker::party(&world, "ccas").await;
     let early = opening(&world, since("base", "trop-tot"));
@@ -129,8 +136,16 @@ async fn what_is_new_joins_what_is_held_until_it_is_let_go() {
         assert_eq!(held_files(&world, run), 0, "an increment leaves nothing");
         assert_eq!(held_files(&world, "base"), kept, "and its base as it was");
     }
-    let (first_chunk, _) = AtCustodian::of(&world, &analyst("etude")).await.table("plus").await.unwrap();
-    let report: Value = serde_json::from_slice(&first_chunk.report).unwrap();
+    let mut reports = BTreeMap::new();
+    for run in ["base", "plus"] {
+        let (first_chunk, _) = AtCustodian::of(&world, &analyst("etude")).await.table(run).await.unwrap();
+        reports.insert(run, serde_json::from_slice::<Value>(&first_chunk.report).unwrap());
+    }
+    // What its own uploads left out, not what the base's did.
+    for (run, parties, all) in [("base", [15, 20], 35), ("plus", [40, 12], 52)] {
+        assert_eq!(reports[run]["past_epoch"], json!({ "epoch": 2, "parties": parties, "all": all }), "{run}");
+    }
+    let report = &reports["plus"];
     let figures = &report["increment"];
     assert_eq!(
         (&figures["base_run"], &figures["new_records"], &figures["removed_records"], &figures["records"]),
