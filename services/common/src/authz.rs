@@ -47,17 +47,6 @@ pub fn peer_analyst<T>(request: &Request<T>, agreement: &SignedAgreement) -> Res
     }
 }
 
-/// As [`peer_role`], for methods that one role only may call.
-///
-/// # Errors
-/// [`tonic::Code::PermissionDenied`].
-pub fn require_role<T>(request: &Request<T>, agreement: &SignedAgreement, role: &RoleId) -> Result<(), Status> {
-    match peer_role(request, agreement)? {
-        found if &found == role => Ok(()),
-        other => Err(refuse_role(request, &other)),
-    }
-}
-
 /// The URI in the certificate of the peer of `request`.
 ///
 /// # Errors
