@@ -160,6 +160,12 @@ impl Request {
     fn under_way(&self, node: &Node) -> bool {
         !self.done_here || self.missing(node).iter().any(|role| !matches!(role, RoleId::Analyst(_)))
     }
+    /// Whether `earlier` holds no more once this one is carried out.
+    fn ends(&self, earlier: &Self) -> bool {
+        self.local_id == earlier.local_id
+            && (self.lifts.as_ref() == Some(&earlier.id)
+                || (self.right == Right::Objection && earlier.right == Right::Restriction))
+    }
     fn complete(&self, node: &Node) -> bool {
         self.done_here && self.missing(node).is_empty()
     }
@@ -218,9 +224,13 @@ impl Node {
         let local_mark = hex::encode(Marker::new(&self.vault).local_id(local_id));
         let mut requests = self.requests()?;
         let reference = Refs::load(&self.vault)?.known(&self.vault, local_id);
-        let mut ground = None;
-        let mut same = None;
+        let (mut ground, mut same, mut objected) = (None, None, false);
         for (at, request) in requests.iter().enumerate().filter(|(_, r)| r.local_id == local_mark && !r.ended) {
+            objected |= request.right == Right::Objection;
+            if ended_by_later(&requests, at) {
+                // Its end is entered and not yet carried out: who asks for it again asks for something new.
+                continue;
+            }
             match request.right {
                 Right::Objection => ground = Some((Ground::Objection, at)),
                 Right::Restriction if ground.is_none_or(|(of, _)| of != Ground::Objection) => {
@@ -232,7 +242,7 @@ impl Node {
                 same = Some(at);
             }
         }
-        let objected = matches!(ground, Some((Ground::Objection, _)));
+        let of_objection = matches!(ground, Some((Ground::Objection, _)));
         match right {
             Right::Lift => {}
             Right::Objection | Right::Restriction | Right::Rectification => {
@@ -259,7 +269,7 @@ impl Node {
             ));
         }
         let lifts = ground.filter(|_| right == Right::Lift).and_then(|(_, at)| requests.get(at));
-        if lifts.is_some_and(|request| !request.complete(self)) && !objected {
+        if lifts.is_some_and(|request| !request.complete(self)) && !of_objection {
             return Err(NodeError::NotReady(
                 "la limitation n'a pas encore tous ses accusés : attendez-les (« linkage rights status »), puis levez-la"
                     .to_owned(),
@@ -273,7 +283,7 @@ impl Node {
             local_id: local_mark,
             reference: reference.map(|reference| reference.to_hex()),
             // An objection has deleted the record: lifting it concerns the list alone.
-            held: reference.is_some() && !(right == Right::Lift && objected),
+            held: reference.is_some() && !(right == Right::Lift && of_objection),
             at: self.gate.now(),
             lifts: lifts.map(|request| request.id.clone()),
             done_here: false,
@@ -355,7 +365,15 @@ impl Node {
 
     /// The parts of node, broker and custodian, in this order; the state is this process's alone meanwhile.
     async fn carry_out(&self, id: &str, peers: &Peers) -> Result<(), NodeError> {
-        let mut request = self.requests()?.into_iter().find(|request| request.id == id).ok_or_else(damaged)?;
+        let requests = self.requests()?;
+        let at = requests.iter().position(|request| request.id == id).ok_or_else(damaged)?;
+        let mut request = requests.get(at).cloned().ok_or_else(damaged)?;
+        let lifted = |r: &Request| r.right == Right::Lift && r.local_id == request.local_id && r.under_way(self);
+        if request.right == Right::Restriction && requests.iter().take(at).any(lifted) {
+            // A lift that is late would put back what this sets aside; an objection leaves nothing to put back. Meanwhile the
+            // person is on the list, and the node takes part in no run.
+            return Ok(());
+        }
         if !request.done_here {
             self.carry_out_here(&request)?;
             request.done_here = true;
@@ -408,14 +426,18 @@ fn take_in(requests: &mut [Request], changed: &Request) {
     let Some(at) = requests.iter().position(|request| request.id == changed.id) else { return };
     let (before, rest) = requests.split_at_mut(at);
     if changed.done_here {
-        for request in before.iter_mut().filter(|request| request.local_id == changed.local_id) {
-            request.ended |= changed.lifts.as_ref() == Some(&request.id)
-                || (changed.right == Right::Objection && request.right == Right::Restriction);
-        }
+        before.iter_mut().for_each(|request| request.ended |= changed.ends(request));
     }
     if let Some(held) = rest.first_mut() {
         held.clone_from(changed);
     }
+}
+
+/// Whether a request was entered after the one at `at` that ends it.
+fn ended_by_later(requests: &[Request], at: usize) -> bool {
+    requests.split_at_checked(at).is_some_and(|(_, rest)| {
+        rest.split_first().is_some_and(|(request, later)| later.iter().any(|later| later.ends(request)))
+    })
 }
 
 fn nothing_to_lift() -> NodeError {
