@@ -177,30 +177,18 @@ impl Line {
                 Fault::CutUp(at) | Fault::TruncatedUp(at) | Fault::Silent(at) => at,
                 _ => u64::MAX,
             };
-            let allowed = n.min(usize::try_from(limit - passed).unwrap_or(usize::MAX));
-            if let Fault::Slow(by) = self.fault {
-                if passed == 0 {
-                    self.took_effect();
-                }
-                tokio::time::sleep(by).await;
+            if passed == 0 && matches!(self.fault, Fault::Slow(_)) {
+                self.took_effect();
             }
-            to.write_all(&buffer[..allowed]).await?;
-            passed += allowed as u64;
+            let reached = self.hand_on(&buffer[..n], &mut passed, limit, &mut to).await?;
             self.up.store(passed, Ordering::Release);
-            if passed < limit {
+            if !reached {
                 continue;
             }
-            self.took_effect();
-            match self.fault {
-                Fault::TruncatedUp(_) => {
-                    to.shutdown().await?;
-                    while from.read(&mut buffer).await? > 0 {}
-                    return Ok(());
-                }
-                Fault::Silent(_) => tokio::time::sleep(self.silence).await,
-                _ => {}
+            if matches!(self.fault, Fault::Silent(_)) {
+                tokio::time::sleep(self.silence).await;
             }
-            return Err(io::ErrorKind::ConnectionAborted.into());
+            return Self::end(matches!(self.fault, Fault::TruncatedUp(_)), from, to).await;
         }
     }
 
@@ -217,11 +205,7 @@ impl Line {
                 Fault::AnswerLost(at) if up >= at => {
                     self.took_effect();
                     // Time for the rest of the request to arrive and to be done.
-                    let _ = tokio::time::timeout(self.silence, async {
-                        while from.read(&mut buffer).await? > 0 {}
-                        io::Result::Ok(())
-                    })
-                    .await;
+                    let _ = tokio::time::timeout(self.silence, swallow(&mut from)).await;
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
                 Fault::Silent(at) if up >= at => continue,
@@ -231,24 +215,42 @@ impl Line {
                 Fault::CutDown(at) | Fault::TruncatedDown(at) => at,
                 _ => u64::MAX,
             };
-            let allowed = n.min(usize::try_from(limit - passed).unwrap_or(usize::MAX));
-            if let Fault::Slow(by) = self.fault {
-                tokio::time::sleep(by).await;
+            if self.hand_on(&buffer[..n], &mut passed, limit, &mut to).await? {
+                return Self::end(matches!(self.fault, Fault::TruncatedDown(_)), from, to).await;
             }
-            to.write_all(&buffer[..allowed]).await?;
-            passed += allowed as u64;
-            if passed < limit {
-                continue;
-            }
-            self.took_effect();
-            if matches!(self.fault, Fault::TruncatedDown(_)) {
-                to.shutdown().await?;
-                while from.read(&mut buffer).await? > 0 {}
-                return Ok(());
-            }
-            return Err(io::ErrorKind::ConnectionAborted.into());
         }
     }
+
+    /// Passes a piece on, late where the line is slow, up to `limit` bytes of all; whether that is reached.
+    async fn hand_on(&self, piece: &[u8], passed: &mut u64, limit: u64, to: &mut OwnedWriteHalf) -> io::Result<bool> {
+        if let Fault::Slow(by) = self.fault {
+            tokio::time::sleep(by).await;
+        }
+        let allowed = piece.len().min(usize::try_from(limit - *passed).unwrap_or(usize::MAX));
+        to.write_all(&piece[..allowed]).await?;
+        *passed += allowed as u64;
+        let reached = *passed >= limit;
+        if reached {
+            self.took_effect();
+        }
+        Ok(reached)
+    }
+
+    /// Ends a way at its limit: in order where what came is truncated, so that the other end sees an end; else for both.
+    async fn end(truncated: bool, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+        if truncated {
+            to.shutdown().await?;
+            return swallow(&mut from).await;
+        }
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
+/// Takes what still comes, for nobody.
+async fn swallow(from: &mut OwnedReadHalf) -> io::Result<()> {
+    let mut buffer = vec![0; 16 << 10];
+    while from.read(&mut buffer).await? > 0 {}
+    Ok(())
 }
 
 #[cfg(test)]
