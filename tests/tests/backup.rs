@@ -297,6 +297,32 @@ fn roles_are_saved_while_they_serve_destroyed_and_restored() {
             assert!(!name.starts_with(".restore") && !name.starts_with(".backup"), "{role:?}: {name}");
         }
     }
+
+    // A database put back by itself is not of one moment with what lies beside it.
+    for role in [Role::Broker, Role::Custodian] {
+        assert_eq!(agreeing(&federation, &role)["level"], "good", "{role:?}");
+    }
+    federation.stop_all();
+    let (out, config) = (safe.folder.join("sorti"), federation.config(&Role::Custodian));
+    let paths = [("--key", &safe.key), ("--config", &config), ("--out", &out)];
+    let fixed = ["backup", "extract", backups[&Role::Custodian].to_str().unwrap()].map(PathBuf::from);
+    linkage_ok(fixed.into_iter().chain(paths.into_iter().flat_map(|(name, path)| [name.into(), path.clone()])));
+    let home = state(&federation, &Role::Custodian);
+    for (name, path) in files(&home).into_iter().filter(|(name, _)| name.contains(".sqlite")) {
+        fs::remove_file(&path).unwrap();
+        if name.ends_with(".sqlite") {
+            fs::copy(out.join("state").join(&name), path).unwrap();
+        }
+    }
+    let found = agreeing(&federation, &Role::Custodian);
+    assert!(found["level"] == "fault" && found["text"].as_str().unwrap().contains("1 traitement(s) (deux)"), "{found}");
+}
+
+/// What `linkage doctor` says of a role's database and what lies beside it.
+fn agreeing(federation: &Federation, role: &Role) -> Value {
+    let output = linkage(["doctor", "--json", "--config", federation.config(role).to_str().unwrap()]);
+    let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
+    findings.as_array().unwrap().iter().find(|finding| finding["check"] == "cohérence").unwrap().clone()
 }
 
 /// The next version of the agreement in force, with the OPRF key that the custodian has drawn for its next epoch.

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use linkage_agreement::permit::RoleId;
 use linkage_agreement::{ParsedAgreement, PartyId};
@@ -16,10 +17,10 @@ use linkage_common::backup::{self, BackupError, Content, Facts, FileFacts, Manif
 use linkage_common::config::SecretSource;
 use linkage_common::signer::Signer;
 use linkage_crypto::seal::{SealingKey, SealingPublicKey};
+use linkage_crypto::signing::SigningKey;
 use linkage_tests::federation::{Federation, Role, binary, files, linkage, linkage_ok};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
 
 /// A federation of which nothing runs, with the recovery key of its nodes.
 struct Site {
@@ -66,14 +67,26 @@ impl Site {
         file
     }
     fn restore(&self, file: &Path, more: &[&str]) -> Output {
-        let (config, key) = (self.config(&self.node), self.key());
+        self.restore_of(&self.node, file, more)
+    }
+    fn restore_of(&self, role: &Role, file: &Path, more: &[&str]) -> Output {
+        let (config, key) = (self.config(role), self.key());
         let fixed = ["backup", "restore", "--json", "--config", &config, "--key", &key, file.to_str().unwrap()];
         linkage(fixed.iter().chain(more))
     }
     fn restored(&self, file: &Path, more: &[&str]) -> Value {
-        let output = self.restore(file, more);
-        assert!(output.status.success(), "{}", errors(&output));
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()["done"].clone()
+        done(&self.restore(file, more))
+    }
+    fn object(&self, id: &str) {
+        let mut child = Command::new(binary())
+            .args(["rights", "object", "--json", "--config", &self.config(&self.node)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        writeln!(child.stdin.take().unwrap(), "{id}").unwrap();
+        assert!(child.wait().unwrap().success());
     }
     fn acts(&self) -> Vec<(String, String)> {
         let shown = linkage_ok(["audit", "show", "--json", "--config", &self.config(&self.node)]);
@@ -81,6 +94,11 @@ impl Site {
         let text = |entry: &Value, key: &str| entry[key].as_str().unwrap().to_owned();
         entries.as_array().unwrap().iter().map(|entry| (text(entry, "what"), text(entry, "outcome"))).collect()
     }
+}
+
+fn done(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", errors(output));
+    serde_json::from_slice::<Value>(&output.stdout).unwrap()["done"].clone()
 }
 
 fn errors(output: &Output) -> String {
@@ -143,10 +161,8 @@ impl Opened {
     }
 
     fn signed_by(&self, site: &Site, signer: &Signer, name: &str) -> PathBuf {
-        let source = |(name, bytes): &(String, Vec<u8>)| Source {
-            name: name.clone(),
-            content: Content::Bytes(Zeroizing::new(bytes.clone())),
-        };
+        let source =
+            |(name, bytes): &(String, Vec<u8>)| Source { name: name.clone(), content: Content::Bytes(bytes.clone().into()) };
         let path = site.safe.join(name);
         backup::write(&path, &site.public(), signer, self.facts.clone(), self.files.iter().map(source).collect()).unwrap();
         path
@@ -163,7 +179,9 @@ fn what_the_role_has_not_made_is_not_restored() {
     let site = Site::new(44);
     let agreement = site.agreement();
     let hash = agreement.hash().to_string();
-    assert!(linkage(["node", "status", "--config", &site.config(&site.node)]).status.success());
+    let reports = site.state().join("reports");
+    fs::create_dir_all(&reports).unwrap();
+    fs::write(reports.join("essai.csv"), "a;b\n").unwrap();
     let genuine = site.saved("vraie");
     let opened = Opened::of(&site, &genuine);
     let of_party = |id: &str| id.parse::<PartyId>().unwrap();
@@ -180,7 +198,7 @@ fn what_the_role_has_not_made_is_not_restored() {
     let party = made_up.party.iter_mut().find(|party| party.id == of_party(&site.federation.parties[0])).unwrap();
     let stranger = site.safe.join("autre.key");
     linkage_common::config::write_secret(&stranger, &[7; 32]).unwrap();
-    party.signing_key = linkage_agreement::signature::SigningKey::from_bytes(&[7; 32]).verifying_key().to_base64();
+    party.signing_key = SigningKey::from_bytes(&[7; 32]).verifying_key().to_base64();
     let made_up = ParsedAgreement::parse(&made_up.to_toml(), "convention.toml").unwrap();
     let made_up_hash = made_up.hash().to_string();
     let stranger = SecretSource::from_file(stranger);
@@ -248,6 +266,8 @@ fn what_the_role_has_not_made_is_not_restored() {
     // The same state, which only says that it was saved: what was saved of it goes in its place.
     let done = site.restored(&genuine, &[]);
     assert_eq!((&done["signed"], &done["newer_log_kept"]), (&Value::Bool(true), &Value::Bool(true)), "{done}");
+    let output = site.restore(&genuine, &[]);
+    assert!(!output.status.success() && errors(&output).contains("plus récent"), "restored since: {}", errors(&output));
     // Of the program before signatures, at the operator's own word.
     fs::rename(&home, home.with_extension("ancien")).unwrap();
     let done = site.restored(&old, &["--accept-unsigned"]);
@@ -288,13 +308,18 @@ fn a_killed_job_leaves_nothing_for_long_and_roles_leave_each_other_s_backups_alo
     assert_eq!((&facts["deleted"], &facts["unnamed"]), (&Value::from(0), &Value::from(0)));
     let (theirs, _) = name(&site.created(&other, &into));
     // The same names of long ago, and one of the names before.
-    let ago =
-        |name: &str| [name.rsplit_once('-').unwrap().0.rsplit_once('-').unwrap().0, "20200101T000000Z.linkage-backup"].join("-");
-    let (my_old, their_old, unnamed) = (ago(&mine), ago(&theirs), "noeud-20200101T000000Z.linkage-backup".to_owned());
-    assert!(my_old != their_old && my_old.starts_with("noeud-"), "{my_old} {their_old}");
+    let dated = |name: &str, year: u32| {
+        let (start, _) = name.split_once("-20").unwrap();
+        format!("{start}-{year}0101T000000Z.linkage-backup")
+    };
+    let (my_old, their_old, unnamed) =
+        (dated(&mine, 2020), dated(&theirs, 2020), "noeud-20200101T000000Z.linkage-backup".to_owned());
+    assert!(my_old != their_old && my_old.starts_with("noeud-") && my_old != unnamed, "{my_old} {their_old}");
     for name in [&my_old, &their_old, &unnamed] {
         fs::write(folder.join(name), "old").unwrap();
     }
+    // Two within a second would have one name.
+    let out = |name: &str, year| folder.join(dated(name, year)).display().to_string();
 
     // A state that takes a while to be read, and a job that is killed meanwhile.
     let large = site.state().join("reports");
@@ -304,7 +329,7 @@ fn a_killed_job_leaves_nothing_for_long_and_roles_leave_each_other_s_backups_alo
     let mut child = Command::new(binary())
         .args(["backup", "create", "--config", &site.config(&site.node), "--to"])
         .arg(site.safe.join("secours.pub"))
-        .args(into)
+        .args(["--out", &out(&mine, 2080)])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -314,14 +339,15 @@ fn a_killed_job_leaves_nothing_for_long_and_roles_leave_each_other_s_backups_alo
     // Held still, it writes for as long as this takes.
     assert!(Command::new("kill").args(["-STOP", &child.id().to_string()]).status().unwrap().success());
     // While it writes, the other role's job does not take it for a leftover, nor does a job of the same role.
-    name(&site.created(&other, &into));
-    let meanwhile = site.created(&site.node, &into);
+    name(&site.created(&other, &["--out", &out(&theirs, 2081)]));
+    let meanwhile = site.created(&site.node, &["--out", &out(&mine, 2082)]);
     assert!(!meanwhile.status.success() && errors(&meanwhile).contains("en cours"), "{}", errors(&meanwhile));
     assert_eq!(half_written(), 1);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(half_written(), 1);
     fs::remove_file(large.join("grand.csv")).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
     name(&site.created(&other, &into));
     assert_eq!(half_written(), 1, "another role's");
     let output = site.created(&site.node, &into);
@@ -347,4 +373,39 @@ fn a_killed_job_leaves_nothing_for_long_and_roles_leave_each_other_s_backups_alo
         entry("created", "done"),
     ];
     assert_eq!(acts, expected);
+}
+
+#[test]
+fn what_was_closed_since_the_backup_stays_closed_also_when_a_key_was_renewed() {
+    let mut site = Site::new(46);
+    // An account of the study switched off.
+    site.federation.start(&Role::Analyst);
+    site.federation.stop(&Role::Analyst);
+    let saved = site.safe.join("etude");
+    assert!(site.created(&Role::Analyst, &["--out", saved.to_str().unwrap()]).status.success());
+    let config = site.config(&Role::Analyst);
+    let disable = ["analyst", "users", "disable", "--config", &config, "--reason", "départ", "--never-seen", "login:ada"];
+    linkage_ok(disable);
+    let home = PathBuf::from(site.federation.setting(&Role::Analyst, "data_dir"));
+    let aside = home.with_extension("ancien");
+    fs::rename(&home, &aside).unwrap();
+    let facts = done(&site.restore_of(&Role::Analyst, &saved, &["--former", aside.to_str().unwrap()]));
+    assert_eq!(facts["accounts_off"], 1, "{facts}");
+    let listed: Value = serde_json::from_str(&linkage_ok(["analyst", "users", "list", "--json", "--config", &config])).unwrap();
+    assert_eq!((&listed[0]["id"], &listed[0]["enabled"]), (&Value::from("login:ada"), &Value::Bool(false)), "{listed}");
+
+    // An objection, in a state that was sealed under another key meanwhile.
+    site.object("avant");
+    let saved = site.saved("noeud");
+    linkage_ok(["keys", "rotate-storage", "--config", &site.config(&site.node)]);
+    site.object("depuis");
+    let (home, keys) = (site.state(), site.federation.home(&site.node).join("cles"));
+    let (aside, later) = (home.with_extension("ancien"), keys.join("nouvelle.key"));
+    fs::rename(&home, &aside).unwrap();
+    fs::rename(keys.join("storage.key"), &later).unwrap();
+    let former = ["--former", aside.to_str().unwrap(), "--former-key", later.to_str().unwrap()];
+    let output = site.restore(&saved, &former[..2]);
+    assert!(!output.status.success() && errors(&output).contains("--former-key"), "{}", errors(&output));
+    let facts = site.restored(&saved, &former);
+    assert_eq!((&facts["objections_kept"], &facts["newer_log_kept"]), (&Value::from(1), &Value::Bool(true)), "{facts}");
 }
