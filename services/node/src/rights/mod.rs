@@ -435,9 +435,9 @@ fn take_in(requests: &mut [Request], changed: &Request) {
 
 /// Whether a request was entered after the one at `at` that ends it.
 fn ended_by_later(requests: &[Request], at: usize) -> bool {
-    requests.split_at_checked(at).is_some_and(|(_, rest)| {
-        rest.split_first().is_some_and(|(request, later)| later.iter().any(|later| later.ends(request)))
-    })
+    requests
+        .split_at_checked(at)
+        .is_some_and(|(_, rest)| rest.split_first().is_some_and(|(request, later)| later.iter().any(|later| later.ends(request))))
 }
 
 fn nothing_to_lift() -> NodeError {
