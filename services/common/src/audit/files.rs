@@ -208,7 +208,10 @@ fn last_line(path: &Path) -> io::Result<(Option<Line>, u64, bool)> {
 fn damaged(path: &Path) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!("{} : journal d'audit abîmé, ou écrit par une version plus récente du programme ; exécutez linkage audit verify, qui dit à quelle ligne", path.display()),
+        format!(
+            "{} : journal d'audit abîmé, ou écrit par une version plus récente du programme ; exécutez linkage audit verify, qui dit à quelle ligne",
+            path.display()
+        ),
     )
 }
 
