@@ -91,8 +91,8 @@ fn moment(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn names(role: RoleId, agreement: &str) -> Names {
-        Names::of(&role, &agreement.parse().unwrap())
+    fn names(role: &RoleId, agreement: &str) -> Names {
+        Names::of(role, &agreement.parse().unwrap())
     }
 
     fn node(name: &str) -> RoleId {
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn roles_of_one_kind_in_one_folder_know_their_own() {
         let now = Timestamp::from_second(1_763_800_000).unwrap();
-        let all = [names(node("ccas"), "a"), names(node("siao"), "a"), names(node("ccas"), "b"), names(RoleId::Broker, "a")];
+        let all = [names(&node("ccas"), "a"), names(&node("siao"), "a"), names(&node("ccas"), "b"), names(&RoleId::Broker, "a")];
         for (mine, of_mine) in all.iter().enumerate() {
             let name = of_mine.at(now);
             for (other, of_other) in all.iter().enumerate() {
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn only_older_ones_of_the_same_role_are_old_and_those_without_digits_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
-        let (mine, other) = (names(node("ccas"), "a"), names(node("siao"), "a"));
+        let (mine, other) = (names(&node("ccas"), "a"), names(&node("siao"), "a"));
         let at = |second| Timestamp::from_second(second).unwrap();
         let (old, new) = (mine.at(at(1_000)), mine.at(at(2_000)));
         let before = ["noeud-19700101T001000Z.linkage-backup", "noeud-20990101T000000Z.linkage-backup"];

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use linkage_agreement::{ParsedAgreement, RoleId};
+use linkage_common::AgreementFiles;
 use linkage_common::audit::{Act, AuditLog, Place as LogPlace, restored_name};
 use linkage_common::backup::{self, AUDIT, BackupError, Facts, STATE, Staging, completed, half_restored};
 use linkage_common::clock::{Clock as _, SystemClock};
@@ -196,6 +197,7 @@ async fn prepare(
     )?;
     backup.is_still(again)?;
     let last = logs::choose(args, role, staging, done)?;
+    logs::whole(&audit, &saved_gate(settings)?, &role.id, args.accept_faulty_log)?;
     if let Some((server @ Place::Server(_), schema)) = &role.database {
         match Versions::of(server, schema).await? {
             Versions { found: None, .. } => bail!(
@@ -231,10 +233,22 @@ async fn prepare(
     // What the service loads at its start; the old state still counts.
     let gate = Gate::load(&role.agreement, Arc::new(SystemClock))?;
     role.check_keys(gate.agreement())?;
-    logs::whole(&audit, &gate, &role.id, args.accept_faulty_log)?;
     let former = Former { folder: args.former.as_deref().or(replaced.as_deref()), key: args.former_key.as_deref() };
     former::settle(role, settings, staging, former, done).await?;
     Ok(staging.ready(&role.audit.folder(&role.home), &log, &last.log, last.head.number)?)
+}
+
+/// The agreement in the backup, which is the one in place where there is one.
+fn saved_gate(settings: &Settings) -> anyhow::Result<Gate> {
+    let for_a_moment = tempfile::tempdir()?;
+    let file = |label: &str| -> anyhow::Result<PathBuf> {
+        let saved = settings.get(label).with_context(|| format!("« {label} » absent de la sauvegarde"))?;
+        let path = for_a_moment.path().join(label);
+        fsx::write_atomic(&path, saved)?;
+        Ok(path)
+    };
+    let files = AgreementFiles { agreement: file("agreement")?, signatures: file("signatures")?, terminations: None };
+    Ok(Gate::load(&files, Arc::new(SystemClock))?)
 }
 
 /// The last steps, which may be repeated: the state is put in place, and the log goes on.
