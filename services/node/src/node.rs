@@ -326,8 +326,9 @@ impl Node {
     /// Whether the delivery is the one taken in for its month, and its annexes are those that the agreement asks for now.
     pub(crate) fn known_delivery(&self, summary: &DeliverySummary, annexes: Option<&str>) -> Result<bool, NodeError> {
         let known = self.delivery(summary.period)?;
-        // Lines set aside while a person's data may only be kept may count by now.
-        let known = known.filter(|known| !known.summary.reasons.contains_key(Ground::Restriction.reason()));
+        // Lines set aside at a person's request may count by now: it may have been lifted.
+        let grounds = [Ground::Objection, Ground::Restriction];
+        let known = known.filter(|known| !grounds.iter().any(|ground| known.summary.reasons.contains_key(ground.reason())));
         let current = |known: &DeliveryState| self.profile().is_some() || known.epoch == self.gate.agreement().oprf_epoch();
         Ok(known.is_some_and(|known| {
             known.summary.digest == summary.digest && known.annexes.as_deref() == annexes && current(&known)
