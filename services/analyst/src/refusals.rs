@@ -3,7 +3,7 @@
 //! A question that is refused costs what one costs that is answered, and each line of the access log is written through to the disk
 //! and kept for months; different questions that are answered are bounded by month, those that are refused here. Of each account so
 //! many are worked on and entered as they come, then one a minute: what comes between is refused unread and counted, and the
-//! count is entered with the next. A question that is answered takes nothing. The audit log counts every call anyway, folded.
+//! count is entered with the next. A question that is answered takes nothing. What is not entered yet when the service ends is not counted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

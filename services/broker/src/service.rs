@@ -161,22 +161,21 @@ impl Broker {
         Ok(())
     }
 
-    /// Refuses a number of records of a past epoch that no node of this agreement has.
-    fn check_past_epoch(&self, party: &PartyId, stated: Option<u64>) -> Result<(), ServiceError> {
-        let (agreement, stated) = (self.gate.agreement(), stated.unwrap_or(0));
+    /// What a party states of records of a past epoch, refused where no node of this agreement has any. More than the agreement
+    /// allows in a run now may have been uploaded under a former version: of no use as a count, and no reason to refuse an upload.
+    fn past_epoch(&self, party: &PartyId, stated: Option<u64>) -> Result<Option<u64>, ServiceError> {
+        let agreement = self.gate.agreement();
         let without_names = agreement.party(party).is_some_and(|p| p.profile.is_some());
-        if stated > 0 && (agreement.oprf_epoch() == 1 || without_names) {
+        if stated.is_some_and(|stated| stated > 0) && (agreement.oprf_epoch() == 1 || without_names) {
             return Err(ServiceError::invalid(
                 "des fiches d'une époque passée de la clé de l'OPRF ne peuvent exister à la première époque, ni chez un partenaire qui ne livre pas de noms ; vérifiez la version du logiciel du nœud",
             ));
         }
         let limit = agreement.run_record_limit(party);
-        if stated > limit {
-            return Err(ServiceError::exhausted(format!(
-                "la convention prévoit au plus {limit} fiches de ce partenaire dans un traitement, d'une époque passée comme de celle-ci ; un avenant peut relever ce nombre"
-            )));
+        if stated.is_some_and(|stated| stated > limit) {
+            tracing::warn!(party = %party, "more records of a past epoch than a run may have: taken as not stated");
         }
-        Ok(())
+        Ok(stated.filter(|stated| *stated <= limit))
     }
 
     /// Records that a party may upload to a run, decoys among them.
@@ -390,7 +389,7 @@ impl runs_server::Runs for Broker {
             )
             .into());
         }
-        self.check_past_epoch(&party, asked.past_epoch)?;
+        let past_epoch = self.past_epoch(&party, asked.past_epoch)?;
         crate::pipeline::check_level_frequencies(self.gate.agreement(), &asked.level_frequencies)?;
         let held = self.store.batches(&id, &party).await?;
         check_manifest(&held, asked.batches, asked.records, &asked.digest)?;
@@ -401,7 +400,7 @@ impl runs_server::Runs for Broker {
             digest: asked.digest.to_vec(),
             level_frequencies: asked.level_frequencies.to_vec(),
             removed: asked.removed.to_vec(),
-            past_epoch: asked.past_epoch,
+            past_epoch,
         };
         self.store.commit_upload(&run, &upload).await?;
         facts.run(&id).period(run.period).records(asked.records);

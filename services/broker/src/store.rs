@@ -337,13 +337,14 @@ impl Store {
         Ok(done)
     }
 
-    /// Notes the deletion of a run's encodings, to be certified, and forgets batches and level frequencies. A repetition keeps
+    /// Notes the deletion of a run's encodings, to be certified, and forgets batches, level frequencies and exact counts
+    /// of what was left out, which the report has where they are not small. A repetition keeps
     /// the first note. The job stays until [`Self::finish`].
     pub async fn record_deletion(&self, run: &RunId, draft: &Draft) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin("record_deletion").await.map_err(db)?;
         table::note(&mut tx, draft).await?;
         sqlx::query("DELETE FROM batches WHERE run_id = $1").bind(run.as_str()).execute(&mut *tx).await.map_err(db)?;
-        sqlx::query("UPDATE uploads SET level_frequencies = $2, removed = $2 WHERE run_id = $1")
+        sqlx::query("UPDATE uploads SET level_frequencies = $2, removed = $2, past_epoch = NULL WHERE run_id = $1")
             .bind(run.as_str())
             .bind(&[][..])
             .execute(&mut *tx)

@@ -359,16 +359,19 @@ async fn what_a_party_left_out_is_kept_with_its_upload_and_unknown_of_an_earlier
         bench.store.commit_upload(&run, &Upload { past_epoch, ..upload(party) }).await.unwrap();
     }
     assert_eq!(counts(&bench.store).await, [Some(12), None]);
-    // The count outlives the encodings, as the number of records does.
+    // It ends with the encodings of its run.
+    let ended = bench.opened("q").await;
+    bench.store.commit_upload(&ended, &Upload { past_epoch: Some(3), ..upload(ccas()) }).await.unwrap();
     let draft = linkage_common::deletion::Draft {
         rule: "retention.encodings_days".to_owned(),
         value: None,
         cause: linkage_common::deletion::Cause::RunEnded,
         as_of: jiff::civil::date(2024, 1, 1),
-        run: Some(run.id.clone()),
+        run: Some(ended.id.clone()),
         data: Vec::new(),
     };
-    bench.store.record_deletion(&run.id, &draft).await.unwrap();
+    bench.store.record_deletion(&ended.id, &draft).await.unwrap();
+    assert_eq!(bench.store.committed(&ended.id).await.unwrap()[0].past_epoch, None);
     assert_eq!(counts(&bench.store).await, [Some(12), None]);
     // Back to the version before and forward again: the uploads are there, the counts are not known.
     pool.migrate_to(&SCHEMA, 8).await.unwrap();

@@ -12,7 +12,7 @@ use linkage_common::error::ServiceError;
 use linkage_common::store::{Connection, db};
 use sqlx::Row;
 
-use crate::store::{Store, bytes16};
+use crate::store::{Store, bytes16, note_missing_references};
 
 mod service;
 #[cfg(test)]
@@ -179,6 +179,7 @@ impl Store {
     pub async fn settled_pairs(&self, run: &RunId, parties: &[PartyId], today: Date) -> Result<SettledPairs, ServiceError> {
         let mut tx = self.pool.begin("settled_pairs").await.map_err(db)?;
         let expired = delete_expired(&mut tx, today).await?;
+        note_missing_references(&mut tx, run).await?;
         let rows = sqlx::query(PAIRS).bind(run.as_str()).bind(today.to_string()).fetch_all(&mut *tx).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         let mut verdicts: BTreeMap<(Handle, Handle), Option<Verdict>> = BTreeMap::new();

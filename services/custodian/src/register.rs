@@ -13,7 +13,7 @@ use tokio_stream::StreamExt;
 
 use crate::plan::{Held, Linked, Linking, Plan};
 use crate::registry::{Assignment, Change, Person};
-use crate::store::{ROWS_PER_INSERT, SMALL_CACHE, Store, blocking, optional_party, sixteen};
+use crate::store::{ROWS_PER_INSERT, SMALL_CACHE, Store, blocking, note_missing_references, optional_party, sixteen};
 
 /// Page cache while a run is registered, 256 MiB: trees of millions of references are gone through at random.
 const LARGE_CACHE: &str = "PRAGMA cache_size = -262144";
@@ -59,6 +59,9 @@ impl Store {
         run: &RunId,
         mint: &mut impl FnMut() -> PersonId,
     ) -> Result<u64, ServiceError> {
+        let mut tx = self.pool.begin_on(connection).await.map_err(db)?;
+        note_missing_references(&mut tx, run).await?;
+        tx.commit().await.map_err(db)?;
         let read = read(connection, run).await?;
         let (read, plan) = blocking(move || {
             let plan = read.linked.plan(read.registry.newest, read.reference_party);

@@ -230,7 +230,11 @@ impl Store {
                 "ce partenaire a clos son envoi pour ce traitement au même instant ; vérifiez-le par le même appel",
             ));
         }
-        note_references(&mut tx, run, party).await?;
+        if note_references(&mut tx, run, party).await? {
+            return Err(ServiceError::conflict(
+                "une fiche figure deux fois dans ce traitement ; ouvrez un nouveau traitement et renvoyez chaque fiche une fois",
+            ));
+        }
         tx.commit().await.map_err(db)
     }
 
@@ -380,9 +384,24 @@ impl Store {
     }
 }
 
+/// Notes the references of uploads that a replica of before migration 11 committed, which goes on during an update: it notes none, and
+/// finds no record sent twice any more. Of those the first one counts.
+pub(crate) async fn note_missing_references(connection: &mut Connection, run: &RunId) -> Result<(), ServiceError> {
+    let missing = sqlx::query(
+        "SELECT u.party FROM record_uploads u WHERE u.run_id = $1
+         AND NOT EXISTS (SELECT 1 FROM handle_refs r WHERE r.run_id = u.run_id AND r.party = u.party)
+         AND EXISTS (SELECT 1 FROM handles h WHERE h.run_id = u.run_id AND h.party = u.party)",
+    );
+    for row in missing.bind(run.as_str()).fetch_all(&mut *connection).await.map_err(db)? {
+        note_references(connection, run, &party_of(&row, 0)?).await?;
+    }
+    Ok(())
+}
+
 /// Notes where each reference of a party's upload is, in the order of the references: by batches, which come in another order,
-/// nearly every record would touch a page of the tree of its own.
-async fn note_references(connection: &mut Connection, run: &RunId, party: &PartyId) -> Result<(), ServiceError> {
+/// nearly every record would touch a page of the tree of its own. Says whether a handle or a reference came twice, and leaves the
+/// later ones of a reference out.
+async fn note_references(connection: &mut Connection, run: &RunId, party: &PartyId) -> Result<bool, ServiceError> {
     let mut handles: Vec<[u8; 16]> = Vec::new();
     let mut references: Vec<([u8; 16], i64)> = Vec::new();
     let mut rows = sqlx::query("SELECT handle, ref, id FROM handles WHERE run_id = $1 AND party = $2")
@@ -395,18 +414,18 @@ async fn note_references(connection: &mut Connection, run: &RunId, party: &Party
         references.push((sixteen(row.get(1))?, row.get(2)));
     }
     drop(rows);
-    let references = blocking(move || {
+    let (references, later, twice) = blocking(move || {
         handles.sort_unstable();
         references.sort_unstable();
-        let twice = handles.array_windows().any(|[a, b]| a == b) || references.array_windows().any(|[a, b]| a.0 == b.0);
-        if twice {
-            return Err(ServiceError::conflict(
-                "une fiche figure deux fois dans ce traitement ; ouvrez un nouveau traitement et renvoyez chaque fiche une fois",
-            ));
-        }
-        Ok(references)
+        let later: Vec<i64> = references.array_windows().filter(|[a, b]| a.0 == b.0).map(|[_, b]| b.1).collect();
+        references.dedup_by_key(|(reference, _)| *reference);
+        let twice = !later.is_empty() || handles.array_windows().any(|[a, b]| a == b);
+        Ok((references, later, twice))
     })
     .await?;
+    for record in later {
+        sqlx::query("DELETE FROM handles WHERE id = $1").bind(record).execute(&mut *connection).await.map_err(db)?;
+    }
     for references in references.chunks(ROWS_PER_INSERT) {
         let insert = "INSERT INTO handle_refs (run_id, party, ref, record)";
         let insert = InsertRows::new(insert, references, |row, (reference, record)| {
@@ -414,7 +433,7 @@ async fn note_references(connection: &mut Connection, run: &RunId, party: &Party
         });
         insert.execute(connection).await.map_err(db)?;
     }
-    Ok(())
+    Ok(twice)
 }
 
 /// Work that takes a core for long, beside the runtime.

@@ -10,6 +10,7 @@ use crate::link_tables::Supersession;
 on_both!(
     runs_become_link_tables_and_persons_stay_the_same,
     a_batch_is_held_once_and_its_number_is_taken,
+    what_a_replica_of_before_committed_has_its_references,
     a_run_that_ended_without_clusters_is_forgotten,
     evaluations_are_charged_once,
     points_are_kept_by_domain,
@@ -160,6 +161,40 @@ async fn a_batch_is_held_once_and_its_number_is_taken(on: On) {
     assert_eq!(store.put_clusters(&r, 0, false, &[4; 32], &[]).await.unwrap_err().kind, ErrorKind::Conflict);
     assert!(store.clusters_complete(&r, month(), &parties(), None, b"").await.unwrap());
     assert_eq!(store.clusters_digest(&r).await.unwrap().len(), 32);
+}
+
+async fn what_a_replica_of_before_committed_has_its_references(on: On) {
+    let (_dir, store) = store(on).await;
+    let [ccas, siao] = parties();
+    store.taken("r1", 1, [&[record(1, 1, true)], &[record(2, 2, true)]], &[&[1, 2]]).await;
+    let r = run("r2");
+    // `ccas` commits to a replica of before, which neither notes references nor finds the record sent twice.
+    store.put_records(&r, &ccas, &batch(0, 2, 1), &[record(1, 1, true), record(3, 3, true)]).await.unwrap();
+    store.put_records(&r, &ccas, &batch(1, 1, 2), &[record(4, 3, true)]).await.unwrap();
+    sqlx::query("INSERT INTO record_uploads (run_id, party, period, digest, records, sealed_keys) VALUES ('r2', 'ccas', '2024-01', $1, 3, '{}')")
+        .bind(&[1_u8; 32][..])
+        .execute(&store.pool)
+        .await
+        .unwrap();
+    store.put_records(&r, &siao, &batch(0, 1, 1), &[record(2, 2, true)]).await.unwrap();
+    store.commit_records(&r, &siao, &upload(1), "{}").await.unwrap();
+    let noted = async || -> i64 {
+        let count = "SELECT count(*) FROM handle_refs WHERE run_id = 'r2' AND party = 'ccas'";
+        sqlx::query_scalar(count).fetch_one(&store.pool).await.unwrap()
+    };
+    assert_eq!(noted().await, 0);
+    store.settled_pairs(&r, &parties(), jiff::civil::date(2024, 2, 1)).await.unwrap();
+    assert_eq!(noted().await, 2);
+    store.put_clusters(&r, 0, true, &[9; 32], &packed(&[&[1, 2]])).await.unwrap();
+    assert!(store.clusters_complete(&r, month(), &parties(), None, b"").await.unwrap());
+    sqlx::query("DELETE FROM handle_refs WHERE run_id = 'r2' AND party = 'ccas'").execute(&store.pool).await.unwrap();
+    let mut minted = 50;
+    let mint = || {
+        minted += 1;
+        PersonId([minted; 16])
+    };
+    assert_eq!(store.register(&r, mint).await.unwrap(), 2, "the two linked ones, and the one that came twice");
+    assert_eq!(noted().await, 0, "forgotten with the run");
 }
 
 async fn a_run_that_ended_without_clusters_is_forgotten(on: On) {
