@@ -149,7 +149,16 @@ fn folder(keep: Option<&Path>) -> anyhow::Result<PathBuf> {
 
 fn data(args: &DemoArgs, folder: &Path, bars: &Bars) -> anyhow::Result<SynthSummary> {
     let options = SynthOptions::new(args.persons, 5, args.months, args.seed.unwrap_or(1)).context("options")?;
-    Ok(generate(&options, &folder.join("donnees"), &mut |done, total| bars.set("population", done, total))?)
+    let data = generate(&options, &folder.join("donnees"), &mut |done, total| bars.set("population", done, total))?;
+    // Nodes refuse a file without a record, and the month would wait for it for ever.
+    if let Some(empty) = data.files.iter().find(|file| file.records == 0) {
+        bail!(
+            "« {} » n'a personne en {} dans une population aussi petite ; demandez-en une plus grande (--persons) ou une autre (--seed)",
+            empty.party,
+            empty.month
+        );
+    }
+    Ok(data)
 }
 
 /// Waits until all nodes have derived the same group key.
@@ -181,7 +190,7 @@ fn node(site: &Site, party: &PartyId) -> anyhow::Result<Node> {
     Ok(Node::open(crate::commands::config(&site.node_config(party))?)?)
 }
 
-/// Puts each party's file into its inbox, whole, with two defective lines at its end: every delivery of somebody has some.
+/// Puts each party's file into its inbox, whole, with two defective lines at its end: every delivery has some.
 fn deliver(site: &Site, data: &SynthSummary, period: Period) -> anyhow::Result<()> {
     for file in data.files.iter().filter(|f| f.month == period.to_string()) {
         let inbox = site.inbox(&file.party.parse()?).join(period.to_string());
@@ -200,9 +209,7 @@ fn deliver(site: &Site, data: &SynthSummary, period: Period) -> anyhow::Result<(
 /// The file's last line once more, hence a local id given twice, and the line cut in its middle.
 fn defective_lines(file: &[u8]) -> Vec<u8> {
     let text = file.trim_ascii_end();
-    // A header alone, in a month without anybody, would become a record.
-    let Some(end) = text.iter().rposition(|&b| b == b'\n') else { return Vec::new() };
-    let last = &text[end + 1..];
+    let last = &text[text.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)..];
     let gap: &[u8] = if file.ends_with(b"\n") { b"" } else { b"\n" };
     [gap, last, b"\n", &last[..last.len() / 3], b"\n"].concat()
 }
