@@ -79,6 +79,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         ));
         return Ok(());
     }
+    require_somebody(&data)?;
     bars.line("3. Courtier, tiers de confiance, étude et cinq nœuds démarrent (TLS mutuel sur la boucle locale)");
     let mut network = Network::start(&site).await?;
     bars.line("4. Clé de groupe : chaque partenaire contribue, le courtier relaie sans pouvoir ouvrir");
@@ -149,16 +150,19 @@ fn folder(keep: Option<&Path>) -> anyhow::Result<PathBuf> {
 
 fn data(args: &DemoArgs, folder: &Path, bars: &Bars) -> anyhow::Result<SynthSummary> {
     let options = SynthOptions::new(args.persons, 5, args.months, args.seed.unwrap_or(1)).context("options")?;
-    let data = generate(&options, &folder.join("donnees"), &mut |done, total| bars.set("population", done, total))?;
-    // Nodes refuse a file without a record, and the month would wait for it for ever.
-    if let Some(empty) = data.files.iter().find(|file| file.records == 0) {
-        bail!(
+    Ok(generate(&options, &folder.join("donnees"), &mut |done, total| bars.set("population", done, total))?)
+}
+
+/// Nodes refuse a file without a record, and the month would wait for it for ever.
+fn require_somebody(data: &SynthSummary) -> anyhow::Result<()> {
+    match data.files.iter().find(|file| file.records == 0) {
+        None => Ok(()),
+        Some(empty) => bail!(
             "« {} » n'a personne en {} dans une population aussi petite ; demandez-en une plus grande (--persons) ou une autre (--seed)",
             empty.party,
             empty.month
-        );
+        ),
     }
-    Ok(data)
 }
 
 /// Waits until all nodes have derived the same group key.
