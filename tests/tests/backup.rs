@@ -220,15 +220,16 @@ fn roles_are_saved_while_they_serve_destroyed_and_restored() {
     fs::remove_dir_all(&keys).unwrap();
     fs::remove_file(federation.config(&Role::Custodian)).unwrap();
     // Without its configuration nothing there says which agreement is the custodian's, and what is saved names paths elsewhere.
-    let hash = agreement_hash(&federation);
-    let whole_again = ["--agreement-hash", &hash, "--paths-accepted"];
+    let hash = agreement(&federation).hash().to_string();
+    let whole_again = ["--agreement-hash", &hash, "--role", "custodian", "--paths-accepted"];
     let nobody_s = "0".repeat(64);
-    let other_hash = ["--agreement-hash", &nobody_s, "--paths-accepted"];
-    let refusals: [(&[&str], &str); 4] = [
+    let other_hash = ["--agreement-hash", &nobody_s, "--role", "custodian", "--paths-accepted"];
+    let refusals: [(&[&str], &str); 5] = [
         (&[], "--agreement-hash"),
         (&["--paths-accepted"], "--agreement-hash"),
         (&other_hash, "sous une autre convention"),
-        (&whole_again[..2], "convention.toml"),
+        (&whole_again[..2], "donnez --role"),
+        (&whole_again[..4], "convention.toml"),
     ];
     for (more, why) in refusals {
         let output = safe.restore(&federation, &Role::Custodian, &backups[&Role::Custodian], more);
@@ -300,7 +301,7 @@ fn roles_are_saved_while_they_serve_destroyed_and_restored() {
 
     // A database put back by itself is not of one moment with what lies beside it.
     for role in [Role::Broker, Role::Custodian] {
-        assert_eq!(agreeing(&federation, &role)["level"], "good", "{role:?}");
+        assert_eq!(agreeing(&federation, &role).unwrap()["level"], "good", "{role:?}");
     }
     federation.stop_all();
     let (out, config) = (safe.folder.join("sorti"), federation.config(&Role::Custodian));
@@ -314,21 +315,41 @@ fn roles_are_saved_while_they_serve_destroyed_and_restored() {
             fs::copy(out.join("state").join(&name), path).unwrap();
         }
     }
-    let found = agreeing(&federation, &Role::Custodian);
+    let found = agreeing(&federation, &Role::Custodian).unwrap();
     assert!(found["level"] == "fault" && found["text"].as_str().unwrap().contains("1 traitement(s) (deux)"), "{found}");
+    // Once a notice has ended the agreement the custodian deletes all that it has, and its log stays: nothing is to be restored. One
+    // that somebody else has signed, or of a day to come, ends nothing.
+    let parsed = agreement(&federation);
+    let (first, second) = (&parsed.agreement().party[0].id, &parsed.agreement().party[1].id);
+    let sign = |effective| Termination::sign(&parsed, first, &signing_key(&federation, first), effective).unwrap();
+    let (past, to_come) = (sign(jiff::civil::date(2024, 1, 2)), sign(jiff::civil::date(2099, 1, 1)));
+    let forged = Termination { party: second.clone(), ..past.clone() };
+    let folder = notices(&config);
+    fs::create_dir_all(&folder).unwrap();
+    for (notice, over) in [(forged, false), (to_come, false), (past, true)] {
+        fs::write(folder.join("avis.toml"), notice.to_toml()).unwrap();
+        assert_eq!(agreeing(&federation, &Role::Custodian).is_none(), over, "{notice:?}");
+    }
+}
+
+/// Where the configuration at `config` says that notices of termination are.
+fn notices(config: &Path) -> PathBuf {
+    let text = fs::read_to_string(config).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("terminations = ")).unwrap();
+    PathBuf::from(line.trim_matches('"'))
 }
 
 /// What `linkage doctor` says of a role's database and what lies beside it.
-fn agreeing(federation: &Federation, role: &Role) -> Value {
+fn agreeing(federation: &Federation, role: &Role) -> Option<Value> {
     let output = linkage(["doctor", "--json", "--config", federation.config(role).to_str().unwrap()]);
     let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
-    findings.as_array().unwrap().iter().find(|finding| finding["check"] == "cohérence").unwrap().clone()
+    findings.as_array().unwrap().iter().find(|finding| finding["check"] == "cohérence").cloned()
 }
 
 /// The next version of the agreement in force, with the OPRF key that the custodian has drawn for its next epoch.
 fn new_epoch(federation: &Federation, public_key: &str) -> ParsedAgreement {
     let path = federation.folder.join("convention.toml");
-    let former = ParsedAgreement::parse(&fs::read_to_string(&path).unwrap(), "convention.toml").unwrap();
+    let former = agreement(federation);
     let mut agreement = former.agreement().clone();
     agreement.agreement.version += 1;
     agreement.custodian.oprf_public_key = public_key.to_owned();
@@ -342,10 +363,9 @@ fn new_epoch(federation: &Federation, public_key: &str) -> ParsedAgreement {
     parsed
 }
 
-/// The hash of the agreement, as any partner has it.
-fn agreement_hash(federation: &Federation) -> String {
+fn agreement(federation: &Federation) -> ParsedAgreement {
     let path = federation.folder.join("convention.toml");
-    ParsedAgreement::parse(&fs::read_to_string(path).unwrap(), "convention.toml").unwrap().hash().to_string()
+    ParsedAgreement::parse(&fs::read_to_string(path).unwrap(), "convention.toml").unwrap()
 }
 
 fn signing_key(federation: &Federation, party: &linkage_agreement::PartyId) -> SigningKey {
@@ -371,9 +391,7 @@ fn the_oprf_keys_that_count_and_notices_of_termination_come_back() {
     let third = fs::read(keys.join("oprf-3.key")).unwrap();
     let (party, signer) = (&parsed.agreement().party[0].id, signing_key(&federation, &parsed.agreement().party[0].id));
     let notice = Termination::sign(&parsed, party, &signer, jiff::civil::date(2099, 1, 1)).unwrap().to_toml();
-    let text = fs::read_to_string(&config).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("terminations = ")).unwrap();
-    let notices = PathBuf::from(line.trim_matches('"'));
+    let notices = notices(&config);
     fs::create_dir_all(&notices).unwrap();
     fs::write(notices.join("avis.toml"), &notice).unwrap();
     federation.start(&custodian);

@@ -260,7 +260,8 @@ fn what_the_role_has_not_made_is_not_restored() {
     // Without anything in place to be held against, nothing is believed.
     let output = linkage(["backup", "verify", genuine.to_str().unwrap(), "--key", &key]);
     assert!(!output.status.success() && errors(&output).contains("rien ici ne dit"), "{}", errors(&output));
-    let told = linkage_ok(["backup", "verify", genuine.to_str().unwrap(), "--key", &key, "--agreement-hash", &hash]);
+    let known = ["--key", &key, "--agreement-hash", &hash, "--role", &opened.facts.role];
+    let told = linkage_ok(["backup", "verify", genuine.to_str().unwrap()].iter().chain(&known));
     assert!(told.contains("intacte") && told.contains("Signature de ce rôle vérifiée"), "{told}");
 
     // The same state, which only says that it was saved: what was saved of it goes in its place.
@@ -285,6 +286,109 @@ fn what_the_role_has_not_made_is_not_restored() {
     assert!(!output.status.success() && told.contains("a été modifiée") && told.contains("ligne 1"), "{told}");
     assert_eq!(contents(&home), BTreeMap::new());
     site.restored(&faulty, &["--accept-faulty-log"]);
+}
+
+#[test]
+fn what_another_role_of_the_agreement_has_signed_as_its_own_is_not_taken() {
+    let site = Site::new(48);
+    let hash = site.agreement().hash().to_string();
+    let [mine, theirs] = [0, 1].map(|at| format!("party/{}", site.federation.parties[at]));
+    // A partner, sealing to the victim's recovery key: its own backup, its own configuration, its own keys, its own signature.
+    let other = Role::Node(site.federation.parties[1].clone());
+    let file = site.safe.join("d-un-partenaire");
+    assert!(site.created(&other, &["--out", file.to_str().unwrap()]).status.success());
+    let mut unsigned = Opened::of(&site, &file);
+    unsigned.facts.format = 1;
+    unsigned.signature.clear();
+    let unsigned = unsigned.sealed(&site, "d-un-partenaire-non-signee");
+
+    let (key, config, empty) = (site.key(), site.config(&site.node), site.federation.folder.join("neuf"));
+    fs::create_dir(&empty).unwrap();
+    let (nothing, out) = (empty.join("noeud.toml"), empty.join("sorti"));
+    let (nothing, out) = (nothing.to_str().unwrap(), out.to_str().unwrap());
+    let by_hash = ["--agreement-hash", &hash];
+    let lost: [&[&str]; 3] = [
+        &["restore", "--config", nothing, "--paths-accepted", "--accept-unsigned"],
+        &["verify", "--accept-unsigned"],
+        &["extract", "--out", out, "--accept-unsigned"],
+    ];
+    let there: [&[&str]; 3] = [
+        &["restore", "--config", &config, "--accept-unsigned"],
+        &["verify", "--config", &config, "--accept-unsigned"],
+        &["extract", "--config", &config, "--out", out, "--accept-unsigned"],
+    ];
+    let home = site.state();
+    let before = contents(&home);
+    let refused = |file: &Path, command: &[&str], more: &[&str], why: &str| {
+        let fixed = [file.to_str().unwrap(), "--key", &key];
+        let output = linkage(["backup"].iter().chain(command).chain(&fixed).chain(more));
+        assert!(!output.status.success() && errors(&output).contains(why), "{command:?} {more:?}: {}", errors(&output));
+        assert!(contents(&empty).is_empty() && contents(&home) == before, "{command:?} {more:?}");
+    };
+    for file in [&file, &unsigned] {
+        for command in lost {
+            refused(file, command, &by_hash, "donnez --role");
+            for role in [mine.as_str(), "custodian", "party/inconnu"] {
+                refused(file, command, &["--agreement-hash", &hash, "--role", role], "prenez l'autre");
+            }
+            refused(file, command, &["--agreement-hash", &hash, "--role", "noeud"], "party/NOM");
+        }
+        for command in there {
+            refused(file, command, &[], "prenez l'autre");
+            // What the operator says does not overrule the configuration.
+            refused(file, command, &["--agreement-hash", &hash, "--role", &theirs], "--role dit");
+        }
+    }
+    // The partner's own, to the partner.
+    let told = linkage_ok(["backup", "verify", file.to_str().unwrap(), "--key", &key, "--role", &theirs].iter().chain(&by_hash));
+    assert!(told.contains("Signature de ce rôle vérifiée") && told.contains(&theirs), "{told}");
+}
+
+#[test]
+fn an_interrupted_restoration_that_another_file_ends_is_told_as_what_it_was() {
+    let site = Site::new(49);
+    let home = site.state();
+    fs::create_dir_all(&home).unwrap();
+    // So many entries that it takes a while to put them in place.
+    let marks: Vec<PathBuf> = (0..800).map(|number| home.join(format!("marque-{number}"))).collect();
+    for mark in &marks {
+        fs::write(mark, "x").unwrap();
+    }
+    let mut old = Opened::of(&site, &site.saved("ancienne"));
+    old.facts.format = 1;
+    old.signature.clear();
+    let unsigned = old.sealed(&site, "non-signee");
+    for mark in &marks {
+        fs::remove_file(mark).unwrap();
+    }
+    let signed = site.saved("signee");
+    let ready = home.join(".restore/ready.json");
+    let interrupted = (0..20).any(|_| {
+        fs::remove_dir_all(&home).unwrap();
+        let mut child = Command::new(binary())
+            .args(["backup", "restore", "--accept-unsigned", "--config", &site.config(&site.node), "--key", &site.key()])
+            .arg(&unsigned)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while child.try_wait().unwrap().is_none() && !ready.exists() {}
+        child.kill().unwrap();
+        child.wait().unwrap();
+        ready.is_file()
+    });
+    assert!(interrupted, "no restoration was killed between its mark and its end");
+    let output = site.restore(&signed, &[]);
+    assert!(!output.status.success() && errors(&output).contains("n'était pas celle de"), "{}", errors(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&told["done"]["signed"], &told["done"]["completed_earlier"]),
+        (&Value::Bool(false), &Value::Bool(true)),
+        "{told}"
+    );
+    assert_eq!((&told["facts"]["format"], &told["facts"]["entry"]), (&Value::from(1), &Value::from(old.facts.entry)), "{told}");
+    assert!(marks.iter().all(|mark| mark.is_file()) && !ready.exists());
 }
 
 #[test]
@@ -406,6 +510,13 @@ fn what_was_closed_since_the_backup_stays_closed_also_when_a_key_was_renewed() {
     let former = ["--former", aside.to_str().unwrap(), "--former-key", later.to_str().unwrap()];
     let output = site.restore(&saved, &former[..2]);
     assert!(!output.status.success() && errors(&output).contains("--former-key"), "{}", errors(&output));
+    // The key of the backup, which is the older one, is not the one that is meant, and the refusal says so.
+    let older = site.safe.join("ancienne.key");
+    let sources = Opened::of(&site, &saved).file("settings/storage_key").clone();
+    linkage_common::fsx::write_atomic(&older, &sources).unwrap();
+    let output = site.restore(&saved, &["--former", former[1], "--former-key", older.to_str().unwrap()]);
+    let told = errors(&output);
+    assert!(!output.status.success() && told.contains("en service à l'arrêt") && told.contains("non celle de la"), "{told}");
     let facts = site.restored(&saved, &former);
     assert_eq!((&facts["objections_kept"], &facts["newer_log_kept"]), (&Value::from(1), &Value::Bool(true)), "{facts}");
 }

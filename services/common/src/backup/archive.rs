@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use linkage_agreement::{Agreement, ParsedAgreement, RoleId};
+use linkage_agreement::{ParsedAgreement, RoleId};
 use linkage_crypto::seal::{SealingKey, SealingPublicKey};
 use linkage_crypto::signing::SIGNATURE_LEN;
 use serde::{Deserialize, Serialize};
@@ -254,36 +254,35 @@ impl Unverified {
     pub fn is_unsigned(&self) -> bool {
         self.signature.is_none()
     }
-    /// The manifest, once its signature is found to be that of the role that it names, under the key that `agreement` names. Whether
-    /// that is the agreement is for the caller to know.
+    /// The manifest, once it is found to be of `role`, which has signed it with the key that `agreement` gives it. Whether that is the
+    /// agreement and the role that are meant is for the caller to know, and not by the backup: every role of an agreement can sign.
     ///
     /// # Errors
-    /// `Unsigned`, `OtherAgreement`, `Signature`.
-    pub fn signed(self, agreement: &ParsedAgreement) -> Result<Manifest, BackupError> {
+    /// `OtherRole`, `Unsigned`, `OtherAgreement`, `Signature`.
+    pub fn signed(self, agreement: &ParsedAgreement, role: &RoleId) -> Result<Manifest, BackupError> {
+        self.is_of(role)?;
         let signature = self.signature.ok_or(BackupError::Unsigned)?;
         let (hash, facts) = (agreement.hash(), &self.manifest.facts);
         if facts.agreement != hash.to_string() {
             return Err(BackupError::OtherAgreement { found: facts.agreement.clone() });
         }
         let refused = || BackupError::Signature { role: facts.role.clone() };
-        let role = role_named(agreement.agreement(), &facts.role).ok_or_else(refused)?;
-        signer::verify(agreement.agreement(), hash.as_bytes(), &role, LABEL, &self.digest, &signature).map_err(|_| refused())?;
+        signer::verify(agreement.agreement(), hash.as_bytes(), role, LABEL, &self.digest, &signature).map_err(|_| refused())?;
         Ok(self.manifest)
     }
-    /// The manifest of a backup of the version before signatures, which anybody may have made.
+    /// The manifest of a backup of the version before signatures, which says that it is of `role` and which anybody may have made.
     ///
     /// # Errors
-    /// `Signature` for one that has one, which is to be verified.
-    pub fn unsigned(self) -> Result<Manifest, BackupError> {
+    /// `OtherRole`; `Signature` for one that has one, which is to be verified.
+    pub fn unsigned(self, role: &RoleId) -> Result<Manifest, BackupError> {
+        self.is_of(role)?;
         let role = self.manifest.facts.role.clone();
         if self.is_unsigned() { Ok(self.manifest) } else { Err(BackupError::Signature { role }) }
     }
-}
-
-fn role_named(agreement: &Agreement, text: &str) -> Option<RoleId> {
-    let parties = agreement.party.iter().map(|party| RoleId::Party(party.id.clone()));
-    let analysts = agreement.analyst.iter().map(|analyst| RoleId::Analyst(analyst.id.clone()));
-    [RoleId::Broker, RoleId::Custodian].into_iter().chain(parties).chain(analysts).find(|role| role.to_string() == text)
+    fn is_of(&self, role: &RoleId) -> Result<(), BackupError> {
+        let (found, expected) = (self.manifest.facts.role.clone(), role.to_string());
+        if found == expected { Ok(()) } else { Err(BackupError::OtherRole { found, expected }) }
+    }
 }
 
 /// Reads the whole backup at `path`. `facts` may refuse it at once; `each` is given every file, and need not read it.

@@ -71,6 +71,16 @@ pub enum BackupError {
         /// What it says that it is of.
         role: String,
     },
+    /// Of another role than the one that is meant.
+    #[error(
+        "cette sauvegarde se dit de {found}, et c'est {expected} qui est attendu : ce n'est pas la sienne, prenez l'autre ; si celle-ci était rangée comme telle, gardez-la à part et ne la restaurez pas"
+    )]
+    OtherRole {
+        /// What it says that it is of.
+        found: String,
+        /// Whose is meant.
+        expected: String,
+    },
     /// Made under another agreement than the one it is held against.
     #[error(
         "cette sauvegarde a été faite sous une autre convention, ou une autre version de celle-ci (empreinte {found}) ; prenez la version de ce jour-là"

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Facts;
 use crate::error::ServiceError;
 use crate::fsx;
 
@@ -26,6 +27,16 @@ const LIMIT: u64 = 16 << 20;
 /// What stays in the folder: logs are only added to, locks hold nothing, and the last is the file system's own.
 const STAYS: [&str; 6] = [FOLDER, super::COPIES, "audit", "lock", "in-use", "lost+found"];
 
+/// The backup that a restored state comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// What it says of itself.
+    pub facts: Facts,
+    /// Whether the role's signature on it was verified.
+    pub signed: bool,
+}
+
 /// What a restoration has still to do once the new state is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +49,10 @@ pub struct Plan {
     pub after: String,
     /// See `after`.
     pub entry: u64,
+    /// Where the new state comes from: who ends the restoration may hold another file. None when the version before this one made it
+    /// ready, which did not say.
+    #[serde(default)]
+    pub origin: Option<Origin>,
     /// Entries of the folder that are replaced.
     old: Vec<String>,
     /// Entries that replace them.
@@ -164,11 +179,12 @@ impl Staging {
         Ok(!names(&self.home)?.is_empty())
     }
 
-    /// From here on the new state counts. `log` is the audit log to go on in, after entry `entry` of `after`, all of them in `audit`.
+    /// From here on the new state, which comes from `origin`, counts. `log` is the audit log to go on in, after entry `entry` of `after`,
+    /// all of them in `audit`.
     ///
     /// # Errors
     /// The disk; then the old state counts.
-    pub fn ready(&self, audit: &Path, log: &str, after: &str, entry: u64) -> Result<(), ServiceError> {
+    pub fn ready(&self, audit: &Path, log: &str, after: &str, entry: u64, origin: Origin) -> Result<(), ServiceError> {
         sync(&self.state())?;
         sync(&self.logs())?;
         fsx::sync_dir(&self.folder())?;
@@ -177,6 +193,7 @@ impl Staging {
             log: log.to_owned(),
             after: after.to_owned(),
             entry,
+            origin: Some(origin),
             old: names(&self.home)?,
             new: names(&self.state())?,
         };

@@ -157,7 +157,7 @@ fn files_come_back_under_their_names_with_their_digests() {
     // Files that nobody reads are digested all the same.
     let unread = unpack::<BackupError>(SealReader::new(backup.as_slice(), &key()).unwrap(), |_| Ok(()), |_, _| Ok(()));
     assert_eq!(unread.as_ref(), Ok(&read));
-    let manifest = read.signed(&agreement()).unwrap();
+    let manifest = read.signed(&agreement(), &RoleId::Broker).unwrap();
     assert_eq!(manifest.facts, facts());
     assert_eq!(manifest.files[0].sha256, "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a");
 }
@@ -254,6 +254,10 @@ fn put(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+fn origin() -> Origin {
+    Origin { facts: facts(), signed: false }
+}
+
 /// A state with its log, and another ready to take its place.
 fn ready(home: &Path) -> Staging {
     for (name, text) in [("db", "old"), ("db-wal", "old"), ("sub/a", "old"), ("audit/principal/2026-01.jsonl", "1\n")] {
@@ -265,7 +269,7 @@ fn ready(home: &Path) -> Staging {
     }
     put(&staging.logs().join("principal/2026-01.jsonl"), "1\n2\n");
     assert!(staging.replaces().unwrap());
-    staging.ready(&home.join("audit"), "principal.restored-1", "principal", 2).unwrap();
+    staging.ready(&home.join("audit"), "principal.restored-1", "principal", 2, origin()).unwrap();
     staging
 }
 
@@ -298,12 +302,25 @@ fn a_restoration_killed_at_any_move_is_ended_by_the_next() {
             let staging = Staging::begin(home).unwrap();
             let plan = staging.finish().unwrap();
             assert_eq!((plan.log.as_str(), plan.after.as_str(), plan.entry), ("principal.restored-1", "principal", 2));
+            assert_eq!(plan.origin, Some(origin()));
         }
         assert!(whole(home).is_err(), "not before the log goes on");
         completed(Staging::begin(home).unwrap()).unwrap();
         whole(home).unwrap();
         assert_eq!(tree(home), expected, "killed after {done} moves");
     }
+}
+
+#[test]
+fn what_the_version_before_had_made_ready_is_ended_without_a_word_of_where_it_comes_from() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(ready(dir.path()));
+    let path = dir.path().join(FOLDER).join("ready.json");
+    let mut plan: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert!(plan.as_object_mut().unwrap().remove("origin").is_some());
+    fs::write(&path, plan.to_string()).unwrap();
+    let plan = Staging::begin(dir.path()).unwrap().finish().unwrap();
+    assert_eq!((plan.origin, plan.entry), (None, 2));
 }
 
 #[test]

@@ -119,7 +119,8 @@ pub struct RestoreArgs {
     /// brought over from it.
     #[arg(long, value_name = "DOSSIER")]
     former: Option<PathBuf>,
-    /// File of the storage key of `--former`, a node's, where it was renewed after the backup.
+    /// File of the storage key that the folder of `--former`, a node's, is sealed under, where it was renewed after the backup: the
+    /// renewed one, in service when the node was stopped.
     #[arg(long, value_name = "FICHIER", requires = "former")]
     former_key: Option<PathBuf>,
     #[command(flatten)]
@@ -185,13 +186,10 @@ fn public_key(path: &Path) -> anyhow::Result<SealingPublicKey> {
     SealingPublicKey::from_base64(text.trim()).with_context(|| path.display().to_string())
 }
 
-/// A backup held against the agreement that `config`, a role's configuration, names.
+/// A backup held against the role whose configuration `config` is, and the agreement that it names.
 fn recognised(file: &Path, key: &SealingKey, config: Option<&Path>, trust: &Trust) -> anyhow::Result<Recognised> {
-    let agreement = match config {
-        Some(config) => in_place(&Role::read(config)?)?,
-        None => None,
-    };
-    recognise(file, key, agreement, trust)
+    let there = config.map(|config| in_place(&Role::read(config)?)).transpose()?;
+    recognise(file, key, there, trust)
 }
 
 fn extract(file: &Path, key: &SealingKey, backup: &Recognised, out: &Path) -> anyhow::Result<()> {

@@ -126,27 +126,36 @@ fn refused() -> BackupError {
 fn only_what_the_role_has_signed_is_its_backup() {
     let agreed = agreement();
     let backup = packed_by(&signer(RoleId::Broker), facts());
-    let manifest = read(&backup).unwrap().signed(&agreed).unwrap();
+    let manifest = read(&backup).unwrap().signed(&agreed, &RoleId::Broker).unwrap();
     assert_eq!((manifest.facts.clone(), manifest.files.len()), (facts(), 2));
-    assert_eq!(read(&backup).unwrap().unsigned(), Err(refused()), "a signature is to be verified");
+    assert_eq!(read(&backup).unwrap().unsigned(&RoleId::Broker), Err(refused()), "a signature is to be verified");
     // By other roles of the same agreement, and as what another role says.
     for other in [RoleId::Custodian, party("ccas")] {
         let claimed = packed_by(&signer(other), facts());
-        assert_eq!(read(&claimed).unwrap().signed(&agreed), Err(refused()));
+        assert_eq!(read(&claimed).unwrap().signed(&agreed, &RoleId::Broker), Err(refused()));
     }
+    let other_role = |found: &str| BackupError::OtherRole { found: found.to_owned(), expected: "broker/broker".to_owned() };
     for role in ["custodian/custodian", "party/ccas", "party/other", ""] {
         let claimed = packed_by(&signer(RoleId::Broker), Facts { role: role.to_owned(), ..facts() });
-        assert_eq!(read(&claimed).unwrap().signed(&agreed), Err(BackupError::Signature { role: role.to_owned() }));
+        assert_eq!(read(&claimed).unwrap().signed(&agreed, &RoleId::Broker), Err(other_role(role)));
     }
+    for role in [RoleId::Custodian, party("ccas"), party("other")] {
+        let claimed = packed_by(&signer(RoleId::Broker), Facts { role: role.to_string(), ..facts() });
+        assert_eq!(read(&claimed).unwrap().signed(&agreed, &role), Err(BackupError::Signature { role: role.to_string() }));
+    }
+    // What another role has made and signed as its own is that role's, and nobody else's.
+    let theirs = packed_by(&signer(party("ccas")), Facts { role: party("ccas").to_string(), ..facts() });
+    read(&theirs).unwrap().signed(&agreed, &party("ccas")).unwrap();
+    assert_eq!(read(&theirs).unwrap().signed(&agreed, &RoleId::Broker), Err(other_role("party/ccas")));
     // Under an agreement of somebody else's making, in which the role has another key.
     let made_up = agreement_with(8);
     let own_facts = Facts { agreement: made_up.hash().to_string(), ..facts() };
     let forged = packed_by(&signer_under(&made_up, RoleId::Broker, 8), own_facts);
-    read(&forged).unwrap().signed(&made_up).unwrap();
+    read(&forged).unwrap().signed(&made_up, &RoleId::Broker).unwrap();
     let found = made_up.hash().to_string();
-    assert_eq!(read(&forged).unwrap().signed(&agreed), Err(BackupError::OtherAgreement { found }));
+    assert_eq!(read(&forged).unwrap().signed(&agreed, &RoleId::Broker), Err(BackupError::OtherAgreement { found }));
     let claimed = packed_by(&signer_under(&made_up, RoleId::Broker, 8), facts());
-    assert_eq!(read(&claimed).unwrap().signed(&agreed), Err(refused()));
+    assert_eq!(read(&claimed).unwrap().signed(&agreed, &RoleId::Broker), Err(refused()));
 }
 
 /// What a backup consists of, to be put together again.
@@ -170,7 +179,7 @@ impl Parts {
                 Ok(())
             },
         );
-        let manifest = all.unwrap().signed(&agreement()).unwrap();
+        let manifest = all.unwrap().signed(&agreement(), &RoleId::Broker).unwrap();
         let plain = plain(sealed);
         Self { facts: manifest.facts.clone(), files, manifest, signature: plain[plain.len() - 64..].to_vec() }
     }
@@ -204,7 +213,7 @@ impl Parts {
 fn whatever_is_changed_and_sealed_again_is_refused() {
     let genuine = packed_by(&signer(RoleId::Broker), facts());
     let parts = || Parts::of(&genuine);
-    read(&parts().sealed()).unwrap().signed(&agreement()).unwrap();
+    read(&parts().sealed()).unwrap().signed(&agreement(), &RoleId::Broker).unwrap();
     let changes: [fn(&mut Parts); 7] = [
         |parts| parts.files[1].1 = b"more rows".to_vec(),
         |parts| parts.files.push(("state/more".to_owned(), Vec::new())),
@@ -217,7 +226,7 @@ fn whatever_is_changed_and_sealed_again_is_refused() {
     for (number, change) in changes.iter().enumerate() {
         let mut changed = parts();
         change(&mut changed);
-        assert_eq!(read(&changed.sealed()).unwrap().signed(&agreement()), Err(refused()), "change {number}");
+        assert_eq!(read(&changed.sealed()).unwrap().signed(&agreement(), &RoleId::Broker), Err(refused()), "change {number}");
     }
     let cut = Parts { signature: vec![0; 63], ..parts() };
     assert_eq!(read(&cut.sealed()), Err(BackupError::Malformed { what: "fin" }));
@@ -234,8 +243,10 @@ fn the_version_before_signatures_is_never_taken_for_a_signed_one() {
     };
     let old = read(&before(Vec::new())).unwrap();
     assert!(old.is_unsigned());
-    assert_eq!(old.signed(&agreement()), Err(BackupError::Unsigned));
-    assert_eq!(read(&before(Vec::new())).unwrap().unsigned().unwrap().files.len(), 2);
+    assert_eq!(old.signed(&agreement(), &RoleId::Broker), Err(BackupError::Unsigned));
+    assert_eq!(read(&before(Vec::new())).unwrap().unsigned(&RoleId::Broker).unwrap().files.len(), 2);
+    let other = BackupError::OtherRole { found: "broker/broker".to_owned(), expected: "custodian/custodian".to_owned() };
+    assert_eq!(read(&before(Vec::new())).unwrap().unsigned(&RoleId::Custodian), Err(other));
     assert_eq!(read(&before(Parts::of(&genuine).signature)), Err(BackupError::Malformed { what: "suite" }));
     let later = Parts { facts: Facts { format: 3, ..facts() }, ..Parts::of(&genuine) };
     assert_eq!(read(&later.sealed()), Err(BackupError::NotABackup));

@@ -69,7 +69,7 @@ pub(super) async fn settle(
                 None => storage.clone(),
             };
             let settled = linkage_node::rights::settle(state, former.map(|folder| (folder, &*later)), &storage).context(
-                "l'ancien état n'est pas lisible. Si sa clé de stockage a été renouvelée depuis la sauvegarde, donnez-la par --former-key ; sinon, déplacez-le et relancez sans --former pour y renoncer",
+                "l'ancien état n'est pas lisible. Si la clé de stockage a été renouvelée depuis la sauvegarde, donnez par --former-key celle sous laquelle cet ancien dossier est scellé : la clé renouvelée, en service à l'arrêt du nœud, et non celle de la sauvegarde ; sinon, déplacez-le et relancez sans --former pour y renoncer",
             )?;
             (done.objections_kept, done.requests_repeated) = (settled.listed, settled.requests);
             if let Some(former) = former {

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use linkage_agreement::{ParsedAgreement, RoleId};
 use linkage_common::AgreementFiles;
 use linkage_common::audit::{Act, AuditLog, Place as LogPlace, restored_name};
-use linkage_common::backup::{self, AUDIT, BackupError, Facts, STATE, Staging, completed, half_restored};
+use linkage_common::backup::{self, AUDIT, BackupError, Facts, Origin, STATE, Staging, completed, half_restored};
 use linkage_common::clock::{Clock as _, SystemClock};
 use linkage_common::database::Place;
 use linkage_common::fsx;
@@ -34,7 +34,7 @@ const WITNESS: &str = "witness.json";
 /// What a restoration came to.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Done {
-    /// Whether the role's signature on the backup was verified.
+    /// Whether the role's signature was verified on the backup that the state comes from.
     pub(super) signed: bool,
     /// Whether it ended one that was interrupted.
     pub(super) completed_earlier: bool,
@@ -56,13 +56,13 @@ pub(super) async fn run(args: RestoreArgs) -> anyhow::Result<()> {
     let key = private_key(&args.key)?;
     let (mut role, backup) = if args.config.try_exists()? {
         let role = Role::read(&args.config)?;
-        let backup = recognise(&args.file, &key, in_place(&role)?, &args.trust)?;
+        let backup = recognise(&args.file, &key, Some(in_place(&role)?), &args.trust)?;
         (role, backup)
     } else {
         let backup = recognise(&args.file, &key, None, &args.trust)?;
         (saved_role(&args, &backup.settings)?, backup)
     };
-    let mut done = Done { signed: backup.is_signed(), ..Done::default() };
+    let mut done = Done::default();
     role.expect(backup.settings.keys());
     fits(&role, &backup.manifest.facts, &backup.settings, args.accept_expired)?;
     if let Some(former) = &args.former {
@@ -81,8 +81,16 @@ pub(super) async fn run(args: RestoreArgs) -> anyhow::Result<()> {
     } else {
         prepare(&args, &key, &role, &backup, &staging, &mut done).await?;
     }
-    finish(&role, staging, alone, &mut done).await?;
-    tell(&role, &backup.manifest.facts, &done, args.former.is_some(), args.json)
+    // An interrupted restoration may have been that of another file: what is told is what is in place.
+    let origin = finish(&role, staging, alone, &mut done).await?;
+    tell(&role, origin.as_ref(), &done, args.former.is_some(), args.json)?;
+    if origin.is_none_or(|origin| origin != backup.origin()) {
+        bail!(
+            "une restauration interrompue a été achevée ; elle n'était pas celle de {}, ou rien ne dit qu'elle l'était. L'état en place est celui qui est décrit ci-dessus ; si ce n'est pas celui que vous vouliez, ne démarrez pas le service, déplacez le dossier et relancez cette commande",
+            args.file.display()
+        );
+    }
+    Ok(())
 }
 
 /// The role of the configuration that is saved, which is written with the other files once all of it fits. What it names elsewhere
@@ -235,7 +243,7 @@ async fn prepare(
     role.check_keys(gate.agreement())?;
     let former = Former { folder: args.former.as_deref().or(replaced.as_deref()), key: args.former_key.as_deref() };
     former::settle(role, settings, staging, former, done).await?;
-    Ok(staging.ready(&role.audit.folder(&role.home), &log, &last.log, last.head.number)?)
+    Ok(staging.ready(&role.audit.folder(&role.home), &log, &last.log, last.head.number, backup.origin())?)
 }
 
 /// The agreement in the backup, which is the one in place where there is one.
@@ -251,9 +259,10 @@ fn saved_gate(settings: &Settings) -> anyhow::Result<Gate> {
     Ok(Gate::load(&files, Arc::new(SystemClock))?)
 }
 
-/// The last steps, which may be repeated: the state is put in place, and the log goes on.
-async fn finish(role: &Role, staging: Staging, alone: fs::File, done: &mut Done) -> anyhow::Result<()> {
+/// The last steps, which may be repeated: the state is put in place, and the log goes on. Gives the backup that the state comes from.
+async fn finish(role: &Role, staging: Staging, alone: fs::File, done: &mut Done) -> anyhow::Result<Option<Origin>> {
     let plan = staging.finish()?;
+    done.signed = plan.origin.as_ref().is_some_and(|origin| origin.signed);
     let folder: PathBuf = plan.audit.join(&plan.log);
     fsx::create_private_dir(&folder)?;
     let (seen, kept) = (plan.audit.join(&plan.after).join(WITNESS), folder.join(WITNESS));
@@ -271,19 +280,30 @@ async fn finish(role: &Role, staging: Staging, alone: fs::File, done: &mut Done)
     if log.head()?.number == 0 {
         log.note(Act::own("backup.restored").records(plan.entry))?;
     }
-    Ok(completed(staging)?)
+    completed(staging)?;
+    Ok(plan.origin)
 }
 
-fn tell(role: &Role, facts: &Facts, done: &Done, former: bool, json: bool) -> anyhow::Result<()> {
+fn tell(role: &Role, origin: Option<&Origin>, done: &Done, former: bool, json: bool) -> anyhow::Result<()> {
+    let facts = origin.map(|origin| &origin.facts);
     if json {
         return print_json(&serde_json::json!({ "facts": facts, "done": done }));
     }
     if done.completed_earlier {
-        say("Une restauration interrompue a été achevée ; rien d'autre n'a été repris de ce fichier.");
+        say("Une restauration interrompue a été achevée ; rien n'a été repris du fichier donné cette fois.");
     }
-    say(&format!("{} restauré à l'état du {} (entrée n° {} du journal)", role.id, time(facts.at), facts.entry));
-    if done.signed {
-        say(&format!("  Signature de {} vérifiée, sous la convention {}", role.id, facts.agreement));
+    match facts {
+        Some(facts) => {
+            say(&format!("{} restauré à l'état du {} (entrée n° {} du journal)", role.id, time(facts.at), facts.entry));
+            say(&if done.signed {
+                format!("  Signature de {} vérifiée, sous la convention {}", role.id, facts.agreement)
+            } else {
+                "  Sans signature : rien ne dit qui a fait cette sauvegarde".to_owned()
+            });
+        }
+        None => {
+            say(&format!("{} restauré ; la version du programme qui l'a commencé n'a pas noté de quelle sauvegarde", role.id));
+        }
     }
     for path in &done.settings_written {
         say(&format!("  Repris de la sauvegarde : {path}"));

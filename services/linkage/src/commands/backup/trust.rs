@@ -2,7 +2,9 @@
 //!
 //! The agreement in a backup names the key by which the same backup is verified, so that it proves nothing by itself: it counts when its
 //! hash is that of the agreement in place, which a configuration in place names, or the one that the operator gives. Every partner
-//! knows that hash, and it fixes every role's key. A configuration out of the backup names nothing that could be held against it.
+//! knows that hash, and it fixes every role's key. Which of these keys is a role's own follows from the configuration in place, or from
+//! the role that the operator gives: partners sign too, and a backup that names its own signer could be any of theirs. A configuration
+//! out of the backup names nothing that could be held against it.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -10,9 +12,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use linkage_agreement::{AgreementHash, ParsedAgreement};
+use linkage_agreement::{AgreementHash, InvalidId, ParsedAgreement, RoleId};
 use linkage_common::agreement_files::AgreementFileError;
-use linkage_common::backup::{self, Manifest, SETTINGS, Unverified};
+use linkage_common::backup::{self, Manifest, Origin, SETTINGS, Unverified};
 use linkage_common::fsx::FileError;
 use linkage_crypto::seal::SealingKey;
 use zeroize::Zeroizing;
@@ -32,6 +34,9 @@ pub struct Trust {
     /// it, the agreement that is in place counts.
     #[arg(long, value_name = "EMPREINTE", value_parser = hash)]
     agreement_hash: Option<AgreementHash>,
+    /// The role whose backup it must be: broker, custodian, party/NAME or analyst/NAME. Needed where no configuration says it.
+    #[arg(long, value_name = "RÔLE", value_parser = role_named)]
+    role: Option<RoleId>,
     /// Take a backup of the version before signatures: nothing says who made it.
     #[arg(long)]
     accept_unsigned: bool,
@@ -42,30 +47,67 @@ fn hash(text: &str) -> Result<AgreementHash, String> {
         .ok_or_else(|| "64 chiffres hexadécimaux sont attendus (linkage agreement show)".to_owned())
 }
 
+/// A role, as the audit log and `backup verify` name it; of broker and custodian there is only one.
+fn role_named(text: &str) -> Result<RoleId, String> {
+    let id = |id: &str| id.parse().map_err(|e: InvalidId| e.to_string());
+    match text.split_once('/') {
+        None if text == "broker" => Ok(RoleId::Broker),
+        None if text == "custodian" => Ok(RoleId::Custodian),
+        Some(("broker", "broker")) => Ok(RoleId::Broker),
+        Some(("custodian", "custodian")) => Ok(RoleId::Custodian),
+        Some(("party", name)) => Ok(RoleId::Party(id(name)?)),
+        Some(("analyst", name)) => Ok(RoleId::Analyst(id(name)?)),
+        _ => Err("attendu : broker, custodian, party/NOM ou analyst/NOM".to_owned()),
+    }
+}
+
 /// A backup that was read whole and is the role's.
 pub(super) struct Recognised {
     pub(super) manifest: Manifest,
     pub(super) settings: Settings,
     agreement: ParsedAgreement,
+    role: RoleId,
     unsigned: bool,
 }
 
-/// Hash of the agreement that is where the role's configuration says; none when there is none.
-pub(super) fn in_place(role: &Role) -> anyhow::Result<Option<AgreementHash>> {
-    match role.agreement.load_agreement() {
-        Ok(parsed) => Ok(Some(parsed.hash())),
-        Err(AgreementFileError::File(FileError::Missing { .. })) => Ok(None),
-        Err(error) => Err(error.into()),
+/// What a configuration in place says.
+pub(super) struct InPlace {
+    role: RoleId,
+    /// Hash of the agreement that is where the configuration says; none when there is none.
+    agreement: Option<AgreementHash>,
+}
+
+pub(super) fn in_place(role: &Role) -> anyhow::Result<InPlace> {
+    let agreement = match role.agreement.load_agreement() {
+        Ok(parsed) => Some(parsed.hash()),
+        Err(AgreementFileError::File(FileError::Missing { .. })) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(InPlace { role: role.id.clone(), agreement })
+}
+
+/// The role and the agreement that a backup must be of. Nothing out of the backup is among what they are known by.
+fn meant(in_place: Option<InPlace>, trust: &Trust) -> anyhow::Result<(RoleId, AgreementHash)> {
+    let there = in_place.as_ref().and_then(|there| there.agreement);
+    let Some(agreement) = trust.agreement_hash.or(there) else {
+        bail!(
+            "rien ici ne dit quelle est votre convention, ni donc de qui vient cette sauvegarde : donnez --agreement-hash, l'empreinte qu'un partenaire ou votre exemplaire signé de la convention donne (linkage agreement show CONVENTION), et --role, le rôle que vous exploitez ; ne les prenez pas de la sauvegarde"
+        );
+    };
+    match (in_place, trust.role.clone()) {
+        (Some(there), Some(role)) if there.role != role => {
+            bail!("--role dit {role}, la configuration est de {} : corrigez l'un ou prenez l'autre", there.role)
+        }
+        (Some(InPlace { role, .. }), _) | (None, Some(role)) => Ok((role, agreement)),
+        (None, None) => bail!(
+            "rien ici ne dit de quel rôle cette sauvegarde doit être, et chaque partenaire de la convention peut en signer une : donnez --role, celui que vous exploitez (broker, custodian, party/NOM ou analyst/NOM, NOM étant celui de la convention), et ne le prenez pas de la sauvegarde"
+        ),
     }
 }
 
-/// Reads the whole backup and finds out whose it is. `in_place` is the hash of the agreement in place.
-pub(super) fn recognise(
-    file: &Path,
-    key: &SealingKey,
-    in_place: Option<AgreementHash>,
-    trust: &Trust,
-) -> anyhow::Result<Recognised> {
+/// Reads the whole backup and finds out whose it is.
+pub(super) fn recognise(file: &Path, key: &SealingKey, in_place: Option<InPlace>, trust: &Trust) -> anyhow::Result<Recognised> {
+    let (role, meant) = meant(in_place, trust)?;
     let mut settings = Settings::new();
     let read = backup::read::<anyhow::Error>(
         file,
@@ -81,11 +123,6 @@ pub(super) fn recognise(
         },
     );
     let read = read.with_context(|| file.display().to_string())?;
-    let Some(meant) = trust.agreement_hash.or(in_place) else {
-        bail!(
-            "rien ici ne dit quelle est votre convention, ni donc de qui vient cette sauvegarde : donnez --agreement-hash, l'empreinte qu'un partenaire ou votre exemplaire signé de la convention donne (linkage agreement show CONVENTION), et ne la prenez pas de la sauvegarde"
-        );
-    };
     let text = settings
         .get("agreement")
         .context("la sauvegarde ne contient pas de convention : elle n'est pas de « linkage backup create »")?;
@@ -99,24 +136,28 @@ pub(super) fn recognise(
         );
     }
     let unsigned = read.is_unsigned() && trust.accept_unsigned;
-    let manifest = taken(read, &agreement, unsigned).with_context(|| file.display().to_string())?;
+    let manifest = taken(read, &agreement, &role, unsigned).with_context(|| file.display().to_string())?;
     if unsigned {
         note("Sauvegarde sans signature, acceptée à votre demande : rien ne dit qui l'a faite. Consignez-le.");
     }
-    Ok(Recognised { manifest, settings, agreement, unsigned })
+    Ok(Recognised { manifest, settings, agreement, role, unsigned })
 }
 
-fn taken(read: Unverified, agreement: &ParsedAgreement, unsigned: bool) -> Result<Manifest, backup::BackupError> {
-    if unsigned { read.unsigned() } else { read.signed(agreement) }
+fn taken(read: Unverified, agreement: &ParsedAgreement, role: &RoleId, unsigned: bool) -> Result<Manifest, backup::BackupError> {
+    if unsigned { read.unsigned(role) } else { read.signed(agreement, role) }
 }
 
 impl Recognised {
     /// Refuses another file than the one that was recognised: it is read twice.
     pub(super) fn is_still(&self, read: Unverified) -> anyhow::Result<()> {
-        if taken(read, &self.agreement, self.unsigned)? != self.manifest {
+        if taken(read, &self.agreement, &self.role, self.unsigned)? != self.manifest {
             bail!("le fichier de la sauvegarde a été remplacé pendant sa lecture : relancez la commande");
         }
         Ok(())
+    }
+    /// What is said of a state that comes from it.
+    pub(super) fn origin(&self) -> Origin {
+        Origin { facts: self.manifest.facts.clone(), signed: self.is_signed() }
     }
     /// Whether the role's signature on it holds.
     pub(super) fn is_signed(&self) -> bool {

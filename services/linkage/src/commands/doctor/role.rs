@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use linkage_agreement::{Agreement, RoleId, SignedAgreement};
+use linkage_agreement::{Agreement, Refusal, RoleId, SignedAgreement};
 use linkage_analyst::config::AnalystConfig;
 use linkage_broker::config::BrokerConfig;
 use linkage_common::audit::AuditConfig;
@@ -150,14 +150,14 @@ async fn examine(path: &Path) -> Findings {
         }
     };
     found.good("configuration", format!("{} : configuration de {}, toutes les clés sont connues", path.display(), role.id));
-    let signed = agreement(&role, &mut found);
+    let (signed, over) = agreement(&role, &mut found);
     let terms = signed.as_ref().map(SignedAgreement::agreement);
     keys(&role, terms, &mut found);
     certificates(&role, terms, &mut found);
     places::data(&role.data, &mut found);
     places::audit(&role.audit, &role.data, &mut found);
     if database(&role, &mut found).await {
-        agreeing::look(&role, terms, &mut found).await;
+        agreeing::look(&role, over, &mut found).await;
     }
     match terms {
         Some(terms) => peers(&role, terms, &mut found).await,
@@ -263,12 +263,13 @@ fn parse<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     load_config(path).context("configuration refusée")
 }
 
-fn agreement(role: &Role, found: &mut Findings) -> Option<SignedAgreement> {
+/// The agreement, and whether it is over: at its term, or since the day that a notice names.
+fn agreement(role: &Role, found: &mut Findings) -> (Option<SignedAgreement>, bool) {
     let signed = match role.agreement.load_signed_agreement() {
         Ok(signed) => signed,
         Err(error) => {
             found.fault("convention", error.to_string());
-            return None;
+            return (None, false);
         }
     };
     let today = SystemClock.today();
@@ -276,11 +277,14 @@ fn agreement(role: &Role, found: &mut Findings) -> Option<SignedAgreement> {
         Ok(notices) => notices,
         Err(error) => {
             found.fault("convention", format!("avis de dénonciation : {error}"));
-            return Some(signed);
+            let over = today > signed.agreement().agreement.end;
+            return (Some(signed), over);
         }
     };
     let terms = &signed.agreement().agreement;
-    match signed.permit_today(today, &notices) {
+    let permitted = signed.permit_today(today, &notices);
+    let over = matches!(permitted, Err(Refusal::Terminated { .. } | Refusal::Expired { .. }));
+    match permitted {
         Err(refusal) => found.fault("convention", refusal.french()),
         Ok(()) => {
             let left = terms.end.duration_since(today);
@@ -291,7 +295,7 @@ fn agreement(role: &Role, found: &mut Findings) -> Option<SignedAgreement> {
             }
         }
     }
-    Some(signed)
+    (Some(signed), over)
 }
 
 fn keys(role: &Role, terms: Option<&Agreement>, found: &mut Findings) {

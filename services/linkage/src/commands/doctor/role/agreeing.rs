@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use linkage_agreement::{Agreement, RoleId, RunId};
+use linkage_agreement::{RoleId, RunId};
 use linkage_common::audit::{self, Outcome};
 use linkage_common::blob::BlobStore;
-use linkage_common::clock::{Clock as _, SystemClock};
 use linkage_common::database::Place;
 use linkage_common::error::ServiceError;
 
@@ -19,10 +18,9 @@ const UPLOADS: &str = "uploads";
 /// Runs that are named in a finding.
 const NAMED: usize = 5;
 
-pub(super) async fn look(role: &Role, terms: Option<&Agreement>, found: &mut Findings) {
+/// After the agreement's end, by its term or by a notice, all rows are deleted and the log stays: a custodian's then need not agree.
+pub(super) async fn look(role: &Role, over: bool, found: &mut Findings) {
     let Some((place, _)) = &role.database else { return };
-    // After its end all rows are deleted, and the log stays.
-    let over = terms.is_some_and(|terms| SystemClock.today() > terms.agreement.end);
     match role.id {
         RoleId::Broker => match without_uploads(role, place).await {
             Err(error) => found.warning(CHECK, format!("base et envois non comparés : {error}")),
