@@ -11,6 +11,7 @@ on_both!(
     runs_become_link_tables_and_persons_stay_the_same,
     a_batch_is_held_once_and_its_number_is_taken,
     what_a_replica_of_before_committed_has_its_references,
+    a_handle_of_two_parties_names_neither_record,
     a_run_that_ended_without_clusters_is_forgotten,
     evaluations_are_charged_once,
     points_are_kept_by_domain,
@@ -195,6 +196,14 @@ async fn what_a_replica_of_before_committed_has_its_references(on: On) {
     };
     assert_eq!(store.register(&r, mint).await.unwrap(), 2, "the two linked ones, and the one that came twice");
     assert_eq!(noted().await, 0, "forgotten with the run");
+}
+
+async fn a_handle_of_two_parties_names_neither_record(on: On) {
+    let (_dir, store) = store(on).await;
+    let (ccas, siao) = ([record(1, 1, true), record(2, 2, true)], [record(1, 3, true), record(4, 4, true)]);
+    assert_eq!(store.taken("r", 1, [&ccas, &siao], &[&[1, 4], &[2, 1]]).await, 4, "nobody is linked by handle 1");
+    let siao = [record(5, 3, true), record(4, 4, true)];
+    assert_eq!(store.taken("s", 10, [&ccas, &siao], &[&[1, 4]]).await, 3);
 }
 
 async fn a_run_that_ended_without_clusters_is_forgotten(on: On) {
