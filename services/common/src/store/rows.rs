@@ -59,9 +59,10 @@ impl InsertRows {
         }
         // To SQLite `$1` is a name, looked up among all of them for each value: more than half of the work of an insertion.
         let numbered = connection.backend_name() == <sqlx::Postgres as sqlx::Database>::NAME;
-        let columns = self.values.arguments.len() / self.rows.max(1);
+        let values = self.values.arguments.len();
+        let columns = (values / self.rows.max(1)).max(1);
         let mut text = format!("{} VALUES ", self.insert);
-        for number in 0..self.values.arguments.len() {
+        for number in 0..values {
             let before = match (number, number % columns) {
                 (0, _) => "(",
                 (_, 0) => "), (",

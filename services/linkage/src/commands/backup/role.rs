@@ -334,7 +334,7 @@ mod tests {
         let outside = |home: &str, key: &str, folder: &str| role(home, key).outside(Path::new(folder)).unwrap();
         assert_eq!(outside("ici/etat", "ici/cle", "ici"), Vec::<PathBuf>::new());
         assert_eq!(outside("/etat", "/etc/linkage/cle", "/etc/linkage").len(), 3, "home, logs, database");
-        assert_eq!(outside("ici/etat", "/root/.ssh/authorized_keys", "ici"), [PathBuf::from("/root/.ssh/authorized_keys")]);
+        assert_eq!(outside("ici/etat", "/etc/cron.d/tache", "ici"), [PathBuf::from("/etc/cron.d/tache")]);
         let up = outside("ici/etat", "ici/../cle", "ici");
         assert_eq!(up.len(), 1, "{up:?}");
         assert_eq!(outside("ici-meme/etat", "ici/cle", "ici").len(), 3, "a name that only begins alike");
