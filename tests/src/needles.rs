@@ -4,13 +4,19 @@
 //! four letters once in a hundred searches, and there are thousands of needles. A needle of four or five bytes therefore
 //! counts only where it could have been written: as a word among text, or as protobuf writes a field, between the tag and the length
 //! of its own and the tag of the next one. One of digits counts only where no letter or digit continues it: pseudonyms and digests are hexadecimal.
+//! Certificates, keys and signatures are random bytes too where they are written in base64: such text is searched decoded,
+//! and as it stands only for the longer needles.
 //! Findings show kind, place and length, never the needle.
 
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 /// Shortest needle, in bytes.
 const SHORTEST: usize = 4;
@@ -18,6 +24,8 @@ const SHORTEST: usize = 4;
 const LONG: usize = 6;
 /// Bytes of text that a shorter needle needs on either side, where there are so many.
 const CONTEXT: usize = 5;
+/// Shortest base64 that is taken for one, in characters: a key of 32 bytes has 44.
+const SHORTEST_BASE64: usize = 24;
 /// Prefix hashes in the first filter, as bits.
 const FILTER_BITS: u32 = 20;
 
@@ -103,8 +111,19 @@ impl Needles {
         all.into_iter().take(count).cloned().collect()
     }
 
-    /// Everything found in `hay`.
+    /// Everything found in `hay`, as it stands and in what base64 in it encodes (placed where that begins).
     pub fn scan(&self, hay: &[u8]) -> Vec<Hit> {
+        let encoded = base64_texts(hay);
+        let chance = |hit: &Hit| hit.length < LONG && encoded.iter().any(|(place, _)| place.contains(&hit.at));
+        let mut hits = self.scan_bytes(hay);
+        hits.retain(|hit| !chance(hit));
+        for (place, bytes) in &encoded {
+            hits.extend(self.scan_bytes(bytes).into_iter().map(|hit| Hit { at: place.start, ..hit }));
+        }
+        hits
+    }
+
+    fn scan_bytes(&self, hay: &[u8]) -> Vec<Hit> {
         let mut hits = Vec::new();
         for at in 0..hay.len().saturating_sub(SHORTEST - 1) {
             let prefix = prefix(&hay[at..]);
@@ -134,6 +153,28 @@ fn prefix(bytes: &[u8]) -> [u8; SHORTEST] {
 
 fn hash(prefix: [u8; SHORTEST]) -> usize {
     (u32::from_le_bytes(prefix).wrapping_mul(0x9E37_79B1) >> (32 - FILTER_BITS)) as usize
+}
+
+/// Where `hay` holds base64, and what it encodes: the body of a PEM block, and padded base64 in one piece, as this project
+/// writes keys and signatures. A path or a word never ends with the padding.
+fn base64_texts(hay: &[u8]) -> Vec<(Range<usize>, Vec<u8>)> {
+    let digit = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    let mut texts = Vec::new();
+    let mut start = 0;
+    while start < hay.len() {
+        let armoured = hay[..start].ends_with(b"-----\n");
+        let of_text = |b: &&u8| digit(b) || **b == b'=' || armoured && **b == b'\n';
+        let end = start + hay[start..].iter().take_while(of_text).count();
+        let text: Vec<u8> = hay[start..end].iter().copied().filter(|b| *b != b'\n').collect();
+        let ends = if armoured { hay[end..].starts_with(b"-----END ") } else { text.ends_with(b"=") };
+        if ends && text.len() >= SHORTEST_BASE64 {
+            if let Ok(bytes) = STANDARD.decode(&text) {
+                texts.push((start..end, bytes));
+            }
+        }
+        start = end.max(start + 1);
+    }
+    texts
 }
 
 fn contains(hay: &[u8], needle: &[u8]) -> bool {
@@ -267,5 +308,23 @@ mod tests {
         assert_eq!(needles.scan(b"an ANNEX to"), []);
         assert_eq!(needles.scan(b"3f01021980ab"), []);
         assert_eq!(needles.scan(b"Marie"), []);
+        // As part of a certificate, and of a key; but not where the same characters are no base64.
+        let line = b"MIIBfjCCASSgAwIBAgIUY3q5/ANNE/81hK0wCgYIKoZIzj0EAwIwGDEW";
+        let certificate = [b"-----BEGIN CERTIFICATE-----\n", &line[..], b"\nANNE\n-----END CERTIFICATE-----\n"].concat();
+        assert_eq!(needles.scan(&certificate), []);
+        assert_eq!(needles.scan(b"key = \"q83v7/ANNE/8hK0w5t0fL9y2Qx4bZ6n8c1d3e5g7h9A=\""), []);
+        assert_eq!(needles.scan(line).len(), 1);
+        assert_eq!(needles.scan(b"a=/srv/data/ANNE/2024/deliveries/monthly").len(), 1);
+    }
+
+    #[test]
+    fn base64_is_searched_decoded() {
+        let needles = needles();
+        let text = STANDARD.encode("subject: Jeanne LEFEVRE, organisation unknown.");
+        let armoured = format!("-----BEGIN CERTIFICATE-----\n{}\n{}\n-----END CERTIFICATE-----\n", &text[..40], &text[40..]);
+        for hay in [format!("{{\"value\":\"{text}\"}}"), armoured] {
+            let hits = needles.scan(hay.as_bytes());
+            assert_eq!(hits.iter().map(|h| (h.kind, h.length)).collect::<Vec<_>>(), [(Kind::Name, 7)], "{hay}");
+        }
     }
 }
