@@ -47,18 +47,24 @@ pub fn load_config<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     toml::from_str(&text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let line = 1 + text.bytes().take(at).filter(|&b| b == b'\n').count();
-        ConfigError::Refused { path: path.to_owned(), line, message: in_french(error.message()) }
+        let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+        ConfigError::Refused { path: path.to_owned(), line, message: in_french(error.message(), key) }
     })
 }
 
-/// The two faults that operators meet most, in their language; others as the parser words them.
-fn in_french(message: &str) -> String {
+/// The faults that operators meet most, in their language, with the key whose value is refused; others as the parser words them.
+fn in_french(message: &str, key: Option<&str>) -> String {
+    let of = || key.map(|key| format!("valeur refusée pour « {key} », ")).unwrap_or_default();
     if let Some(rest) = message.strip_prefix("unknown field ") {
         format!("clé inconnue {}", rest.replace("expected one of", "clés possibles :").replace("expected", "attendue :"))
     } else if let Some(rest) = message.strip_prefix("missing field ") {
         format!("il manque la clé {rest}")
+    } else if message.starts_with("invalid socket address") {
+        format!("{}adresse et port attendus, par exemple 127.0.0.1:8443", of())
+    } else if let Some((found, expected)) = message.strip_prefix("invalid type: ").and_then(|m| m.split_once(", expected ")) {
+        format!("{}d'un autre type ({found}), attendu : {expected}", of())
     } else {
-        message.trim_end().replace('\n', " ")
+        format!("{}{}", of(), message.trim_end().replace('\n', " "))
     }
 }
 
@@ -204,6 +210,12 @@ mod tests {
         );
         assert_eq!(refused("[key]\nenv = \"K\"\n").1, "il manque la clé `listen`");
         assert_eq!(refused("listen = \"a\"\nkey = 3\n").0, 2);
+        let other = refused("listen = 5\n[key]\nenv = \"K\"\n").1;
+        assert_eq!(other, "valeur refusée pour « listen », d'un autre type (integer `5`), attendu : a string");
+        assert_eq!(
+            in_french("invalid socket address syntax", Some("listen")),
+            "valeur refusée pour « listen », adresse et port attendus, par exemple 127.0.0.1:8443"
+        );
         assert_eq!(refused("listen = \"a\"\n\n= 3\n").0, 3);
     }
 

@@ -25,10 +25,10 @@ use clap::{Parser, Subcommand};
 
 /// Rapprocher sans échanger de noms : appariement entre services sociaux.
 #[derive(Debug, Parser)]
-#[command(name = "linkage", version, about, max_term_width = 110)]
+#[command(name = "linkage", version, max_term_width = 110)]
 struct Cli {
     /// Threads that a command computes with; one for each core when neither this nor RAYON_NUM_THREADS is given.
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", display_order = 900)]
     threads: Option<NonZeroUsize>,
     #[command(subcommand)]
     command: Command,

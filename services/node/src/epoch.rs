@@ -210,15 +210,13 @@ impl Node {
         let agreement = self.gate.agreement();
         let annexes = NamedAnnexes::load(self)?;
         let passes = passes::agreed(&agreement.encoding, self.config.pass_set.as_deref())?;
-        // The list of lines set aside stands as it was made.
+        // The list of lines set aside stands as it was made: this one is not finished.
         let path = self.report_path(period);
         if let Some(parent) = path.parent() {
             fsx::create_private_dir(parent)?;
         }
         let mut report = SetAsideReport::create(&path)?;
-        let read = read_kept(agreement, &self.mapping()?, names, period, &Screen::load(&self.vault)?, &mut report);
-        report.discard()?;
-        let delivery = read?;
+        let delivery = read_kept(agreement, &self.mapping()?, names, period, &Screen::load(&self.vault)?, &mut report)?;
 
         let refs = Refs::load(&self.vault)?;
         let mut index = Index::load(&self.vault)?;

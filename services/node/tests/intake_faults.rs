@@ -336,6 +336,29 @@ fn a_workbook_that_unfolds_past_the_limit_is_refused_before_it_is_opened() {
 }
 
 #[test]
+fn a_list_that_is_not_finished_leaves_nothing_and_takes_nothing_away() {
+    let place = Place::new();
+    let path = place.dir.path().join("ecartees.csv");
+    let mut report = SetAsideReport::create(&path).unwrap();
+    report.row(2, &"ligne vide").unwrap();
+    report.finish().unwrap();
+    let before = fs::read(&path).unwrap();
+    let mut report = SetAsideReport::create(&path).unwrap();
+    report.row(3, &"ligne vide").unwrap();
+    drop(report);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(fs::read_dir(place.dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_refusal_says_in_words_what_the_system_refused() {
+    assert!(IntakeError::Io(io::ErrorKind::NotFound).to_string().starts_with("lecture impossible (fichier introuvable)"));
+    let refused = |records| IntakeError::WrongCharset { declared: Charset::Utf8, suggested: None, records }.to_string();
+    assert!(refused(0).starts_with("l'encodage déclaré (UTF-8) ne convient pas : corriger"), "{}", refused(0));
+    assert!(refused(20).starts_with("l'encodage déclaré (UTF-8) ne convient pas à 20 fiches : corriger"), "{}", refused(20));
+}
+
+#[test]
 fn values_that_no_conversion_reads_are_counted() {
     let summary = read(format!("{HEADER}D1;Aaa;Bbb;;Docteur\nD2;Ccc;Ddd;;Mme\n")).2.unwrap();
     assert_eq!(summary.unread, [("sexe".to_owned(), 1)]);

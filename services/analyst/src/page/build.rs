@@ -126,7 +126,7 @@ fn builder(page: &Page, lang: Lang, study: &Study, form: &Form) -> Markup {
     let attributes: Vec<String> = study.attributes.iter().map(|a| a.name.clone()).collect();
     let mut of = vec![(String::new(), t.none.to_owned())];
     of.extend(words(lang, attributes.iter().cloned()));
-    let mut breakdowns = vec![(String::new(), t.none.to_owned())];
+    let mut breakdowns = vec![(String::new(), t.no_breakdown.to_owned())];
     breakdowns.extend(words(lang, BUILT_IN.iter().map(|b| (*b).to_owned()).chain(attributes)));
     let units = [("persons".to_owned(), t.persons.to_owned()), ("households".to_owned(), t.households.to_owned())];
     html! {
@@ -136,7 +136,7 @@ fn builder(page: &Page, lang: Lang, study: &Study, form: &Form) -> Markup {
                 div.field { label for="titre" { (t.title_field) } input.long #titre type="text" name="titre" maxlength="200" value=(form.title); }
                 div.fields {
                     (select("unite", "unite", t.counted, &units, &form.unit))
-                    (select("mesure", "mesure", t.measure_column, &words(lang, MEASURES.iter().map(word)), &form.measure))
+                    (select("mesure", "mesure", &capital(t.measure_column), &words(lang, MEASURES.iter().map(word)), &form.measure))
                     (select("attribut", "attribut", t.of_attribute, &of, &form.of))
                 }
                 div.fields {
@@ -233,7 +233,8 @@ async fn preview(page: &Page, visit: &Visit, query: &Query) -> Result<Markup, Se
     })
 }
 
-async fn shown(page: &Page, visit: &Visit, asked: Option<Result<Query, ServiceError>>, form: Form) -> Response {
+/// The builder, and below it what was `asked`; a document that was `pasted` and refused stays where it can be corrected.
+async fn shown(page: &Page, visit: &Visit, asked: Option<Result<Query, ServiceError>>, form: Form, pasted: &str) -> Response {
     let (lang, t) = (visit.lang, visit.lang.texts());
     let study = match page.study().await {
         Ok(study) => study,
@@ -242,10 +243,11 @@ async fn shown(page: &Page, visit: &Visit, asked: Option<Result<Query, ServiceEr
     if study.months.is_empty() {
         return layout::page(page, visit, Place::Query, t.query, &html! { p { (t.empty) } });
     }
+    let form = if form == Form::default() { Form::first(&study) } else { form };
     let below = match asked {
         None => html! {},
         Some(Err(error)) => {
-            html! { div.notice.warn role="alert" { p lang="fr" { (capital(&error.message)) } p { (t.no_figure) } } }
+            html! { div.notice.warn #apercu role="alert" { p lang="fr" { (capital(&error.message)) } p { (t.no_figure) } } }
         }
         Some(Ok(query)) => match preview(page, visit, &query).await {
             Ok(preview) => preview,
@@ -257,12 +259,12 @@ async fn shown(page: &Page, visit: &Visit, asked: Option<Result<Query, ServiceEr
         @if form.beyond { div.notice { p { (t.beyond_form) } } }
         (builder(page, lang, &study, &form))
         (below)
-        details {
+        details open[!pasted.is_empty()] {
             summary { (t.paste_document) }
             form method="post" action="/requete#apercu" {
                 input type="hidden" name="csrf" value=(visit.session.csrf);
                 label for="document" { (t.document_field) }
-                textarea #document name="document" rows="12" spellcheck="false" {}
+                textarea #document name="document" rows="12" spellcheck="false" { (pasted) }
                 p { button type="submit" { (t.preview_button) } }
             }
         }
@@ -292,7 +294,7 @@ pub(super) async fn form(
             Err(error) => return super::login::failure(visit.lang, &error),
         },
     };
-    shown(&page, &visit, asked, form).await
+    shown(&page, &visit, asked, form, "").await
 }
 
 /// A pasted document.
@@ -311,7 +313,8 @@ pub(super) async fn document(State(page): State<Arc<Page>>, visit: Visit, Body(p
     let read = if text.starts_with('{') { Query::from_json(text) } else { Query::from_toml(text) };
     let query = read.map_err(|e| ServiceError::invalid(e.to_string()));
     let form = query.as_ref().map(Form::of_query).unwrap_or_default();
-    shown(&page, &visit, Some(query), form).await
+    let refused = if query.is_err() { pasted.document.as_str() } else { "" };
+    shown(&page, &visit, Some(query), form, refused).await
 }
 
 /// `q`, the query that an address holds.

@@ -101,7 +101,7 @@ fn deliveries(lang: Lang, study: &Study) -> Markup {
                 thead { tr {
                     th.text scope="col" { (capital(t.month)) }
                     th.text scope="col" { (capital(t.run)) }
-                    @for party in &study.parties { th scope="col" { (party) } }
+                    @for party in &study.parties { th.text scope="col" { (party) } }
                 } }
                 tbody { @for (name, at) in calendar(study).into_iter().rev() {
                     tr {
@@ -111,7 +111,7 @@ fn deliveries(lang: Lang, study: &Study) -> Markup {
                             Some(month) => {
                                 td.text { (month.run) }
                                 @for at in 0..study.parties.len() {
-                                    @if month.delivered.get(at).copied().unwrap_or(false) { td { (t.delivered) } } @else { td.missing { (t.not_delivered) } }
+                                    @if month.delivered.get(at).copied().unwrap_or(false) { td.text { (t.delivered) } } @else { td.missing.text { (t.not_delivered) } }
                                 }
                             }
                         }

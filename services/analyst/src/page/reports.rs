@@ -80,10 +80,12 @@ fn choosing(page: &Page, lang: Lang, study: &Study, kind: Kind, chosen: &Choice)
     let cohort = kind == Kind::ReferenceCohort;
     let none = if cohort { t.choose_party } else { t.all_partners };
     let id = |field: &str| format!("{}-{field}", kind.as_str());
+    let month_label =
+        if matches!(kind, Kind::QuarterlyActivity | Kind::Annual) { t.any_month_of.to_owned() } else { capital(t.month) };
     html! {
         form method="get" action=(format!("/rapports/{}", kind.as_str())) {
-            fieldset { legend { (t.filter) } div.fields {
-                (select(&id("mois"), "mois", &capital(t.month), &months(study), month))
+            fieldset { legend lang="fr" { (kind.title()) } div.fields {
+                (select(&id("mois"), "mois", &month_label, &months(study), month))
                 (select(&id("partenaire"), "partenaire", if cohort { t.cohort_of } else { t.partner }, &parties(page, none), &chosen.partenaire))
                 div { button type="submit" { (t.choose) } }
             } }
@@ -110,6 +112,21 @@ pub(super) async fn list(State(page): State<Arc<Page>>, visit: Visit) -> Respons
     layout::page(&page, &visit, Place::Reports, t.reports, &content)
 }
 
+/// The report on a cohort, asked for without one: the form again, with what it lacks.
+async fn without_cohort(page: &Page, visit: &Visit, choice: &Choice) -> Response {
+    let kind = Kind::ReferenceCohort;
+    match page.study().await {
+        Ok(study) => {
+            let content = html! {
+                div.notice.warn role="alert" { p { (visit.lang.texts().cohort_without_party) } }
+                (choosing(page, visit.lang, &study, kind, choice))
+            };
+            layout::page(page, visit, Place::Reports, kind.title(), &content)
+        }
+        Err(error) => failure(visit.lang, &error),
+    }
+}
+
 /// `GET /rapports/{kind}`.
 pub(super) async fn one(
     State(page): State<Arc<Page>>,
@@ -118,6 +135,9 @@ pub(super) async fn one(
     Address(choice): Address<Choice>,
 ) -> Response {
     let (lang, t) = (visit.lang, visit.lang.texts());
+    if Kind::parse(&kind) == Some(Kind::ReferenceCohort) && choice.partenaire.is_empty() {
+        return without_cohort(&page, &visit, &choice).await;
+    }
     let made = async {
         let planned = plan(&page, &kind, choice).await?;
         let made = report(&page.desk, &planned.request, &visit.session.visitor.who).await?;

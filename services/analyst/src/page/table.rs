@@ -75,10 +75,13 @@ pub(super) fn table(lang: Lang, table: &PublicTable) -> Markup {
     let rows = combinations(down);
     let left_out = rows.len().saturating_sub(MOST_ROWS);
     let columns: Vec<Option<usize>> = across.map_or(vec![None], |d| (0..d.categories.len()).map(Some).collect());
+    let counted = format!("{}, {}", unit(lang, table.unit), dimension(lang, &table.measure));
+    // A query without a title of its own is named for what it counts.
+    let said = table.title.to_lowercase() == counted.to_lowercase();
     html! {
         div.wide tabindex="0" role="group" aria-label=(table.title) {
             table.figures {
-                caption { (table.title) " – " (unit(lang, table.unit)) ", " (dimension(lang, &table.measure)) }
+                caption { (table.title) @if !said { " – " (counted) } }
                 thead { tr {
                     @for d in down { th.text scope="col" { (dimension(lang, &d.name)) } }
                     @match across {

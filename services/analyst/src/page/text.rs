@@ -33,8 +33,8 @@ words! {
     "path": "parcours", "path";
     "quantile": "quantile", "quantile";
     "composition-menage": "composition du ménage", "household composition";
-    "count": "présents dans la période", "present in the period";
-    "stock": "présents le dernier mois de la période", "present in the last month of the period";
+    "count": "présence dans la période", "present in the period";
+    "stock": "présence le dernier mois de la période", "present in the last month of the period";
     "entries": "entrées", "entries";
     "exits": "sorties", "exits";
     "returns": "retours", "returns";
@@ -233,9 +233,10 @@ texts! {
 
     query_intro: "Composez une requête, puis demandez l’aperçu : le tableau montré a passé le contrôle de divulgation, comme tout fichier.", "Compose a query, then ask for the preview: the table shown has passed disclosure control, as has every file.";
     what: "Ce qui est compté", "What is counted";
-    title_field: "titre", "title";
+    title_field: "Titre", "Title";
     of_attribute: "Attribut (somme, passages)", "Attribute (sum, changes)";
     none: "aucun", "none";
+    no_breakdown: "aucune", "none";
     grain: "Par", "By";
     breakdown: "Ventilation {0}", "Breakdown {0}";
     who_is_counted: "Qui est compté", "Who is counted";
@@ -283,7 +284,9 @@ texts! {
     rows_link: "{0} du traitement {1}, Parquet", "{0} of run {1}, Parquet";
 
     reports_intro: "Rapports prêts à l’emploi, en français, tels que les conventions les demandent.", "Ready-made reports, in French, as the agreements ask for them.";
+    any_month_of: "Mois (l’un quelconque de la période)", "Month (any of the period)";
     choose_party: "choisir un partenaire", "choose a partner";
+    cohort_without_party: "Choisissez le partenaire dont les personnes forment la cohorte, puis affichez le rapport.", "Choose the partner whose persons make the cohort, then show the report.";
     cohort_of: "Cohorte : personnes connues de", "Cohort: persons known to";
     absent_attribute: "La convention ne transmet pas l’attribut « {0} » : cette partie est vide.", "The agreement does not pass on the attribute “{0}”: this part is empty.";
 }

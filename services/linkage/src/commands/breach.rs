@@ -7,7 +7,7 @@
 //! travels.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -15,6 +15,8 @@ use jiff::civil::Date;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use linkage_agreement::{Agreement, RoleId};
+use linkage_analyst::config::AnalystConfig;
+use linkage_analyst::study::StudyStore;
 use linkage_common::audit::{self, Entry, Outcome};
 use linkage_common::clock::{Clock as _, SystemClock};
 use linkage_common::fsx;
@@ -68,16 +70,25 @@ struct Findings {
     acts: BTreeMap<(String, String), [u64; 3]>,
     runs: BTreeSet<String>,
     periods: BTreeSet<String>,
-    /// Most records that each peer's one call was about, in the time asked for, and in the whole log.
+    /// Most records that one act of each caller was about, in the time asked for, and in the whole log.
     records: BTreeMap<String, u64>,
     records_ever: BTreeMap<String, u64>,
     entries: u64,
 }
 
+/// About how many records and persons a role held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    records: u64,
+    persons: u64,
+}
+
 impl Findings {
     fn take(&mut self, entry: &Entry, within: bool) {
         let done = entry.outcome == Outcome::Done;
-        if let Some(records) = entry.records.filter(|_| done) {
+        // Evaluations count block keys, of which a record has several.
+        let about = entry.records.filter(|_| done && !entry.what.starts_with("Oprf/"));
+        if let Some(records) = about {
             let most = self.records_ever.entry(entry.who.clone()).or_default();
             *most = (*most).max(records);
         }
@@ -92,7 +103,7 @@ impl Findings {
         if done {
             *did += entry.count;
             *records += entry.records.unwrap_or(0);
-            if let Some(n) = entry.records {
+            if let Some(n) = about {
                 let most = self.records.entry(entry.who.clone()).or_default();
                 *most = (*most).max(n);
             }
@@ -100,11 +111,25 @@ impl Findings {
             *refused += entry.count;
         }
     }
-    /// About how many records the role handled: in that time, or, if nothing happened in it, ever.
-    fn about(&self) -> u64 {
+    /// About how many records the role handled: in that time, or, if nothing happened in it, ever. A node's acts are all about its own
+    /// list; broker and custodian hold what each partner sent. The log of an analyst's side counts accesses, not records.
+    fn about(&self, role: &RoleId) -> Option<Extent> {
         let of = if self.records.is_empty() { &self.records_ever } else { &self.records };
-        rounded(of.values().sum())
+        let records = match role {
+            RoleId::Party(_) => of.values().copied().max()?,
+            RoleId::Broker | RoleId::Custodian => of.iter().filter(|(who, _)| who.contains("/party/")).map(|(_, n)| n).sum(),
+            RoleId::Analyst(_) => return None,
+        };
+        Some(Extent { records: rounded(records), persons: rounded(records) })
     }
+}
+
+/// What an analyst's side holds now: rows of all months, and no more persons than these.
+fn held_by_analyst(path: &Path, agreement: &Agreement) -> anyhow::Result<Option<Extent>> {
+    let config: AnalystConfig = super::config(path)?;
+    let study = StudyStore::open(&config.data_dir, agreement)?.study()?;
+    let records: u64 = study.months.iter().map(|month| month.rows).sum();
+    Ok((records > 0).then(|| Extent { records: rounded(records), persons: rounded(u64::from(study.persons)) }))
 }
 
 fn rounded(n: u64) -> u64 {
@@ -132,15 +157,21 @@ pub fn run(command: &BreachCommand) -> anyhow::Result<()> {
             findings.take(&entry, day.is_ok_and(|day| day >= args.from && day <= args.to));
             Ok::<(), std::io::Error>(())
         })?;
+        let agreement = log.gate.agreement();
+        let extent = match &log.role {
+            RoleId::Analyst(_) => held_by_analyst(path, agreement)?,
+            role => findings.about(role),
+        };
         facts.push(json!({
             "role": log.role.to_string(),
             "log_intact": intact,
             "entries": findings.entries,
-            "records_about": findings.about(),
+            "records_about": extent.map(|extent| extent.records),
+            "persons_about": extent.map(|extent| extent.persons),
             "runs": findings.runs,
             "periods": findings.periods,
         }));
-        document = of_role(document, &log.role, log.gate.agreement(), &findings, intact);
+        document = of_role(document, &log.role, agreement, &findings, extent, intact);
     }
     let document = tail(document);
     fsx::write_atomic(&args.out, document.markdown().as_bytes())?;
@@ -191,40 +222,58 @@ fn head(args: &ReportArgs, known: Timestamp) -> anyhow::Result<Document> {
         )))
 }
 
-fn of_role(document: Document, role: &RoleId, agreement: &Agreement, findings: &Findings, intact: bool) -> Document {
+fn of_role(
+    document: Document,
+    role: &RoleId,
+    agreement: &Agreement,
+    findings: &Findings,
+    extent: Option<Extent>,
+    intact: bool,
+) -> Document {
     let (categories, consequences) = role_words(role, agreement);
+    let (records, persons) = match extent {
+        Some(Extent { records, persons }) => (
+            format!("environ {} ({})", thousands(records), counted(role)),
+            format!("au plus {} : une personne peut avoir plusieurs fiches", thousands(persons)),
+        ),
+        None => {
+            let unknown = format!("{TO_COMPLETE} : le journal et les fichiers n'en montrent pas le nombre");
+            (unknown.clone(), unknown)
+        }
+    };
     let dash = |set: &BTreeSet<String>| {
         if set.is_empty() { "aucun".to_owned() } else { set.iter().cloned().collect::<Vec<_>>().join(", ") }
     };
-    let mut document = document
-        .heading(format!("Rôle concerné : {role}"))
-        .table(
-            ["Objet", "Réponse"],
+    let mut document = document.heading(format!("Rôle concerné : {} ({role})", role_name(role, agreement))).table(
+        ["Objet", "Réponse"],
+        [
+            ["Catégories de données".to_owned(), categories],
             [
-                ["Catégories de données".to_owned(), categories],
-                ["Catégories de personnes".to_owned(), "personnes inscrites dans les fichiers des partenaires, dont des personnes vulnérables".to_owned()],
-                [
-                    "Nombre approximatif d'enregistrements".to_owned(),
-                    format!("environ {} (somme, par organisme, du plus grand envoi que montre le journal, arrondie à la centaine supérieure)", findings.about()),
-                ],
-                ["Nombre approximatif de personnes".to_owned(), format!("au plus {} : une personne peut avoir plusieurs fiches", findings.about())],
-                ["Traitements et mois touchés dans la période".to_owned(), format!("{} ; mois : {}", dash(&findings.runs), dash(&findings.periods))],
-                ["Conséquences probables".to_owned(), consequences.to_owned()],
-                [
-                    "Journal d'audit".to_owned(),
-                    if intact {
-                        format!("intact ({} entrées dans la période)", findings.entries)
-                    } else {
-                        "ALTÉRÉ : « linkage audit verify » dit où ; les lignes ci-dessous ne font pas foi".to_owned()
-                    },
-                ],
+                "Catégories de personnes".to_owned(),
+                "personnes inscrites dans les fichiers des partenaires, dont des personnes vulnérables".to_owned(),
             ],
-        );
+            ["Nombre approximatif d'enregistrements".to_owned(), records],
+            ["Nombre approximatif de personnes".to_owned(), persons],
+            [
+                "Traitements et mois touchés dans la période".to_owned(),
+                format!("{} ; mois : {}", dash(&findings.runs), dash(&findings.periods)),
+            ],
+            ["Conséquences probables".to_owned(), consequences.to_owned()],
+            [
+                "Journal d'audit".to_owned(),
+                if intact {
+                    format!("intact ({} entrées dans la période)", findings.entries)
+                } else {
+                    "ALTÉRÉ : « linkage audit verify » dit où ; les lignes ci-dessous ne font pas foi".to_owned()
+                },
+            ],
+        ],
+    );
     if findings.acts.is_empty() {
         document = document.text("Le journal ne montre aucun acte dans la période.");
     } else {
         let row = |((who, what), [done, refused, records]): (&(String, String), &[u64; 3])| {
-            [who.clone(), what.clone(), done.to_string(), refused.to_string(), rounded(*records).to_string()]
+            [who.clone(), what.clone(), thousands(*done), thousands(*refused), thousands(rounded(*records))]
         };
         document = document.table(
             ["Qui (certificat)", "Acte", "Faits", "Refusés ou en échec", "Fiches (à la centaine supérieure)"],
@@ -232,6 +281,46 @@ fn of_role(document: Document, role: &RoleId, agreement: &Agreement, findings: &
         );
     }
     document
+}
+
+/// Who a role is, by the agreement's name of the organisation.
+fn role_name(role: &RoleId, agreement: &Agreement) -> String {
+    match role {
+        RoleId::Party(id) => {
+            let name = agreement.party.iter().find(|p| p.id == *id).map_or(id.as_str(), |p| p.name.as_str());
+            format!("partenaire, {name}")
+        }
+        RoleId::Broker => format!("opérateur du rapprochement, {}", agreement.broker.name),
+        RoleId::Custodian => format!("tiers de confiance, {}", agreement.custodian.name),
+        RoleId::Analyst(id) => {
+            let name = agreement.analyst.iter().find(|a| a.id == *id).map_or(id.as_str(), |a| a.name.as_str());
+            format!("équipe d'étude, {name}")
+        }
+    }
+}
+
+/// How the number of records was had.
+fn counted(role: &RoleId) -> &'static str {
+    match role {
+        RoleId::Party(_) => "plus grande livraison ou plus grand envoi que montre le journal, à la centaine supérieure",
+        RoleId::Broker | RoleId::Custodian => {
+            "somme, par partenaire, du plus grand envoi que montre le journal, à la centaine supérieure"
+        }
+        RoleId::Analyst(_) => "lignes de tous les mois que détient l'étude, à la centaine supérieure",
+    }
+}
+
+/// A number with spaces between its thousands.
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push('\u{202f}');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// Categories of data at a role, and what their disclosure may lead to.
@@ -252,9 +341,7 @@ fn role_words(role: &RoleId, agreement: &Agreement) -> (String, &'static str) {
              services qui suivent ses propres usagers",
         ),
         RoleId::Custodian => (
-            format!(
-                "registre des correspondances par références aléatoires ; présence par mois ; attributs scellés ({attributes})"
-            ),
+            format!("registre des personnes par références aléatoires ; présence par mois ; attributs scellés ({attributes})"),
             "parcours entre services par références, sans nom ; une combinaison rare peut être reconnue ; si la clé de l'OPRF est prise, la convention doit \
              changer de clé",
         ),
@@ -291,16 +378,27 @@ mod tests {
 
     #[test]
     fn numbers_are_of_the_time_asked_for_and_never_exact() {
+        let (a, b, analyst) = ("linkage://c/party/a", "linkage://c/party/b", "linkage://c/analyst/e");
+        let all = |records| Some(Extent { records, persons: records });
         let mut findings = Findings::default();
-        findings.take(&entry("a", "Put", Some(950), Outcome::Done), false);
-        assert_eq!((findings.about(), findings.entries), (1_000, 0));
-        findings.take(&entry("a", "Put", Some(120), Outcome::Done), true);
-        findings.take(&entry("a", "Put", Some(130), Outcome::Done), true);
-        findings.take(&entry("b", "Put", Some(31), Outcome::Done), true);
-        findings.take(&entry("b", "Put", Some(9_000), Outcome::Refused), true);
-        assert_eq!(findings.about(), 200);
-        assert_eq!(findings.acts[&("a".to_owned(), "Put".to_owned())], [2, 0, 250]);
-        assert_eq!(findings.acts[&("b".to_owned(), "Put".to_owned())], [1, 1, 31]);
+        findings.take(&entry(a, "Put", Some(950), Outcome::Done), false);
+        assert_eq!((findings.about(&RoleId::Broker), findings.entries), (all(1_000), 0));
+        findings.take(&entry(a, "Put", Some(120), Outcome::Done), true);
+        findings.take(&entry(a, "Put", Some(130), Outcome::Done), true);
+        findings.take(&entry(b, "Put", Some(131), Outcome::Done), true);
+        findings.take(&entry(b, "Put", Some(9_000), Outcome::Refused), true);
+        // Neither what an analyst fetched nor evaluations are records that a partner sent.
+        findings.take(&entry(analyst, "Registry/GetLinkTable", Some(5_000), Outcome::Done), true);
+        findings.take(&entry(a, "Oprf/Evaluate", Some(1_024), Outcome::Done), true);
+        assert_eq!(findings.about(&RoleId::Custodian), all(300));
+        assert_eq!(findings.about(&RoleId::Analyst("e".parse().unwrap())), None);
+        assert_eq!(findings.acts[&(a.to_owned(), "Put".to_owned())], [2, 0, 250]);
+        assert_eq!(findings.acts[&(b.to_owned(), "Put".to_owned())], [1, 1, 131]);
+        let mut own = Findings::default();
+        own.take(&entry("operator", "delivery.taken-in", Some(120), Outcome::Done), true);
+        own.take(&entry(a, "run.taken-part", Some(130), Outcome::Done), true);
+        assert_eq!(own.about(&RoleId::Party("a".parse().unwrap())), all(200));
+        assert_eq!(thousands(1_234_567), "1\u{202f}234\u{202f}567");
     }
 
     #[test]

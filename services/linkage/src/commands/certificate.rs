@@ -157,7 +157,7 @@ fn row(c: &Certificate) -> Vec<String> {
     vec![
         c.role.clone(),
         c.number.to_string(),
-        c.deleted_at.to_string(),
+        format!("{:.0}", c.deleted_at),
         rule,
         cause(&c.cause),
         format!("{run}{}", data.join(", ")),
@@ -175,6 +175,36 @@ fn cause(cause: &Cause) -> String {
     }
 }
 
+/// A set in words; docs/conservation.md says what is in each.
+fn set_name(set: &str) -> &str {
+    match set {
+        "names" => "livraisons nominatives",
+        "evaluations" => "évaluations",
+        "archive" => "fiches archivées",
+        "decoys" => "leurres",
+        "deliveries" => "livraisons encodées",
+        "encodings" => "jetons et filtres",
+        "snapshots" => "chiffres de surveillance",
+        "link-tables" => "tables de liens",
+        "link-rows" => "lignes de tables de liens",
+        "supersessions" => "remplacements",
+        "references" => "références",
+        "persons" => "personnes du registre",
+        "points" => "points",
+        "dispositions" => "décisions",
+        "handles" => "fiches de traitements",
+        "tables" => "tables de l'étude",
+        "study" => "étude",
+        "access-log" => "journal des accès",
+        "audit-log" => "journal d'audit",
+        "users" => "comptes",
+        "ledger" => "livre des réponses",
+        "registers" => "registres",
+        "reports" => "listes de lignes écartées",
+        other => other,
+    }
+}
+
 fn set(data: &DataSet) -> String {
     let months = match (data.from, data.to) {
         (Some(from), Some(to)) if from == to => format!(" ({from})"),
@@ -185,5 +215,5 @@ fn set(data: &DataSet) -> String {
         .into_iter()
         .filter_map(|(count, what)| Some(format!("{} {what}", count?)))
         .collect();
-    format!("{} {}{months}", data.set, counts.join(", "))
+    format!("{} : {}{months}", set_name(&data.set), counts.join(", "))
 }

@@ -269,6 +269,24 @@ fn count_name(name: &str) -> &str {
     }
 }
 
+fn one(name: &str) -> &str {
+    match name {
+        "references" => "référence",
+        "link_rows" => "ligne de tables de liens",
+        "uploads_forgotten" => "envoi à refaire",
+        "records_forgotten" => "fiche de ces envois",
+        "records_under_way" => "fiche dans des traitements en cours",
+        "dispositions" => "décision",
+        "persons_forgotten" => "personne sans autre fiche",
+        "runs_under_way" => "traitement en cours",
+        "runs_held" => "traitement conservé pour compléments",
+        "runs" => "traitement",
+        "study_rows" => "ligne de l'étude",
+        "publications" => "publication qui repose sur la fiche",
+        other => count_name(other),
+    }
+}
+
 /// A request, for the data protection officer's file.
 fn text_of(facts: &RequestFacts) -> String {
     let state = match (facts.complete, facts.ended) {
@@ -287,7 +305,7 @@ fn text_of(facts: &RequestFacts) -> String {
         for (name, count) in given.receipt.counts.iter().filter(|(_, count)| **count > 0) {
             counts.push(match name.as_str() {
                 "held_until" => format!("codes conservés jusqu'au {} au plus tard", day(*count)),
-                _ => format!("{count} {}", count_name(name)),
+                _ => format!("{count} {}", if *count == 1 { one(name) } else { count_name(name) }),
             });
         }
         let what = if counts.is_empty() { "rien à retirer".to_owned() } else { counts.join(", ") };
@@ -381,6 +399,11 @@ fn copy_text(copy: &AccessCopy, in_clear: bool) -> String {
     for request in &copy.requests {
         lines.push(text_of(request));
     }
+    lines.push(
+        "Vos droits : faire rectifier (article 16), limiter (article 18), vous opposer (article 21), auprès de l'organisme ci-dessus ; \
+         réclamation : Commission nationale de l'informatique et des libertés, www.cnil.fr. Aucune décision n'est prise automatiquement à partir de ces données."
+            .to_owned(),
+    );
     lines.push(
         "Ce qui est détenu par d'autres organismes, et les liens avec leurs fiches, ne figurent pas ici : adressez-vous à eux."
             .to_owned(),

@@ -11,7 +11,7 @@ use super::charset::Charset;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeError {
     /// The file cannot be opened or read.
-    #[error("lecture impossible ({0}) : vérifier le chemin, les droits et le disque, puis recommencer")]
+    #[error("lecture impossible ({}) : vérifier le chemin, les droits et le disque, puis recommencer", words(*.0))]
     Io(io::ErrorKind),
     /// No byte, or blank lines only.
     #[error("le fichier est vide : demander une nouvelle extraction")]
@@ -42,13 +42,13 @@ pub enum IntakeError {
         new: Vec<String>,
     },
     /// The bytes are not what the mapping declares.
-    #[error("l'encodage déclaré ({declared}) ne convient pas à {records} fiche(s) : {}", advice(.suggested))]
+    #[error("l'encodage déclaré ({declared}) ne convient pas{} : {}", told_by(*.records), advice(.suggested))]
     WrongCharset {
         /// What the mapping says.
         declared: Charset,
         /// What the bytes look like, where that is known.
         suggested: Option<Charset>,
-        /// Records that tell so; 0 when a byte order mark does.
+        /// Records that tell so; 0 when the header or a byte order mark does.
         records: u64,
     },
     /// Lines end with a lone carriage return.
@@ -74,6 +74,27 @@ pub enum IntakeError {
 impl From<io::Error> for IntakeError {
     fn from(error: io::Error) -> Self {
         Self::Io(error.kind())
+    }
+}
+
+/// What the system refused, for operators.
+fn words(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::NotFound => "fichier introuvable".to_owned(),
+        io::ErrorKind::PermissionDenied => "accès refusé".to_owned(),
+        io::ErrorKind::AlreadyExists => "le fichier existe déjà".to_owned(),
+        io::ErrorKind::IsADirectory => "c'est un dossier".to_owned(),
+        io::ErrorKind::StorageFull => "disque plein".to_owned(),
+        io::ErrorKind::TimedOut => "pas de réponse à temps".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn told_by(records: u64) -> String {
+    match records {
+        0 => String::new(),
+        1 => " à 1 fiche".to_owned(),
+        n => format!(" à {n} fiches"),
     }
 }
 
@@ -118,7 +139,7 @@ pub enum WorkbookError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
     /// The file cannot be read or written.
-    #[error("correspondance : lecture ou écriture impossible ({0}) ; vérifier le chemin et les droits")]
+    #[error("correspondance : lecture ou écriture impossible ({}) ; vérifier le chemin et les droits", words(*.0))]
     Io(io::ErrorKind),
     /// Not TOML, an unknown key or a value of another type.
     #[error("correspondance, ligne {line} : {message}")]

@@ -2,7 +2,7 @@
 //! reasons only, never a value.
 //!
 //! UTF-8 with byte order mark, `;` and CRLF, so that a double click opens it in a spreadsheet. The file takes its name
-//! when it is complete: what stands under that name is never half a list.
+//! when it is complete: what stands under that name is never half a list, and a list that is not finished leaves nothing.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -17,6 +17,16 @@ pub struct SetAsideReport {
     path: PathBuf,
     partial: PathBuf,
     rows: u64,
+    finished: bool,
+}
+
+impl Drop for SetAsideReport {
+    fn drop(&mut self) {
+        // A delivery that is refused has no list; what cannot be removed is replaced by the next one.
+        if !self.finished {
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
 }
 
 impl SetAsideReport {
@@ -27,7 +37,7 @@ impl SetAsideReport {
         let partial = path.with_file_name(name);
         let mut out = BufWriter::new(File::create(&partial)?);
         out.write_all("\u{FEFF}ligne;motif\r\n".as_bytes())?;
-        Ok(Self { out, path: path.to_owned(), partial, rows: 0 })
+        Ok(Self { out, path: path.to_owned(), partial, rows: 0, finished: false })
     }
 
     /// Lists a line set aside.
@@ -51,16 +61,12 @@ impl SetAsideReport {
         }
     }
 
-    /// Throws the list away; one that stands under its name already stays.
-    pub fn discard(self) -> io::Result<()> {
-        fs::remove_file(&self.partial)
-    }
-
     /// Completes the list and gives it its name; returns the number of its rows.
     pub fn finish(mut self) -> io::Result<u64> {
         self.out.flush()?;
         self.out.get_ref().sync_all()?;
         fs::rename(&self.partial, &self.path)?;
+        self.finished = true;
         Ok(self.rows)
     }
 }

@@ -19,12 +19,14 @@ pub(in super::super) struct Flow {
 }
 
 const WIDTH: f64 = 900.0;
-const TALL: f64 = 340.0;
-const GAP: f64 = 14.0;
+/// What the bars of a stage share at least, the gaps between them apart.
+const BARS: f64 = 260.0;
+/// Between two bars: a line of text, or the names of thin bars lie over one another.
+const GAP: f64 = 17.0;
 const BAR: f64 = 14.0;
 const SIDE: f64 = 245.0;
 /// Longest name at the side of a bar, in characters; the table has it whole.
-const LONGEST: usize = 27;
+const LONGEST: usize = 24;
 
 /// A bar: one service at one step.
 struct Node {
@@ -63,7 +65,8 @@ pub(in super::super) fn ribbon(lang: Lang, id: &str, title: &str, stages: &[&str
     let hue = |name: &str| colour(services.iter().position(|s| *s == name).unwrap_or(0));
     let total = |s: &BTreeMap<&str, f64>| s.values().sum::<f64>();
     let most_nodes = sizes.iter().map(BTreeMap::len).max().unwrap_or(0).max(1);
-    let scale = (TALL - GAP * (most_nodes - 1) as f64) / sizes.iter().map(total).fold(1.0, f64::max);
+    let tall = BARS + GAP * (most_nodes - 1) as f64;
+    let scale = BARS / sizes.iter().map(total).fold(1.0, f64::max);
     let mut nodes: Vec<BTreeMap<&str, Node>> = Vec::new();
     for sizes in &sizes {
         let mut order: Vec<(&str, f64)> = sizes.iter().map(|(name, value)| (*name, *value)).collect();
@@ -136,5 +139,5 @@ pub(in super::super) fn ribbon(lang: Lang, id: &str, title: &str, stages: &[&str
     if hidden > 0 {
         said = format!("{said} {}", fill(t.hidden_paths, &[&lang.count(hidden)]));
     }
-    frame(id, WIDTH as u32, (TALL + 70.0) as u32, title, &said, &drawing)
+    frame(id, WIDTH as u32, (tall + 70.0) as u32, title, &said, &drawing)
 }

@@ -10,7 +10,7 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         "croisement ou combinaison d'ensembles de données",
         "personnes vulnérables",
         "données sensibles ou à caractère hautement personnel",
-        "collecte à large échelle",
+        "traitement à grande échelle",
     ];
     let risk = |event: &str, source: &str, impact: &str, measures: &str| {
         [
@@ -44,7 +44,7 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
             "Entente de deux organismes",
             "opérateur et partenaire ; tiers de confiance et équipe d'étude",
             "connaissance des autres services qui suivent une personne",
-            "séparation des organismes, interdiction par la convention, journaux contresignés ; le logiciel seul ne l'empêche pas",
+            "séparation des organismes, interdiction à porter dans la convention et les contrats, journaux contresignés ; le logiciel seul ne l'empêche pas",
         ),
         risk(
             "Modification non désirée : faux liens",
@@ -68,6 +68,11 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         ));
     }
     let attributes = a.travelling_attributes();
+    let forbidden = if a.agreement.forbidden_uses.is_empty() {
+        "Un pseudonyme par finalité."
+    } else {
+        "Usages interdits inscrits dans la convention ; un pseudonyme par finalité."
+    };
     Document::new("07-aipd", "Annexe à l'analyse d'impact (AIPD)")
         .text(
             "Éléments que la convention et le logiciel permettent d'écrire, dans l'ordre de la méthode de la CNIL. L'appréciation des risques, l'avis du délégué et \
@@ -80,7 +85,7 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         .table(
             ["Principe", "Comment il est respecté"],
             [
-                ["Finalité déterminée (article 5, 1, b)".to_owned(), format!("{} Usages interdits inscrits dans la convention ; un pseudonyme par finalité.", a.agreement.purpose)],
+                ["Finalité déterminée (article 5, 1, b)".to_owned(), format!("{} {}", words::sentence(&a.agreement.purpose), forbidden)],
                 ["Licéité (articles 6, 9, 10)".to_owned(), a.agreement.legal_basis.clone()],
                 [
                     "Minimisation (article 5, 1, c)".to_owned(),

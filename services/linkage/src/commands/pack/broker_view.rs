@@ -18,9 +18,9 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         .heading("Mesuré sur le dernier traitement");
     let document = match sources.report.and_then(linkage_of) {
         None => document.text(format!(
-            "{TO_COMPLETE} : joindre le rapport du dernier traitement (--report report.json) pour obtenir les figures mesurées sur vos données."
+            "{TO_COMPLETE} : joindre le rapport du dernier traitement (--report report.json) pour obtenir les mesures faites sur vos données."
         )),
-        Some(linkage) => document.table(["Figure", "Valeur", "Ce qu'elle veut dire"], measured(linkage)),
+        Some(linkage) => document.table(["Mesure", "Valeur", "Ce qu'elle veut dire"], measured(linkage)),
     };
     let document = document.heading("Réglages de la convention qui limitent ces fuites").table(
         ["Réglage", "Valeur", "Effet"],
@@ -52,7 +52,7 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         "Il voit une classe de qualité et de rareté par fiche, et la classe de longueur des noms.",
         "Il peut reconnaître qu'une fiche d'un traitement est celle d'un autre traitement, sans savoir qui elle est.",
         "S'il mettait ses données en commun avec un partenaire, il apprendrait où les personnes de ce partenaire sont aussi inscrites : la convention \
-         l'interdit, le logiciel ne peut pas l'empêcher.",
+         et les contrats doivent l'interdire, le logiciel ne peut pas l'empêcher.",
     ]);
     if risky {
         document.text(

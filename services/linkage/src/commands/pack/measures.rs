@@ -219,6 +219,6 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         ));
     }
     document
-        .text(format!("Constat du {}, sur les configurations données à ce dossier.", sources.today))
+        .text(format!("Constat du {}, sur les configurations données à ce dossier.", super::words::day(sources.today)))
         .table(["Rôle", "Objet", "Constat"], sources.configs.iter().flat_map(RoleConfig::findings))
 }

@@ -14,14 +14,14 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         .analyst
         .iter()
         .map(|analyst| [analyst.name.clone(), analyst.dpo_contact.clone(), analyst.purpose.clone(), words::rights(analyst)]);
-    Document::new("01-registre", "Fiche de registre (RGPD, article 30)")
+    let document = Document::new("01-registre", "Fiche de registre (RGPD, article 30)")
         .text(format!(
             "Convention « {} », identifiant {}, version {}, empreinte {}. Fiche établie le {}.",
             terms.title,
             terms.id,
             terms.version,
             hex::encode(sources.signed.hash().as_bytes()),
-            sources.today
+            words::day(sources.today)
         ))
         .heading("Responsables du traitement")
         .text(
@@ -29,23 +29,33 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
              finalités et moyens par la convention, ils sont responsables conjoints (article 26).",
         )
         .table(["Organisme", "Identifiant", "Délégué à la protection des données"], controllers)
+        .text(format!("{TO_COMPLETE} : adresse, téléphone et représentant de chaque organisme."))
+        .text(format!(
+            "Accord des responsables conjoints (article 26, 1) : la convention dit qui fournit et qui reçoit quoi, pour quelle durée ; \
+             {TO_COMPLETE} : qui informe les personnes et qui répond à leurs demandes."
+        ))
         .heading("Finalités")
-        .text(terms.purpose.clone())
-        .text("Usages que la convention interdit à tous les destinataires :")
-        .list(terms.forbidden_uses.clone())
+        .text(words::sentence(&terms.purpose));
+    let document = if terms.forbidden_uses.is_empty() {
+        document.text("La convention n'interdit expressément aucun autre usage.")
+    } else {
+        document.text("Usages que la convention interdit à tous les destinataires :").list(terms.forbidden_uses.clone())
+    };
+    document
         .heading("Base légale")
-        .text(terms.legal_basis.clone())
+        .text(words::sentence(&terms.legal_basis))
         .heading("Catégories de personnes concernées")
         .text(format!(
             "Personnes inscrites dans les fichiers des partenaires pour un mois compris entre {} et la fin de la convention, {} ; \
              certaines en situation de vulnérabilité. {TO_COMPLETE} : publics accueillis, mineurs compris ou non.",
-            terms.first_period, terms.end
+            terms.first_period,
+            words::day(terms.end)
         ))
         .heading("Catégories de données")
         .text(format!(
             "Données d'identité, lues chez le partenaire et qui n'en sortent jamais en clair : {identity}. Elles y sont transformées \
-             en jetons et en filtres sous clés ; identifiant local et référence de ménage n'en sortent que sous un condensat à clé \
-             propre au partenaire."
+             en jetons et en filtres sous clés. L'identifiant local n'en sort pas : une référence tirée au hasard le remplace ; la \
+             référence de ménage n'en sort que sous un condensat à clé propre au partenaire."
         ))
         .text("Attributs transmis aux équipes d'étude, après la minimisation que le logiciel du partenaire applique :")
         .table(["Colonne du fichier", "Ce qui en est transmis"], attributes)
@@ -60,7 +70,7 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         ))
         .text(format!(
             "Tiers de confiance : {} ({}). Il reçoit des références aléatoires, des attributs scellés qu'il ne peut ouvrir, et tient le \
-             registre des correspondances.",
+             registre qui dit quelles références sont d'une même personne.",
             a.custodian.name, a.custodian.dpo_contact
         ))
         .table(["Équipe d'étude", "Délégué à la protection des données", "Finalité des pseudonymes", "Droits"], analysts)
@@ -76,6 +86,6 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         .text(format!(
             "À reprendre par l'opérateur du rapprochement et par le tiers de confiance : catégories de traitements effectués pour le \
              compte des responsables (appariement pseudonyme ; tenue du registre et évaluation sous clé), responsables ci-dessus, mêmes \
-             durées et mesures. Contrat de l'article 28 : {TO_COMPLETE}."
+             durées, mesures et transferts. Contrat de l'article 28, 3 : {TO_COMPLETE} (référence et date)."
         ))
 }

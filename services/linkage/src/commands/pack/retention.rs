@@ -12,12 +12,18 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         row(
             "Noms et dates tels que livrés",
             "Partenaire",
-            format!("{} après l'encodage", words::days(r.names_days)),
+            format!("{} après la prise en charge de la livraison", words::days(r.names_days)),
             "names_days",
         ),
         row(
             "Archive chiffrée d'encodages",
             "Partenaire",
+            format!("{} après la dernière livraison de la fiche", words::months(r.archive_months)),
+            "archive_months",
+        ),
+        row(
+            "Registre des personnes, par références",
+            "Tiers de confiance",
             format!("{} après la dernière livraison de la fiche", words::months(r.archive_months)),
             "archive_months",
         ),
@@ -34,13 +40,13 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
             "open_runs_days",
         ),
         row(
-            "Tables de correspondance et attributs",
+            "Tables de liens et attributs",
             "Tiers de confiance, équipes d'étude",
-            words::months(r.link_tables_months),
+            format!("{} après le mois concerné", words::months(r.link_tables_months)),
             "link_tables_months",
         ),
         row(
-            "Journal des accès",
+            "Journaux d'audit et des accès",
             "Tous les rôles",
             format!("{} glissants", words::months(r.access_log_months)),
             "access_log_months",
@@ -65,9 +71,18 @@ pub(super) fn document(sources: &Sources<'_>) -> Document {
         ));
     }
     rows.push(row(
+        "Liste d'opposition (condensats à clé, sans nom)",
+        "Partenaire",
+        "survit à la fiche qu'elle tient à l'écart".to_owned(),
+        "(aucune)",
+    ));
+    rows.push(row(
         "Tout ce qui précède, à la fin ou à la dénonciation de la convention",
         "Tous les rôles",
-        format!("{} après le {}", words::days(r.after_end_days()), a.agreement.end),
+        match r.after_end_days() {
+            0 => format!("dès le lendemain du {}", words::day(a.agreement.end)),
+            days => format!("{} après le {}", words::days(days), words::day(a.agreement.end)),
+        },
         "after_end_days",
     ));
     Document::new("03-conservation", "Durées de conservation")

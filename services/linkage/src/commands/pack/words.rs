@@ -1,7 +1,8 @@
 //! The agreement's values in the words of those who read the pack.
 
+use jiff::civil::Date;
 use linkage_agreement::FieldKind;
-use linkage_agreement::model::{Analyst, AnalystRight, Identity, Rule};
+use linkage_agreement::model::{Agreement, Analyst, AnalystRight, Identity, Rule};
 
 /// What a minimisation rule leaves of a value.
 pub fn rule(rule: &Rule) -> String {
@@ -41,14 +42,77 @@ pub fn field(kind: FieldKind) -> &'static str {
         FieldKind::BirthDate => "date de naissance",
         FieldKind::Sex => "sexe",
         FieldKind::Place => "lieu de naissance",
-        FieldKind::Category => "code (par exemple commune de résidence)",
-        FieldKind::Text => "texte (par exemple adresse)",
+        FieldKind::Category => "code",
+        FieldKind::Text => "texte",
     }
 }
 
-/// The identity fields that are used, in order.
+/// The identity fields that are used, in order, each with its column.
 pub fn fields(identity: &Identity) -> String {
-    identity.field.iter().map(|f| format!("{} ({})", field(f.kind), f.column)).collect::<Vec<_>>().join(", ")
+    identity.field.iter().map(|f| format!("{} ({})", plain_field(f.kind, &f.column), f.column)).collect::<Vec<_>>().join(", ")
+}
+
+/// The identity fields that are used, for people who know no column.
+pub fn plain_fields(identity: &Identity) -> String {
+    identity.field.iter().map(|f| plain_field(f.kind, &f.column)).collect::<Vec<_>>().join(", ")
+}
+
+/// A code or a text says nothing of what it is of: its column does.
+fn plain_field(kind: FieldKind, column: &str) -> String {
+    match kind {
+        FieldKind::Category | FieldKind::Text => plain(column),
+        other => field(other).to_owned(),
+    }
+}
+
+/// The attributes that travel, for people who know no column.
+pub fn plain_attributes(agreement: &Agreement) -> String {
+    agreement.travelling_attributes().iter().map(|a| plain(&a.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// A column as people call it; one of a partner's own keeps its name.
+fn plain(column: &str) -> String {
+    match column {
+        "date_naissance" => "date de naissance",
+        "commune_residence" => "commune de résidence",
+        "code_postal" => "code postal",
+        "nationalite" => "nationalité",
+        "composition" => "composition familiale",
+        "nb_personnes" => "nombre de personnes du foyer",
+        "nb_enfants" => "nombre d'enfants",
+        "hebergement" => "hébergement",
+        "type_accompagnement" => "type d'accompagnement",
+        "date_entree" => "date d'entrée",
+        "date_sortie" => "date de sortie",
+        other => return other.replace('_', " "),
+    }
+    .to_owned()
+}
+
+/// A day as people write it.
+pub fn day(date: Date) -> String {
+    let month = match date.month() {
+        1 => "janvier",
+        2 => "février",
+        3 => "mars",
+        4 => "avril",
+        5 => "mai",
+        6 => "juin",
+        7 => "juillet",
+        8 => "août",
+        9 => "septembre",
+        10 => "octobre",
+        11 => "novembre",
+        _ => "décembre",
+    };
+    let day = if date.day() == 1 { "1er".to_owned() } else { date.day().to_string() };
+    format!("{day} {month} {}", date.year())
+}
+
+/// A text of the agreement as a sentence.
+pub fn sentence(text: &str) -> String {
+    let text = text.trim();
+    if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
 
 /// What an analyst may do.
@@ -91,6 +155,9 @@ mod tests {
     fn terms_read_as_people_say_them() {
         assert_eq!((months(60), months(12), months(18)), ("5 ans".into(), "1 an".into(), "18 mois".into()));
         assert_eq!((days(1), days(30)), ("1 jour".to_owned(), "30 jours".to_owned()));
+        assert_eq!(day(jiff::civil::date(2026, 8, 1)), "1er août 2026");
+        assert_eq!((sentence("Compter "), sentence("Compter.")), ("Compter.".to_owned(), "Compter.".to_owned()));
+        assert_eq!((plain("nb_enfants"), plain("code_interne")), ("nombre d'enfants".to_owned(), "code interne".to_owned()));
         let map = Rule::Map { values: [("a", "X"), ("b", "X"), ("c", "Y")].map(|(k, v)| (k.to_owned(), v.to_owned())).into() };
         assert!(rule(&map).contains("2 codes"));
     }
