@@ -6,6 +6,8 @@
 // A binary exports nothing: `pub` here means "for other modules".
 #![allow(unreachable_pub)]
 
+#[cfg(target_env = "musl")]
+mod allocator;
 mod bars;
 mod cli;
 mod commands;
