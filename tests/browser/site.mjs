@@ -62,6 +62,8 @@ export class Site {
   /** A fresh browser profile; `faults` collects what none of its pages may do. */
   async profile(options = {}) {
     const context = await this.browser.newContext({ ignoreHTTPSErrors: true, locale: "fr-FR", acceptDownloads: true, ...options });
+    // For a machine that is stuck, far above what a busy one needs.
+    context.setDefaultTimeout(180_000);
     const faults = [];
     await context.route("**/*", (route) => {
       const url = route.request().url();
@@ -94,7 +96,7 @@ export class Site {
       try {
         return this.command("run", "open", "--config", config, "--run", run, "--period", run);
       } catch (error) {
-        if (tries === 40) throw error;
+        if (tries === 400) throw error;
         await new Promise((done) => setTimeout(done, 250));
       }
     }

@@ -20,12 +20,23 @@ BUCKET = "courtier"
 KEYS = {"access-key": b"essai\n", "secret-key": b"essai-essai\n"}
 
 
+def free_port():
+    """Below the ports that the system gives to connections: none takes it before the server listens."""
+    for offset in range(8_000):
+        with socket.socket() as free:
+            port = 12_000 + (os.getpid() * 97 + offset) % 8_000
+            try:
+                free.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no port is free")
+
+
 class Server:
     def __init__(self, folder, certificate, key, authority):
         """Starts it with a certificate for localhost of that authority (files)."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.endpoint = f"https://localhost:{port}"
         self.context = ssl.create_default_context(cafile=authority)
         self.path = pathlib.Path(folder) / "objets.log"

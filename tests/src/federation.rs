@@ -8,10 +8,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use linkage_common::config::load_config;
@@ -19,6 +17,7 @@ use linkage_common::database::Place;
 use linkage_common::store::Pool;
 use linkage_node::Node;
 use linkage_node::config::NodeConfig;
+pub use linkage_test_databases::free_port;
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Row as _};
@@ -141,19 +140,6 @@ pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         }
         assert!(started.elapsed() < LIMIT, "waited {LIMIT:?} for: {what}");
         std::thread::sleep(LOOK);
-    }
-}
-
-/// A port that nobody listens on, below those that the system gives to outgoing connections: a role that is down for a
-/// moment finds its port free again.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let offset = u64::from(std::process::id()) * 97 + u64::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 20_000 + (offset % 12_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

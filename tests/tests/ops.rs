@@ -40,7 +40,7 @@ const LABELS: [&str; 15] = [
 /// One request over HTTP/1.1; status and body.
 fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
@@ -88,6 +88,11 @@ fn metrics_traces_and_logs_of_a_run_name_nobody_and_count_nobodys_records() {
     assert_eq!((&status["done"], &status["total"]), (&5.into(), &5.into()));
     assert_eq!(status["awaited"].as_array().unwrap().len(), 0);
 
+    // What the run held is deleted once it is closed.
+    let broker = &listeners.iter().find(|(role, _)| *role == Role::Broker).unwrap().1;
+    wait_for("the broker counts the deletion", || {
+        get(broker, "/metrics").filter(|(_, text)| text.contains("\nlinkage_deletions_total{")).map(drop)
+    });
     let exact: BTreeSet<String> = counts(&site, MONTH);
     let mut seen = BTreeSet::new();
     for (role, address) in &listeners {

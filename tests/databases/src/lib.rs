@@ -1,4 +1,4 @@
-//! PostgreSQL for tests: one server shared by the test processes, an empty database for each test.
+//! Servers for tests: a PostgreSQL shared by the test processes, with an empty database for each test; an object store; free ports.
 //!
 //! A server is made by `initdb` in a temporary folder, listens on a socket in it, and is not run as root. The shared one is
 //! started by the first test that asks and ended by a watchdog once no test process has used it for a while; nothing of it
@@ -10,6 +10,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+
+mod ports;
+
+pub use ports::free_port;
 
 /// Which database a test of a store runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +108,7 @@ impl OwnServer {
     /// A new server with further `settings`, on TCP at 127.0.0.1 and on a socket.
     pub fn start(settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("linkage-pg").tempdir_in("/tmp").unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         make(folder.path());
         let settings = settings.iter().map(|&s| s.to_owned()).collect();
         let server = Self { folder, port, settings };
@@ -266,7 +270,7 @@ impl ObjectServer {
     pub fn start() -> Self {
         let libraries = std::env::var_os("LINKAGE_OBJECT_SERVER")
             .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/objects"), PathBuf::from);
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let server = Command::new("python3")
             .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
             .env("PYTHONPATH", libraries)

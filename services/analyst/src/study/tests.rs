@@ -320,7 +320,11 @@ fn killed_anywhere_the_study_is_an_old_one_or_the_new_one() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).add(&run("2024-01.1", 1, &[(7, 1, 70), (8, 0, 71)])).unwrap();
     let mut most = 0;
-    for pause in 0..12u64 {
+    // Longer each time; on a slow machine until something was added.
+    for pause in 0..400u64 {
+        if pause >= 12 && most > 12 {
+            break;
+        }
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "study::tests::child"])
             .env(CHILD, dir.path())

@@ -133,14 +133,7 @@ impl Site {
         let (certificate, key) = authority.issue_local_server(Validity::days(SystemClock.now(), 1)).unwrap();
         fsx::write_atomic(&path("page.pem"), certificate.as_bytes()).unwrap();
         fsx::write_atomic(&path("page.key"), key.as_bytes()).unwrap();
-        // Below the ports of outgoing connections: none of these takes it before the page listens. Each site looks from elsewhere.
-        static SITES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let site = SITES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let first = (std::process::id() % 120 + site) * 100;
-        let address = (first..first + 12_000)
-            .map(|offset| std::net::SocketAddr::from(([127, 0, 0, 1], 20_000 + (offset % 12_000) as u16)))
-            .find(|address| std::net::TcpListener::bind(address).is_ok())
-            .unwrap();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], linkage_test_databases::free_port()));
         let oidc = provider.map(|provider| {
             fsx::write_atomic(&path("fournisseur.pem"), provider.ca.as_bytes()).unwrap();
             OidcConfig {
