@@ -61,11 +61,20 @@ class Machine:
     def home(self, pod):
         return self.folder / pod.name.replace("/", "-")
 
+    def source(self, pod, mount):
+        """The folder that is mounted. A claim's is one for all pods that name it: a role's own (DATA-ROLE-0) is its backup's too."""
+        name = mount["name"]
+        if name in pod.claims:
+            claim = f"{name}-{pod.owner['metadata']['name']}-0"
+        else:
+            claim = pod.volumes.get(name, {}).get("persistentVolumeClaim", {}).get("claimName")
+        return (self.folder / "claims" / claim if claim else self.home(pod) / name) / mount.get("subPath", "")
+
     def place(self, pod, path):
         """Where a path of the container lies on this machine."""
         mount = pod.mount_of(path)
         assert mount, f"{pod.name}: {path} is on the read-only root filesystem"
-        return self.home(pod) / mount["name"] / path[len(mount["mountPath"]) + 1 :]
+        return self.source(pod, mount) / path[len(mount["mountPath"]) + 1 :]
 
     def rewritten(self, pod, text):
         """Addresses and paths as they are on this machine; a path that nothing is mounted at stays, and leads nowhere."""
@@ -80,10 +89,10 @@ class Machine:
         """Fills the pod's volumes; those that are there only where `again` says so."""
         uid = pod.spec["securityContext"]["runAsUser"]
         group = pod.spec["securityContext"]["fsGroup"]
-        for name in {m["name"] for m in pod.spec["containers"][0].get("volumeMounts", [])}:
-            target = self.home(pod) / name
-            volume = pod.volumes.get(name, {})
-            parts = list(cluster.sources(volume))
+        self.home(pod).mkdir(exist_ok=True)
+        for mount in pod.spec["containers"][0].get("volumeMounts", []):
+            target = self.source(pod, mount)
+            parts = list(cluster.sources(pod.volumes.get(mount["name"], {})))
             if parts and (again or not target.is_dir()):
                 self.publish(pod, target, parts, group)
             elif not parts and not target.is_dir():
@@ -106,7 +115,7 @@ class Machine:
                 continue
             for file, key in (wanted or {k: k for k in held}).items():
                 content = held[key]
-                if kind == "ConfigMap" and file == f"{pod.component.removesuffix('-migrate')}.toml":
+                if kind == "ConfigMap" and file == f"{pod.component.removesuffix('-migrate').removesuffix('-backup')}.toml":
                     content = self.rewritten(pod, content)
                 path = data / file
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -119,19 +128,23 @@ class Machine:
         link.symlink_to(data.name)
         link.rename(target / "..data")
 
+    @staticmethod
+    def environment(pod):
+        """The manifest's; what it takes from the pod's own fields is the pod's name."""
+        own = f"{pod.owner['metadata']['name']}-5d8f7c9b44-x2x7k"
+        return {e["name"]: own if "valueFrom" in e else e["value"] for e in pod.spec["containers"][0].get("env", [])}
+
     def command(self, pod, arguments=None):
         """A process of the pod's container, with its own arguments or with others beside it."""
         container = pod.spec["containers"][0]
         assert container["command"] == ["/linkage"]
         uid, group = self.mount(pod, again=arguments is None)
         arguments = container["args"] if arguments is None else arguments
-        environment = {e["name"]: self.rewritten(pod, e.get("value", "")) for e in container.get("env", [])}
-        if "LINKAGE_REPLICA" in environment:
-            environment["LINKAGE_REPLICA"] = f"{pod.owner['metadata']['name']}-5d8f7c9b44-x2x7k"
+        environment = {name: self.rewritten(pod, value) for name, value in self.environment(pod).items()}
         line = [str(self.binary), *[self.rewritten(pod, a) for a in arguments]]
         if READ_ONLY:
             mounts = container.get("volumeMounts", [])
-            writable = [self.home(pod) / m["name"] for m in mounts if not m.get("readOnly")]
+            writable = [self.source(pod, m) for m in mounts if not m.get("readOnly")]
             binds = " && ".join(["true", *[f"mount --bind '{w}' '{w}'" for w in writable]])
             script = f'{binds} && mount -o remount,bind,ro / && exec "$@"'
             line = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *self.unprivileged(uid, group), *line]

@@ -1,7 +1,8 @@
 """What is rendered, run: every role of a federation as the manifests say, until the study holds the month's links.
 
 A demonstration makes keys, certificates, a signed agreement and a month of deliveries. One release holds broker, custodian and
-analyst, five hold a node each; their configurations, commands, environments, probes, hooks and tests are those of the manifests.
+analyst, five hold a node each; their configurations, commands, environments, probes, hooks, backups and tests are those of the
+manifests. Here they are processes; tests/image runs the same in containers.
 """
 
 import json
@@ -20,7 +21,7 @@ import objectstore
 import postgresql
 import probe
 
-PATIENCE = 60
+PATIENCE = 300
 BINARY = pathlib.Path(os.environ.get("LINKAGE_BIN", helm.ROOT / "target" / "debug" / "linkage"))
 HOST = "hote"
 AGREEMENT = ("convention.toml", "convention.signatures.toml")
@@ -40,16 +41,20 @@ def until(what, condition, machine=None, pod=None):
 class Federation:
     """The releases, their Secrets, and the machine that they run on."""
 
-    def __init__(self, folder, server):
+    def __init__(self, folder, server, kind):
         self.server = server
         self.folder = pathlib.Path(folder)
         self.site = self.folder / "site"
         demo = [str(BINARY), "demo", "--persons", "200", "--months", "1", "--seed", "7", "--keep", str(self.site)]
-        made = subprocess.run(demo, capture_output=True, text=True, timeout=300)
-        assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
+        recovery = self.folder / "secours"
+        for line in (demo, [str(BINARY), "backup", "keys", "--out", str(recovery)]):
+            made = subprocess.run(line, capture_output=True, text=True, timeout=300)
+            assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
         self.parties = sorted(p.name for p in (self.site / "noeuds").iterdir())
-        self.machine = machine.Machine(self.folder / "machine", BINARY)
+        (self.folder / "machine").mkdir()
+        self.machine = kind(self.folder / "machine", BINARY)
         self.machine.config_maps["convention"] = {name: (self.site / name).read_text() for name in AGREEMENT}
+        self.machine.config_maps["cle-de-secours"] = {"secours.pub": (recovery / "secours.pub").read_text()}
         for role, home in (("broker", "courtier"), ("custodian", "tiers"), ("analyst", "etude")):
             self.keep(role, self.site / home)
         web = self.site / "etude" / "tls"
@@ -77,6 +82,10 @@ class Federation:
     def role(self, name, **more):
         return {"enabled": True, "keys": {"existingSecret": f"{name}-cles"}, "tls": {"existingSecret": f"{name}-tls"}, **more}
 
+    @staticmethod
+    def backup(release):
+        return {"enabled": True, "recoveryKey": {"configMap": "cle-de-secours"}, "volumeClaim": f"sauvegardes-{release}"}
+
     def host_values(self):
         # Files are looked at more often than every half minute, so that a renewal can be waited for.
         limits = {"reload_poll_ms": 200}
@@ -88,6 +97,7 @@ class Federation:
             "custodian": self.role("custodian", limits=limits, **self.database("custodian")),
             "broker": self.role("broker", limits=limits, **self.database("broker")),
             "analyst": self.role("analyst", id="etude", limits=limits, page=page),
+            "backup": self.backup(HOST),
             "networkPolicy": {"from": {"broker": anybody, "custodian": anybody, "page": anybody}, "to": {"database": anybody}},
         }
 
@@ -113,6 +123,7 @@ class Federation:
             "image": {"repository": "registre.exemple.fr/linkage"},
             "agreement": {"existingConfigMap": "convention"},
             "node": node,
+            "backup": self.backup(party),
             "networkPolicy": {"to": {"broker": anybody, "custodian": anybody, "analyst": anybody}},
         }
 
@@ -127,23 +138,24 @@ class Federation:
         return {p.component: p for p in cluster.pods(objects) if p.owner["kind"] in ("Deployment", "StatefulSet")}
 
 
-class Running(unittest.TestCase):
+class Scenario(unittest.TestCase):
+    """The steps from a release to a month's links, on whatever runs the containers."""
+
+    kind = machine.Machine
+
     @classmethod
     def setUpClass(cls):
         assert BINARY.is_file(), f"{BINARY} is not built: cargo build --workspace"
         cls.folder = tempfile.mkdtemp(prefix="linkage-chart-")
         os.chmod(cls.folder, 0o755)
         cls.addClassCleanup(shutil.rmtree, cls.folder, True)
-        (pathlib.Path(cls.folder) / "machine").mkdir()
-        server = postgresql.Server(pathlib.Path(cls.folder) / "postgresql") if postgresql.FOUND else None
-        # tests/run.sh installs it, and says where it cannot.
-        if server:
-            cls.addClassCleanup(server.stop)
-        elif os.environ.get("CI"):
-            raise AssertionError("no PostgreSQL: install the package postgresql")
-        cls.federation = Federation(cls.folder, server)
+        cls.federation = Federation(cls.folder, cls.database_server(), cls.kind)
         cls.machine = cls.federation.machine
         cls.addClassCleanup(cls.machine.stop)
+
+    @classmethod
+    def database_server(cls):
+        """The server that custodian and broker have a database on; none: SQLite on their volumes."""
 
     def ready(self, pod):
         """Asks the three probes of the manifest as a kubelet does."""
@@ -158,7 +170,8 @@ class Running(unittest.TestCase):
         self.assertEqual(code, 0, text)
         return text
 
-    def test_a_month_is_linked_by_what_the_manifests_say(self):
+    def started(self):
+        """(pods of the host by role, node of each party, all of them): ready, and `helm test` says so too."""
         federation, machine_ = self.federation, self.machine
         host = federation.pods(federation.host)
         nodes = {party: federation.pods(objects)["node"] for party, objects in federation.nodes.items()}
@@ -180,16 +193,12 @@ class Running(unittest.TestCase):
             for container in test.spec["containers"]:
                 code, text = machine_.run(test, container["args"])
                 self.assertEqual(code, 0, text)
+        return host, nodes, pods
 
-        self.scraped(pods)
-        self.delivered(nodes)
-        self.linked(host, nodes, "2024-01")
-        self.renewed(host["custodian"])
-        if federation.server and objectstore.FOUND:
-            pods.append(self.shared(host, nodes))
-            pods.remove(host["broker"])
-        self.assertEqual(machine_.stop(), [(pod, 0) for pod in pods])
-        self.assertIsNone(probe.grpc(machine_.address(pods[0]), 9464, "liveness"))
+    def stopped(self, pods):
+        """Every role ends in time when it is told to."""
+        self.assertEqual(self.machine.stop(), [(pod, 0) for pod in pods])
+        self.assertIsNone(probe.grpc(self.machine.address(pods[0]), 9464, "liveness"))
 
     def scraped(self, pods):
         """What Prometheus finds, and that it finds it without a certificate on no other port."""
@@ -231,6 +240,50 @@ class Running(unittest.TestCase):
         persons = {line.split(",")[0] for line in expected}
         self.assertEqual(len({line.split(",")[0] for line in table.read_text().splitlines()}), len(persons))
 
+    def saved(self):
+        """The backup of each role that serves is one file."""
+        for objects in (self.federation.host, self.federation.nodes["ccas"]):
+            jobs = [p for p in cluster.pods(objects) if p.owner["kind"] == "CronJob"]
+            self.assertTrue(jobs)
+            for job in jobs:
+                code, text = self.machine.run(job)
+                self.assertEqual(code, 0, text)
+                self.assertEqual(len(list(self.machine.place(job, "/var/lib/linkage-backup").iterdir())), 1, text)
+
+    def renewed(self, pod):
+        """A renewed Secret reaches the process that runs."""
+        volume = pod.volumes["tls"]
+        parts = list(cluster.sources(volume))
+        name = parts[0][1]
+        # The same certificate with another line end: another file for the process, nothing to issue here.
+        self.machine.secrets[name] = self.machine.secrets[name] | {"tls.crt": self.machine.secrets[name]["tls.crt"] + b"\n"}
+        self.machine.publish(pod, self.machine.home(pod) / "tls", parts, pod.spec["securityContext"]["fsGroup"])
+        until("the renewed certificate", lambda: "certificates taken over again" in self.machine.log(pod), self.machine, pod)
+
+
+class Running(Scenario):
+    @classmethod
+    def database_server(cls):
+        if not postgresql.FOUND:
+            # tests/run.sh installs it, and says where it cannot.
+            assert not os.environ.get("CI"), "no PostgreSQL: install the package postgresql"
+            return None
+        server = postgresql.Server(pathlib.Path(cls.folder) / "postgresql")
+        cls.addClassCleanup(server.stop)
+        return server
+
+    def test_a_month_is_linked_by_what_the_manifests_say(self):
+        host, nodes, pods = self.started()
+        self.scraped(pods)
+        self.delivered(nodes)
+        self.linked(host, nodes, "2024-01")
+        self.saved()
+        self.renewed(host["custodian"])
+        if self.federation.server and objectstore.FOUND:
+            pods.append(self.shared(host, nodes))
+            pods.remove(host["broker"])
+        self.stopped(pods)
+
     def shared(self, host, nodes):
         """The broker's release is upgraded to replicas that share an object store: another pod in its place links the month again, and
         leaves nothing in the store, and nothing of a run in its own folder."""
@@ -255,16 +308,6 @@ class Running(unittest.TestCase):
         data = machine_.place(broker, "/var/lib/linkage/data")
         self.assertEqual([p for p in data.rglob("*") if p.is_file() and set(p.relative_to(data).parts) & {"uploads", "outputs"}], [])
         return broker
-
-    def renewed(self, pod):
-        """A renewed Secret reaches the process that runs."""
-        volume = pod.volumes["tls"]
-        parts = list(cluster.sources(volume))
-        name = parts[0][1]
-        # The same certificate with another line end: another file for the process, nothing to issue here.
-        self.machine.secrets[name] = self.machine.secrets[name] | {"tls.crt": self.machine.secrets[name]["tls.crt"] + b"\n"}
-        self.machine.publish(pod, self.machine.home(pod) / "tls", parts, pod.spec["securityContext"]["fsGroup"])
-        until("the renewed certificate", lambda: "certificates taken over again" in self.machine.log(pod), self.machine, pod)
 
     def test_what_is_wrong_is_said_at_start(self):
         """A pod whose Secrets do not fit ends with the name of what is wrong, and says no more than that."""
