@@ -84,7 +84,8 @@ impl Bars {
         }
         if done >= total && (!repeated || !step.bar.is_finished()) {
             step.bar.finish();
-            note(&format!("  {name} : {}", count(total)));
+            // A step of one is a step, not a number of something.
+            note(&if total == 1 { format!("  {name} : fait") } else { format!("  {name} : {}", count(total)) });
         } else if done < total && now.duration_since(step.told) >= LINE_EVERY {
             step.told = now;
             note(&format!("  {name} : {}", step.text(now)));

@@ -13,6 +13,7 @@ mod cli;
 mod commands;
 mod demo;
 mod fairness;
+mod french;
 mod key_files;
 mod links;
 mod page;
@@ -127,7 +128,10 @@ impl std::error::Error for CheckFailed {}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match french::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     linkage_common::tls::install_crypto();
     if let Err(error) = linkage_common::telemetry::init() {
         return failed(&error.into());

@@ -109,6 +109,7 @@ pub struct Which {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Format {
     /// Semicolons, UTF-8, one line an entry.
+    #[value(help = "Points-virgules, UTF-8, une ligne par entrée")]
     Csv,
     /// JSON Lines.
     Jsonl,

@@ -51,7 +51,7 @@ pub fn synth(args: &SynthArgs) -> anyhow::Result<()> {
         error_rate: args.error_rate,
     };
     let bars = Bars::new(args.json);
-    let summary = generate(&options, &args.out, &mut |done, total| bars.set("population", done, total))?;
+    let summary = generate(&options, &args.out, &mut |done, total| bars.set("population, fichiers", done, total))?;
     bars.finish();
     if args.json {
         return print_json(&summary);

@@ -26,8 +26,10 @@ use crate::trial::mappings;
 pub enum GivenNamesArg {
     /// The whole field without its spaces, what the conventions say to the letter.
     #[default]
+    #[value(help = "Le champ entier sans ses espaces, ce que les conventions disent à la lettre")]
     All,
     /// Its first word, a hyphen joining.
+    #[value(help = "Son premier mot, le trait d'union joignant")]
     First,
 }
 

@@ -20,12 +20,16 @@ use crate::cli::say;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RoleName {
     /// A partner's node.
+    #[value(help = "Nœud d'un partenaire")]
     Party,
     /// The broker.
+    #[value(help = "Courtier")]
     Broker,
     /// The custodian.
+    #[value(help = "Tiers de confiance")]
     Custodian,
     /// An analyst.
+    #[value(help = "Équipe d'étude")]
     Analyst,
 }
 

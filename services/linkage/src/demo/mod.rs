@@ -150,7 +150,7 @@ fn folder(keep: Option<&Path>) -> anyhow::Result<PathBuf> {
 
 fn data(args: &DemoArgs, folder: &Path, bars: &Bars) -> anyhow::Result<SynthSummary> {
     let options = SynthOptions::new(args.persons, 5, args.months, args.seed.unwrap_or(1)).context("options")?;
-    Ok(generate(&options, &folder.join("donnees"), &mut |done, total| bars.set("population", done, total))?)
+    Ok(generate(&options, &folder.join("donnees"), &mut |done, total| bars.set("population, fichiers", done, total))?)
 }
 
 /// Nodes refuse a file without a record, and the month would wait for it for ever.

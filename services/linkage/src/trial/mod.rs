@@ -45,10 +45,13 @@ use uploads::Kept;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProfileName {
     /// Field filters comparable inside one block of one run.
+    #[value(help = "Filtres comparables à l'intérieur d'un même bloc d'un même traitement")]
     BlockScoped,
     /// SHA-256 keys of today's conventions: re-identifiable, and shown with what they miss.
+    #[value(help = "Empreintes SHA-256 des conventions d'aujourd'hui : ré-identifiables, montrées avec ce qu'elles manquent")]
     HashKeys,
     /// clkhash filters, one for a record: re-identifiable, and shown with what they are worth.
+    #[value(help = "Filtres clkhash, un par fiche : ré-identifiables, montrés avec ce qu'ils valent")]
     Clk,
 }
 

@@ -141,3 +141,26 @@ pub(in super::super) fn ribbon(lang: Lang, id: &str, title: &str, stages: &[&str
     }
     frame(id, WIDTH as u32, (tall + 70.0) as u32, title, &said, &drawing)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_bars_are_drawn_to_one_scale_and_inside_the_drawing() {
+        let flow = |n: usize| Flow { steps: vec![format!("partenaire {n}"), "aucun autre".to_owned()], value: 11.0 };
+        let flows: Vec<Flow> = (0..40).map(flow).collect();
+        let drawn = ribbon(Lang::Fr, "essai", "Essai", &["premier", "deuxième"], &flows, 0).into_string();
+        let numbers = |name: &str| -> Vec<f64> {
+            let starts = format!(" {name}=\"");
+            drawn.split(&starts).skip(1).filter_map(|rest| rest.split('"').next()?.parse().ok()).collect()
+        };
+        // The first height is the drawing's own.
+        let (tops, tall) = (numbers("y"), numbers("height"));
+        let height = tall.first().copied().unwrap();
+        assert!(tops.iter().all(|y| (0.0..height).contains(y)), "{tops:?} in {height}");
+        assert!(tall.iter().all(|t| *t > 0.0), "{tall:?}");
+        // The names of neighbours do not lie over one another: 40 bars, a line of text for each.
+        assert!(height >= 40.0 * GAP, "{height}");
+    }
+}
