@@ -8,7 +8,6 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use linkage_agreement::permit::RoleId;
 use linkage_agreement::{ParsedAgreement, PartyId};
@@ -422,7 +421,6 @@ fn a_killed_job_leaves_nothing_for_long_and_roles_leave_each_other_s_backups_alo
     for name in [&my_old, &their_old, &unnamed] {
         fs::write(folder.join(name), "old").unwrap();
     }
-    // Two within a second would have one name.
     let out = |name: &str, year| folder.join(dated(name, year)).display().to_string();
 
     // A state that takes a while to be read, and a job that is killed meanwhile.
@@ -451,7 +449,6 @@ fn a_killed_job_leaves_nothing_for_long_and_roles_leave_each_other_s_backups_alo
     child.wait().unwrap();
     assert_eq!(half_written(), 1);
     fs::remove_file(large.join("grand.csv")).unwrap();
-    std::thread::sleep(Duration::from_secs(1));
     name(&site.created(&other, &into));
     assert_eq!(half_written(), 1, "another role's");
     let output = site.created(&site.node, &into);

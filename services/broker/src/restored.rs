@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use linkage_agreement::{PartyId, RunId};
+use linkage_common::backup::{last_noted, note_begun, note_complete};
 use linkage_common::blob::{BlobName, BlobPrefix, BlobStore};
 use linkage_common::database::Place;
 use linkage_common::error::ServiceError;
@@ -18,11 +19,28 @@ use crate::store::{State, Store};
 const REASON: &str = "courtier restauré d'une sauvegarde, qui ne contient aucun encodage : ouvrez un nouveau traitement";
 
 impl Store {
-    /// Makes a restored state one that may go on, and closes it: its file is then whole. May be repeated. Returns how many runs it ended or let go.
+    /// The last restoration of this database ([`linkage_common::backup::last_noted`]).
+    ///
+    /// # Errors
+    /// `Configuration` while one is not complete; the database's.
+    pub async fn restored(&self) -> Result<Option<String>, ServiceError> {
+        last_noted(&self.pool).await
+    }
+
+    /// Keeps the database from being worked on until the restoration `moment` is settled.
     ///
     /// # Errors
     /// The database's.
-    pub async fn settle_restored(self) -> Result<u64, ServiceError> {
+    pub async fn begin_restored(&self, moment: &str) -> Result<(), ServiceError> {
+        note_begun(&self.pool, moment).await
+    }
+
+    /// Makes a state, restored at `moment`, one that may go on, and closes it: its file is then whole. May be repeated. Returns how many
+    /// runs it ended or let go.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn settle_restored(self, moment: &str) -> Result<u64, ServiceError> {
         let mut ended = 0;
         for run in self.runs().await?.iter().filter(|run| !run.state.is_final()) {
             ended += u64::from(self.end_run(&run.id, State::Failed, REASON).await?);
@@ -32,6 +50,9 @@ impl Store {
             let run: RunId = id(&row.get::<String, _>(0))?;
             ended += u64::from(self.let_go(&run).await?);
         }
+        let mut tx = self.pool.begin("settle_restored").await.map_err(db)?;
+        note_complete(&mut tx, moment).await?;
+        tx.commit().await.map_err(db)?;
         checkpoint(&self.pool).await?;
         self.pool.close().await;
         Ok(ended)
@@ -135,7 +156,7 @@ mod tests {
         uploads.delete_prefix(&BlobPrefix::Run("c".parse().unwrap())).await.unwrap();
         assert_eq!(without(Some(&uploads)).await, ["b"], "what has ended needs none");
         assert_eq!(without(None).await, ["a", "b", "d"]);
-        store.settle_restored().await.unwrap();
+        store.settle_restored("a").await.unwrap();
         assert_eq!(without(None).await, Vec::<String>::new(), "restored as a whole");
     }
 
@@ -151,7 +172,10 @@ mod tests {
             .execute(&store.pool)
             .await
             .unwrap();
-        assert_eq!(store.settle_restored().await.unwrap(), 2);
+        store.begin_restored("a").await.unwrap();
+        let refused = store.restored().await.unwrap_err().to_string();
+        assert!(refused.contains("restauration inachevée") && refused.contains("relancez"), "{refused}");
+        assert_eq!(store.settle_restored("b").await.unwrap(), 2);
         let again = Store::open_at(&place).await.unwrap();
         let of = async |name: &str| again.run(&name.parse().unwrap()).await.unwrap();
         let collected = of("collects").await;
@@ -159,6 +183,7 @@ mod tests {
         let held = of("held").await;
         assert_eq!((held.state, held.held, held.step.as_str()), (State::Closed, false, "delete"));
         assert_eq!((of("ended").await.state, of("ended").await.reason.as_str()), (State::Cancelled, "essai"));
-        assert_eq!(again.settle_restored().await.unwrap(), 0, "the same again");
+        assert_eq!(again.restored().await.unwrap().as_deref(), Some("b"), "the one that was begun is given up");
+        assert_eq!(again.settle_restored("b").await.unwrap(), 0, "the same again");
     }
 }

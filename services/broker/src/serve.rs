@@ -38,6 +38,7 @@ pub async fn serve(config: BrokerConfig, shutdown: impl Future<Output = ()> + Se
     let signer = Arc::new(Signer::load(&config.signing_key, gate.agreement(), gate.agreement_hash(), RoleId::Broker)?);
     let audit = AuditLog::open(&config.audit.place(&config.data_dir)?, gate.clone(), RoleId::Broker)?;
     let store = Store::open_at(&config.place()?).await?;
+    let audit = audit.since(store.restored().await?.as_deref())?;
     let pool = store.pool.clone();
     ops.check(NotReady::Database, move || {
         let pool = pool.clone();

@@ -6,10 +6,11 @@
 //! run a second, so the second of the restoration is above whatever was given before it.
 
 use linkage_agreement::RunId;
+use linkage_common::backup::{last_noted, note_begun, note_complete};
 use linkage_common::clock::{Clock as _, SystemClock};
 use linkage_common::database::Place;
 use linkage_common::error::ServiceError;
-use linkage_common::store::{Pool, checkpoint, db};
+use linkage_common::store::{Connection, Pool, checkpoint, db};
 
 use crate::store::Store;
 
@@ -19,34 +20,37 @@ const GAP: i64 = 10_000;
 const UNKNOWN: &str = "";
 
 impl Store {
-    /// Makes a restored registry one that may go on, and closes it: its file is then whole. May be repeated.
+    /// The last restoration of this registry ([`linkage_common::backup::last_noted`]).
+    ///
+    /// # Errors
+    /// `Configuration` while one is not complete; the database's.
+    pub async fn restored(&self) -> Result<Option<String>, ServiceError> {
+        last_noted(&self.pool).await
+    }
+
+    /// Keeps the registry from being worked on until the restoration `moment` is settled.
     ///
     /// # Errors
     /// The database's.
-    pub async fn settle_restored(self) -> Result<(), ServiceError> {
-        self.settle_restored_at(SystemClock.now().as_second()).await
+    pub async fn begin_restored(&self, moment: &str) -> Result<(), ServiceError> {
+        note_begun(&self.pool, moment).await
+    }
+
+    /// Makes a registry, restored at `moment`, one that may go on, and closes it: its file is then whole. The same one again changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn settle_restored(self, moment: &str) -> Result<(), ServiceError> {
+        self.settle_restored_at(moment, SystemClock.now().as_second()).await
     }
 
     /// As [`Self::settle_restored`], at `now`, in seconds since 1970.
-    async fn settle_restored_at(self, now: i64) -> Result<(), ServiceError> {
+    async fn settle_restored_at(self, moment: &str, now: i64) -> Result<(), ServiceError> {
         let mut tx = self.pool.begin("settle_restored").await.map_err(db)?;
-        sqlx::query(
-            "INSERT INTO runs (run_id, state, position) SELECT $1, 'expired', 0
-             WHERE NOT EXISTS (SELECT 1 FROM runs WHERE position IS NOT NULL)",
-        )
-        .bind(UNKNOWN)
-        .execute(&mut *tx)
-        .await
-        .map_err(db)?;
-        sqlx::query(
-            "UPDATE runs SET position = CASE WHEN position + $1 > $2 THEN position + $1 ELSE $2 END
-             WHERE position = (SELECT max(position) FROM runs)",
-        )
-        .bind(GAP)
-        .bind(now)
-        .execute(&mut *tx)
-        .await
-        .map_err(db)?;
+        if note_complete(&mut tx, moment).await? {
+            raise_positions(&mut tx, now).await.map_err(db)?;
+        }
         tx.commit().await.map_err(db)?;
         checkpoint(&self.pool).await?;
         self.pool.close().await;
@@ -69,6 +73,26 @@ impl Store {
         let row = sqlx::query("SELECT 1 FROM runs WHERE run_id = $1").bind(run.as_str()).fetch_optional(&self.pool).await;
         Ok(row.map_err(db)?.is_some())
     }
+}
+
+/// Has positions go on above all that were ever given.
+async fn raise_positions(connection: &mut Connection, now: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO runs (run_id, state, position) SELECT $1, 'expired', 0
+         WHERE NOT EXISTS (SELECT 1 FROM runs WHERE position IS NOT NULL)",
+    )
+    .bind(UNKNOWN)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE runs SET position = CASE WHEN position + $1 > $2 THEN position + $1 ELSE $2 END
+         WHERE position = (SELECT max(position) FROM runs)",
+    )
+    .bind(GAP)
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -95,7 +119,7 @@ mod tests {
                 .await
                 .unwrap();
         }
-        store.settle_restored_at(1_800_000_000).await.unwrap();
+        store.settle_restored_at("a", 1_800_000_000).await.unwrap();
         let positions = async || {
             let again = Store::open_at(&place).await.unwrap();
             let of = sqlx::query_scalar("SELECT position FROM runs ORDER BY run_id");
@@ -104,21 +128,25 @@ mod tests {
         };
         let (again, given) = positions().await;
         assert_eq!(given, [Some(1), Some(1_800_000_000), None], "in the order that they had");
-        // At once again, or with a clock that went back.
-        again.settle_restored_at(1_700_000_000).await.unwrap();
+        // Ended a second time, by whoever finds it half done.
+        again.settle_restored_at("a", 1_900_000_000).await.unwrap();
+        let (again, given) = positions().await;
+        assert_eq!(given, [Some(1), Some(1_800_000_000), None]);
+        // Another one, with a clock that went back.
+        again.settle_restored_at("b", 1_700_000_000).await.unwrap();
         assert_eq!(positions().await.1, [Some(1), Some(1_800_000_000 + GAP), None]);
     }
 
     async fn a_registry_without_runs_does_not_begin_with_the_first_position_again(on: On) {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::of(on.url().as_deref(), &dir.path().join("custodian.sqlite")).unwrap();
-        Store::open_at(&place).await.unwrap().settle_restored_at(1_800_000_000).await.unwrap();
+        Store::open_at(&place).await.unwrap().settle_restored_at("a", 1_800_000_000).await.unwrap();
         let again = Store::open_at(&place).await.unwrap();
         let next = "SELECT coalesce(max(position), 0) + 1 FROM runs";
         let next: i64 = sqlx::query_scalar(next).fetch_one(&again.pool).await.unwrap();
         assert_eq!(next, 1_800_000_001);
         assert!(again.ready().await.unwrap().is_empty(), "nothing that anybody is told of");
-        again.settle_restored_at(1_900_000_000).await.unwrap();
+        again.settle_restored_at("b", 1_900_000_000).await.unwrap();
         let again = Store::open_at(&place).await.unwrap();
         let all: Vec<i64> = sqlx::query_scalar("SELECT position FROM runs").fetch_all(&again.pool).await.unwrap();
         assert_eq!(all, [1_900_000_000]);

@@ -15,6 +15,7 @@ use super::config::Place;
 use super::entry::{self, Act, Entry, Outcome};
 use super::files::{Files, Found, Head};
 use super::fold::Folds;
+use super::segments;
 use crate::error::ServiceError;
 use crate::fsx;
 use crate::gate::Gate;
@@ -85,6 +86,28 @@ impl AuditLog {
             _in_use: in_use,
         };
         Ok(Self { inner: Arc::new(inner), operator: false })
+    }
+
+    /// The log to go on in when the role's database was last restored from a backup at `moment`, as that database says. Where the
+    /// restoration was made under the name of another process, this log does not know of it: it goes on as another one, whose first
+    /// entry says so, and partners see that the role was restored whichever process answers them.
+    ///
+    /// # Errors
+    /// As [`Self::open`] and [`Self::note`].
+    pub fn since(self, moment: Option<&str>) -> Result<Self, ServiceError> {
+        let (here, role) = (self.place(), self.inner.role.clone());
+        let log = moment.map(|moment| segments::after(&here.log, moment)).filter(|log| *log > here.log);
+        let audit = match (log, here.folder.parent()) {
+            (Some(log), Some(dir)) => Self::open(&Place { folder: dir.join(&log), log }, self.inner.gate.clone(), role.clone())?,
+            _ => self,
+        };
+        // A process that was killed may have made the folder and entered nothing.
+        if segments::restoration(&audit.inner.log).is_some() && audit.head()?.number == 0 {
+            let before =
+                audit.place().before().and_then(|before| segments::position(&role, &before)).map_err(|e| unusable(&e))?;
+            audit.note(Act::own("backup.restored").records(before.map_or(0, |at| at.head.number)))?;
+        }
+        Ok(audit)
     }
 
     /// The same log, for acts of an operator on the command line.

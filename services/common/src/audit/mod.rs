@@ -34,7 +34,7 @@ pub use layer::{AuditLayer, Facts};
 pub use log::AuditLog;
 pub use marks::{Checkpoint, Countersigned};
 pub use prune::Pruned;
-pub use segments::{Position, contains, is_restored, parts, position, restored_name};
+pub use segments::{Position, contains, parts, position, restoration, restored_name};
 pub use service::PAGE;
 pub use verify::{Fault, FaultKind, Report, each, verify};
 pub use witness::{Known, Seen, Witness};

@@ -3,7 +3,8 @@
 //! A state that comes from a backup does not know what was entered after. Going on under the same numbers would look like a log
 //! rewritten, which is just what partners must be able to tell: so it goes on as another log, `NAME.restored-AAAAMMJJtHHMMSSmmmz` (UTC),
 //! beside the one before. Its first entry is `backup.restored`, whose `records` is the last number of the log before. Partners see
-//! a log that they did not know, whose name says why ([`super::Seen::Restored`]).
+//! a log that they did not know, whose name says why ([`super::Seen::Restored`]). Processes of a role that share a database and were not the
+//! one that restored it do the same at their next start, from the moment that the database tells ([`super::AuditLog::since`]).
 
 use std::fs::File;
 use std::io;
@@ -16,13 +17,10 @@ use super::config::Place;
 use super::entry;
 use super::files::{self, Anchor, Head};
 use super::months;
-use crate::error::ServiceError;
 
 const MARK: &str = ".restored-";
 /// Held by every process that keeps the log open.
 const IN_USE: &str = "in-use";
-/// Longest name of a log.
-const LONGEST: usize = 64;
 
 /// Where a log ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,22 +36,21 @@ fn base(log: &str) -> &str {
     log.split_once(MARK).map_or(log, |(base, _)| base)
 }
 
-/// Whether a log of this name begins with a restoration.
-pub fn is_restored(log: &str) -> bool {
-    log.contains(MARK)
+/// The moment of the restoration that a log of this name begins with; none for one that does not. Logs of several processes of a
+/// role that begin with the same one have it in common.
+pub fn restoration(log: &str) -> Option<&str> {
+    log.split_once(MARK).map(|(_, moment)| moment)
+}
+
+/// The name under which `log` goes on after the restoration `moment`.
+pub(super) fn after(log: &str, moment: &str) -> String {
+    format!("{}{MARK}{moment}", base(log))
 }
 
 /// The name under which `log` goes on when it is restored at `now`.
-///
-/// # Errors
-/// `Configuration` for a name that is too long to be added to.
-pub fn restored_name(log: &str, now: Timestamp) -> Result<String, ServiceError> {
+pub fn restored_name(log: &str, now: Timestamp) -> String {
     let millisecond = now.as_millisecond().rem_euclid(1000);
-    let name = format!("{}{MARK}{}{millisecond:03}z", base(log), now.strftime("%Y%m%dt%H%M%S"));
-    if name.len() > LONGEST {
-        return Err(ServiceError::configuration("nom du journal d'audit (« replica ») trop long : 35 caractères au plus"));
-    }
-    Ok(name)
+    after(log, &format!("{}{millisecond:03}z", now.strftime("%Y%m%dt%H%M%S")))
 }
 
 /// The parts of the log that is called `log` without any restoration, in `dir`, in order; the last is the one written to. None

@@ -279,6 +279,39 @@ fn a_deletion_that_was_interrupted_is_none_of_the_faults() {
 }
 
 #[test]
+fn a_process_that_others_share_a_database_with_enters_a_restoration_that_it_did_not_make() {
+    let site = Site::new();
+    let moment = Some("20260110t110000000z");
+    let log = site.log();
+    for _ in 0..3 {
+        log.note(Act::own("a.b")).unwrap();
+    }
+    let log = log.since(None).unwrap();
+    assert_eq!((log.place().log.as_str(), log.head().unwrap().number), ("principal", 3), "no restoration");
+    // Killed once it had made the folder of the log that it goes on in.
+    std::fs::create_dir(site.folder().with_file_name("principal.restored-20260110t110000000z")).unwrap();
+    drop(log);
+    let log = site.log().since(moment).unwrap();
+    assert_eq!((log.place().log.as_str(), log.head().unwrap().number), ("principal.restored-20260110t110000000z", 1));
+    drop(log);
+    // Once for each restoration, and not for one before the last.
+    for known in [moment, Some("20250101t000000000z"), None] {
+        assert_eq!(site.log().since(known).unwrap().head().unwrap().number, 1, "{known:?}");
+    }
+    let log = site.log().since(Some("20260110t113000000z")).unwrap();
+    assert_eq!((log.place().log.as_str(), log.head().unwrap().number), ("principal.restored-20260110t113000000z", 1));
+    let mut read = Vec::new();
+    each::<std::io::Error>(&site.place(), |_, _, entry| {
+        read.push((entry.what, entry.records));
+        Ok(())
+    })
+    .unwrap();
+    let restored = |records| ("backup.restored".to_owned(), Some(records));
+    assert_eq!(read[3..], [restored(3), restored(1)], "with the last entry of the log before");
+    assert_eq!(site.verify().fault, None);
+}
+
+#[test]
 fn a_restored_log_goes_on_beside_the_one_before() {
     let site = Site::new();
     let before = site.log();
@@ -300,12 +333,10 @@ fn a_restored_log_goes_on_beside_the_one_before() {
     );
     drop(alone);
 
-    let name = restored_name("principal", jiff::Timestamp::from_second(site.gate.now()).unwrap()).unwrap();
+    let name = restored_name("principal", jiff::Timestamp::from_second(site.gate.now()).unwrap());
     assert_eq!(name, "principal.restored-20260110t120000000z");
-    assert_eq!(restored_name(&name, jiff::Timestamp::UNIX_EPOCH).unwrap(), "principal.restored-19700101t000000000z");
-    assert!(
-        is_restored(&name) && !is_restored("principal") && restored_name(&"x".repeat(50), jiff::Timestamp::UNIX_EPOCH).is_err()
-    );
+    assert_eq!(restored_name(&name, jiff::Timestamp::UNIX_EPOCH), "principal.restored-19700101t000000000z");
+    assert_eq!((restoration(&name), restoration("principal")), (Some("20260110t120000000z"), None));
     std::fs::create_dir(dir.join(&name)).unwrap();
     let there = parts(&dir, "principal").unwrap();
     assert_eq!(position(&role, &there).unwrap().unwrap(), at, "nothing is in the new part yet");

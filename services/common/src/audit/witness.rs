@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::{self, Act, Link};
 use super::log::{AuditLog, held};
 use super::marks::Checkpoint;
-use super::segments::is_restored;
+use super::segments::restoration;
 use crate::error::ServiceError;
 use crate::fsx::{self, FileError};
 use crate::gate::Gate;
@@ -121,7 +121,7 @@ impl Witness {
     pub fn restorations(&self, role: &RoleId) -> Vec<String> {
         let state = held(&self.state);
         let logs = state.get(&role.to_string()).into_iter().flatten();
-        logs.filter(|(log, known)| is_restored(log) && !known.restoration_met).map(|(log, _)| log.clone()).collect()
+        logs.filter(|(log, known)| restoration(log).is_some() && !known.restoration_met).map(|(log, _)| log.clone()).collect()
     }
 
     /// Says that this node has done what it has to do when these logs of `role` were seen.
@@ -154,7 +154,9 @@ impl Witness {
             if signed.number == 0 {
                 return Ok(Seen::Unchanged(0));
             }
-            let restored = is_restored(&signed.log);
+            // Processes of one role have a log each: a restoration is told of once.
+            let moment = restoration(&signed.log);
+            let restored = moment.is_some() && !logs.keys().any(|log| restoration(log) == moment);
             if restored {
                 tracing::warn!(%role, log = signed.log, "this role was restored from a backup: what it had entered since is in another log; ask its operator");
                 self.log.record(Act::own("checkpoint.restored").peer(&self.uri(role))).await?;
@@ -262,8 +264,10 @@ impl Witness {
         checkpoint: Checkpoint,
     ) -> Result<(), ServiceError> {
         let seen = self.gate.now();
-        let known = held(&self.state).get(&role.to_string()).and_then(|logs| logs.get(&checkpoint.log)).cloned();
-        let restoration_met = known.is_some_and(|known| known.restoration_met);
+        // What was done when another process of this role told of the same restoration was done for all.
+        let moment = restoration(&checkpoint.log);
+        let met = |(log, known): (&String, &Known)| known.restoration_met && restoration(log) == moment;
+        let restoration_met = held(&self.state).get(&role.to_string()).is_some_and(|logs| logs.iter().any(met));
         let known = Known { checkpoint: checkpoint.clone(), seen, handed_over: false, conflict: None, restoration_met };
         self.change(role, known)?;
         self.log.record(Act::own("checkpoint.countersigned").peer(&self.uri(role))).await?;

@@ -4,12 +4,14 @@
 //! ([`seal`]), and only what the role has signed is taken for its own ([`Unverified`]). It holds keys, so that the recovery
 //! key opens everything that the role could: that key is kept offline. Contents:
 //! [`Manifest`]. [`Staging`] puts a restored state in the old one's place, so that a process killed anywhere leaves the old state,
-//! or one that says that it is half restored and is completed by the same command.
+//! or one that says that it is half restored and is completed by the same command. Processes that share a database learn of it there
+//! ([`note_begun`]).
 
 mod archive;
 mod database;
 mod error;
 mod leftovers;
+mod noted;
 pub mod seal;
 mod staging;
 #[cfg(test)]
@@ -21,4 +23,5 @@ pub use archive::{
 pub use database::{COPIES, Copies, copy_database};
 pub use error::BackupError;
 pub use leftovers::{room, sweep};
+pub use noted::{last_noted, note_begun, note_complete};
 pub use staging::{FOLDER, Origin, Plan, Staging, completed, half_restored, whole};

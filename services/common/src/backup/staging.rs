@@ -5,6 +5,8 @@
 //! `.restore/old`, new ones to their places, and each move can be told from the names alone: a process that was killed is
 //! followed by another that ends its work. Before `ready.json`, the old state is whole and `.restore/` is rubbish; after, nothing
 //! may open the state until the moves are done ([`whole`]). `audit/`, if it is in the folder, stays: logs are only added to.
+//! Configuration and keys that are missing are written before the new state counts, elsewhere: with them a service could begin on no
+//! state at all, so that from then on nothing opens the state either ([`Staging::outside`]).
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,10 +21,12 @@ use crate::fsx;
 /// The folder, in the role's own.
 pub const FOLDER: &str = ".restore";
 const READY: &str = "ready.json";
+const OUTSIDE: &str = "outside";
 const LOCK: &str = "lock";
 const NEW: &str = "new";
 const OLD: &str = "old";
 const LOGS: &str = "audit";
+const LATER: &str = "later";
 const LIMIT: u64 = 16 << 20;
 /// What stays in the folder: logs are only added to, locks hold nothing, and the last is the file system's own.
 const STAYS: [&str; 6] = [FOLDER, super::COPIES, "audit", "lock", "in-use", "lost+found"];
@@ -92,6 +96,11 @@ pub fn half_restored(home: &Path) -> io::Result<bool> {
     home.join(FOLDER).join(READY).try_exists()
 }
 
+/// Whether a restoration in `home` has changed anything, here or elsewhere.
+fn has_begun(home: &Path) -> io::Result<bool> {
+    Ok(half_restored(home)? || home.join(FOLDER).join(OUTSIDE).try_exists()?)
+}
+
 /// Refuses a state that is half restored, or being restored. What a restoration left that had not begun to change anything is
 /// removed, as is what a backup that was killed left: it would keep data that the state no longer has.
 ///
@@ -104,7 +113,7 @@ pub fn whole(home: &Path) -> Result<(), ServiceError> {
         return Ok(());
     }
     let Some(_lock) = locked(home).map_err(ServiceError::configuration)? else { return Err(under_way()) };
-    if half_restored(home).map_err(ServiceError::configuration)? {
+    if has_begun(home).map_err(ServiceError::configuration)? {
         return Err(ServiceError::configuration(format!(
             "{} : restauration inachevée, cet état n'est ni l'ancien ni le nouveau ; relancez la même commande « linkage backup restore », qui l'achève (docs/sauvegarde.md)",
             home.display()
@@ -148,7 +157,7 @@ impl Staging {
         let lock = locked(home)?.ok_or_else(under_way)?;
         let staging = Self { home: home.to_owned(), _lock: lock };
         if !half_restored(home)? {
-            for name in [NEW, OLD, LOGS] {
+            for name in [NEW, OLD, LOGS, LATER] {
                 match fs::remove_dir_all(staging.folder().join(name)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
                     _ => {}
@@ -170,6 +179,18 @@ impl Staging {
     pub fn logs(&self) -> PathBuf {
         self.folder().join(LOGS)
     }
+    /// Where what is found out beforehand is kept for what is to be done after the moves: who ends the restoration may be given less.
+    pub fn later(&self) -> PathBuf {
+        self.folder().join(LATER)
+    }
+
+    /// Says that files elsewhere are about to be written.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn outside(&self) -> Result<(), ServiceError> {
+        Ok(fsx::write_atomic(&self.folder().join(OUTSIDE), b"")?)
+    }
 
     /// Whether there is a state to be replaced.
     ///
@@ -187,6 +208,7 @@ impl Staging {
     pub fn ready(&self, audit: &Path, log: &str, after: &str, entry: u64, origin: Origin) -> Result<(), ServiceError> {
         sync(&self.state())?;
         sync(&self.logs())?;
+        sync(&self.later())?;
         fsx::sync_dir(&self.folder())?;
         let plan = Plan {
             audit: audit.to_owned(),
@@ -201,14 +223,22 @@ impl Staging {
         Ok(fsx::write_atomic(&self.folder().join(READY), &bytes)?)
     }
 
+    /// What is left to do, once the new state is ready.
+    ///
+    /// # Errors
+    /// It is not ready; the disk.
+    pub fn plan(&self) -> Result<Plan, ServiceError> {
+        let bytes = fsx::read_limited(&self.folder().join(READY), LIMIT).map_err(ServiceError::configuration)?;
+        serde_json::from_slice(&bytes).map_err(ServiceError::internal)
+    }
+
     /// Does what is left to do with the files; may be repeated. The audit log is for the caller to go on in, before
     /// [`completed`].
     ///
     /// # Errors
     /// The disk; it is to be repeated.
     pub fn finish(&self) -> Result<Plan, ServiceError> {
-        let bytes = fsx::read_limited(&self.folder().join(READY), LIMIT).map_err(ServiceError::configuration)?;
-        let plan: Plan = serde_json::from_slice(&bytes).map_err(ServiceError::internal)?;
+        let plan = self.plan()?;
         let (old, new) = (self.folder().join(OLD), self.state());
         for name in &plan.old {
             moved(&self.home, &old, name)?;
@@ -226,9 +256,9 @@ impl Staging {
 }
 
 impl Drop for Staging {
-    /// What is not ready is rubbish at once: it would lie beside a state that goes on.
+    /// What has changed nothing yet is rubbish at once: it would lie beside a state that goes on.
     fn drop(&mut self) {
-        if let Ok(false) = half_restored(&self.home)
+        if let Ok(false) = has_begun(&self.home)
             && let Err(error) = fs::remove_dir_all(self.folder())
             && error.kind() != io::ErrorKind::NotFound
         {

@@ -341,6 +341,31 @@ fn killed_before_it_is_ready_a_restoration_leaves_the_old_state() {
     assert!(!Staging::begin(empty.path()).unwrap().replaces().unwrap());
 }
 
+#[test]
+fn killed_once_it_had_written_keys_elsewhere_a_restoration_lets_nothing_begin_on_no_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |what: &str| {
+        let told = whole(dir.path()).unwrap_err().to_string();
+        assert!(told.contains("restauration inachevée") && told.contains("relancez"), "{what}: {told}");
+    };
+    let staging = Staging::begin(dir.path()).unwrap();
+    put(&staging.state().join("half"), "new");
+    staging.outside().unwrap();
+    drop(staging);
+    refused("one that failed");
+    let staging = Staging::begin(dir.path()).unwrap();
+    assert!(tree(&staging.state()).is_empty(), "what it had made ready is made again");
+    drop(staging);
+    refused("one that failed earlier");
+    let staging = Staging::begin(dir.path()).unwrap();
+    put(&staging.state().join("db"), "new");
+    staging.ready(&dir.path().join("audit"), "principal.restored-1", "principal", 2, origin()).unwrap();
+    assert_eq!(staging.finish().unwrap(), staging.plan().unwrap());
+    completed(staging).unwrap();
+    whole(dir.path()).unwrap();
+    assert_eq!(tree(dir.path()), [("db".to_owned(), "new".to_owned())]);
+}
+
 #[tokio::test]
 async fn a_database_is_copied_while_it_is_written_to() {
     let dir = tempfile::tempdir().unwrap();

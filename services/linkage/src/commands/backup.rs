@@ -91,10 +91,9 @@ pub enum BackupCommand {
 
 /// Where a backup goes.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 pub struct Target {
     /// The file; an existing one is never replaced.
-    #[arg(long, conflicts_with_all = ["folder", "keep_days"])]
+    #[arg(long, required_unless_present = "folder", conflicts_with_all = ["folder", "keep_days"])]
     out: Option<PathBuf>,
     /// A folder instead, in which the file is named for its moment.
     #[arg(long)]
@@ -123,6 +122,10 @@ pub struct RestoreArgs {
     /// renewed one, in service when the node was stopped.
     #[arg(long, value_name = "FICHIER", requires = "former")]
     former_key: Option<PathBuf>,
+    /// File with the address of the former database of an analyst's side, where it is on a PostgreSQL server: left there under another
+    /// name when the host put the restored one in its place. It is only read: accounts that were switched off since stay off.
+    #[arg(long, value_name = "FICHIER")]
+    former_database: Option<PathBuf>,
     #[command(flatten)]
     trust: Trust,
     /// Write where the configuration in the backup says, outside the folder of `--config` too; they are shown without this.

@@ -44,6 +44,13 @@ async fn a_restoration_is_to_be_met_until_it_is_said_to_be_whatever_became_of_th
     log.note(Act::own("run.linked")).unwrap();
     again.countersign(&role, &mut nobody(), signed(RESTORED)).await.unwrap_err();
     assert!(again.restorations(&role).is_empty(), "the log goes on: it is the same restoration");
+    // Another process of the role tells of it too, and of a later one.
+    again.countersign(&role, &mut nobody(), signed(&RESTORED.replace("principal", "courtier-2"))).await.unwrap_err();
+    assert!(again.restorations(&role).is_empty(), "the same restoration");
+    let later = "courtier-2.restored-20260110t130000000z";
+    again.countersign(&role, &mut nobody(), signed(later)).await.unwrap_err();
+    assert_eq!(again.restorations(&role), [later]);
+    again.restorations_met(&role, &[later.to_owned()]).unwrap();
     drop(again);
     assert!(witness(&site).restorations(&role).is_empty());
 }

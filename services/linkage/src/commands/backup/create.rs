@@ -54,13 +54,10 @@ pub(super) async fn run(config: &Path, target: &Target, to: &SealingPublicKey, j
     // For a node as for any command on its state: a rotation of keys keeps it out.
     let node = role.node.clone().map(Node::open).transpose()?;
     let log = AuditLog::open(&role.audit.place(&role.home)?, gate.clone(), role.id.clone())?.by_operator();
-    let own = |name: &str| out.file_name().is_some_and(|out| out == name) || names.moment(name).is_some();
-    let left = backup::sweep(&folder, own).with_context(|| folder.display().to_string())?;
-    if left > 0 {
-        note(&format!("{left} sauvegarde(s) inachevée(s), d'un travail interrompu, supprimée(s) de {}", folder.display()));
-    }
     log.note(Act::own(BEGUN))?;
-    let made = make(&role, &gate, &log, node.as_ref(), Making { out: &out, folder: &folder, to, signer, schema, now }).await;
+    let made =
+        make(&role, &gate, &log, node.as_ref(), Making { out: &out, folder: &folder, names: &names, to, signer, schema, now })
+            .await;
     let act = Act::own(CREATED);
     let manifest = match made {
         Ok(manifest) => manifest,
@@ -116,6 +113,7 @@ impl Target {
 struct Making<'m> {
     out: &'m Path,
     folder: &'m Path,
+    names: &'m Names,
     to: &'m SealingPublicKey,
     signer: Signer,
     schema: Option<i64>,
@@ -124,6 +122,13 @@ struct Making<'m> {
 
 async fn make(role: &Role, gate: &Gate, log: &AuditLog, node: Option<&Node>, making: Making<'_>) -> anyhow::Result<Manifest> {
     let copies = Copies::begin(&role.home)?;
+    // No other backup of this role is under way from here on: what has its names is nobody's.
+    let own = |name: &str| making.out.file_name().is_some_and(|out| out == name) || making.names.moment(name).is_some();
+    let left = backup::sweep(making.folder, own).with_context(|| making.folder.display().to_string())?;
+    if left > 0 {
+        let folder = making.folder.display();
+        note(&format!("{left} sauvegarde(s) inachevée(s), d'un travail interrompu, supprimée(s) de {folder}"));
+    }
     let head = log.head()?;
     let facts = Facts {
         format: Facts::FORMAT,

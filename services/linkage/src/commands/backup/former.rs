@@ -1,7 +1,8 @@
 //! What a restoration takes over from the state that it replaces, and what no state from the past may go on with.
 //!
 //! Objections, requests of persons, certificates, what analysts were shown and who was switched off count whichever state knows them.
-//! Each role's own rules are in its crate; here is only where the files are.
+//! Each role's own rules are in its crate; here is only where the files are. A database on a server is written to after the files are in
+//! their places: what it is to be told is found out before ([`Staging::later`]).
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +11,9 @@ use anyhow::{Context, bail};
 use linkage_agreement::RoleId;
 use linkage_common::audit::parts;
 use linkage_common::backup::{FOLDER, Staging};
+use linkage_common::config::SecretSource;
 use linkage_common::database::Place;
-use linkage_common::fsx;
+use linkage_common::fsx::{self, FileError};
 use zeroize::Zeroizing;
 
 use super::KEY_LIMIT;
@@ -20,10 +22,13 @@ use super::role::Role;
 use super::trust::Settings;
 
 const CERTIFICATES: &str = "certificates";
+/// Accounts that are to be switched off, until they are.
+const ACCOUNTS: &str = "accounts.json";
+const ACCOUNTS_LIMIT: u64 = 16 << 20;
 /// The analyst's log of who asked what.
 pub(super) const ACCESS: &str = "access";
 /// Files of lines at an analyst's that say what was shown: whatever either state knows counts.
-pub(super) const LEDGERS: [&str; 2] = ["shown.jsonl", "reports.jsonl"];
+pub(super) const LEDGERS: [&str; 3] = ["shown.jsonl", "reports.jsonl", "persons.keys"];
 
 /// Refuses a folder that is not the role's: nothing would be taken over from it, and nobody would know.
 pub(super) fn is_of(role: &Role, former: &Path) -> anyhow::Result<()> {
@@ -48,6 +53,25 @@ pub(super) fn is_of(role: &Role, former: &Path) -> anyhow::Result<()> {
 pub(super) struct Former<'f> {
     pub(super) folder: Option<&'f Path>,
     pub(super) key: Option<&'f Path>,
+    /// An analyst's former database on a server.
+    pub(super) database: Option<&'f Place>,
+}
+
+/// The former database whose address is in `file`.
+pub(super) fn former_database(role: &Role, file: &Path) -> anyhow::Result<Place> {
+    let RoleId::Analyst(_) = role.id else {
+        bail!("--former-database ne sert qu'à l'étude, dont les comptes en sont repris : relancez sans elle");
+    };
+    let address = SecretSource::from_file(file).read_text()?;
+    let former = Place::of(Some(&address), Path::new("")).with_context(|| file.display().to_string())?;
+    if let Some((place, _)) = &role.database
+        && place.to_string() == former.to_string()
+    {
+        bail!(
+            "--former-database : {former} est la base que la configuration nomme, où la sauvegarde est remise ; indiquez l'ancienne, sous le nom où elle a été mise de côté"
+        );
+    }
+    Ok(former)
 }
 
 /// What each role has to do with a state that comes from the past, before it is put in place.
@@ -56,9 +80,10 @@ pub(super) async fn settle(
     settings: &Settings,
     staging: &Staging,
     former: Former<'_>,
+    moment: &str,
     done: &mut Done,
 ) -> anyhow::Result<()> {
-    let (state, key) = (staging.state(), former.key);
+    let (state, key, database) = (staging.state(), former.key, former.database);
     let (state, former) = (state.as_path(), former.folder);
     match &role.id {
         RoleId::Party(_) => {
@@ -84,23 +109,58 @@ pub(super) async fn settle(
             }
             if let Some(former) = former {
                 longer_files(&former.join(ACCESS), &state.join(ACCESS))?;
-                accounts(role, former, staging, done).await?;
             }
+            let copies = tempfile::tempdir_in(role.home.join(FOLDER))?;
+            let mut off = Vec::new();
+            for place in
+                former.map(|former| copied_database(role, former, copies.path())).transpose()?.flatten().iter().chain(database)
+            {
+                off.extend(linkage_analyst::restored::switched_off(place).await.with_context(|| {
+                    format!("base de l'ancien état illisible ({place}) : comptes désactivés depuis la sauvegarde inconnus ; relancez sans --former, ou sans --former-database, pour y renoncer, et désactivez-les avant de rouvrir la page")
+                })?);
+            }
+            fsx::write_atomic(&staging.later().join(ACCOUNTS), &serde_json::to_vec(&off)?)?;
         }
         RoleId::Broker | RoleId::Custodian => {}
     }
     if let Some(place) = staged_database(role, state)? {
-        settle_database(role, &place, done).await?;
+        settle_database(role, &place, staging, moment, done).await?;
+    }
+    Ok(())
+}
+
+/// Tells a database on a server that it is being restored: no process of the role begins on it until that is done.
+pub(super) async fn begin_database(role: &Role, place: &Place, moment: &str) -> anyhow::Result<()> {
+    match role.id {
+        RoleId::Broker => linkage_broker::store::Store::open_at(place).await?.begin_restored(moment).await?,
+        RoleId::Custodian => linkage_custodian::store::Store::open_at(place).await?.begin_restored(moment).await?,
+        // Of these there is one process, which its folder keeps from beginning.
+        RoleId::Party(_) | RoleId::Analyst(_) => {}
     }
     Ok(())
 }
 
 /// What a database that comes from the past must not go on with. May be repeated.
-pub(super) async fn settle_database(role: &Role, place: &Place, done: &mut Done) -> anyhow::Result<()> {
+pub(super) async fn settle_database(
+    role: &Role,
+    place: &Place,
+    staging: &Staging,
+    moment: &str,
+    done: &mut Done,
+) -> anyhow::Result<()> {
     match role.id {
-        RoleId::Broker => done.runs_ended = linkage_broker::store::Store::open_at(place).await?.settle_restored().await?,
-        RoleId::Custodian => linkage_custodian::store::Store::open_at(place).await?.settle_restored().await?,
-        RoleId::Party(_) | RoleId::Analyst(_) => {}
+        RoleId::Broker => done.runs_ended = linkage_broker::store::Store::open_at(place).await?.settle_restored(moment).await?,
+        RoleId::Custodian => linkage_custodian::store::Store::open_at(place).await?.settle_restored(moment).await?,
+        RoleId::Analyst(_) => {
+            let off = match fsx::read_limited(&staging.later().join(ACCOUNTS), ACCOUNTS_LIMIT) {
+                Ok(bytes) => serde_json::from_slice(&bytes).context("comptes désactivés depuis la sauvegarde")?,
+                // Made ready by the version before, which had none for a server.
+                Err(FileError::Missing { .. }) => Vec::new(),
+                Err(error) => return Err(error.into()),
+            };
+            done.accounts_off = linkage_analyst::restored::keep_switched_off(off, place).await?;
+        }
+        RoleId::Party(_) => {}
     }
     Ok(())
 }
@@ -112,29 +172,22 @@ fn staged_database(role: &Role, state: &Path) -> anyhow::Result<Option<Place>> {
     Ok(file.is_file().then_some(Place::File(file)))
 }
 
-/// Keeps accounts off that were switched off since the backup. The former database is read from a copy, which may be migrated.
-async fn accounts(role: &Role, former: &Path, staging: &Staging, done: &mut Done) -> anyhow::Result<()> {
-    let (Some((path, _)), Some(restored)) = (role.own_database(), staged_database(role, &staging.state())?) else {
-        return Ok(());
-    };
+/// A copy, in `to`, of the former state's database, where it was a file: reading it then changes nothing in that state.
+fn copied_database(role: &Role, former: &Path, to: &Path) -> anyhow::Result<Option<Place>> {
+    let Some((path, _)) = role.own_database() else { return Ok(None) };
     let name = path.file_name().context("nom de la base")?;
     if !former.join(name).is_file() {
-        return Ok(());
+        return Ok(None);
     }
-    let copies = tempfile::tempdir_in(role.home.join(FOLDER))?;
     let mut log = name.to_owned();
     log.push("-wal");
     for name in [name, log.as_os_str()] {
-        match fs::copy(former.join(name), copies.path().join(name)) {
+        match fs::copy(former.join(name), to.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context("base de l'ancien état"),
             _ => {}
         }
     }
-    let copy = Place::File(copies.path().join(name));
-    done.accounts_off = linkage_analyst::restored::keep_switched_off(&copy, &restored).await.context(
-        "la base de l'ancien état n'est pas lisible : comptes désactivés depuis la sauvegarde inconnus ; relancez sans --former pour y renoncer, et désactivez-les avant de rouvrir la page",
-    )?;
-    Ok(())
+    Ok(Some(Place::File(to.join(name))))
 }
 
 fn key_in(bytes: &[u8]) -> anyhow::Result<Zeroizing<[u8; 32]>> {

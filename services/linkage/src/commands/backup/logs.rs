@@ -28,7 +28,9 @@ pub(super) const CREATED: &str = "backup.created";
 pub(super) fn choose(args: &RestoreArgs, role: &Role, staging: &Staging, done: &mut Done) -> anyhow::Result<Position> {
     let name = role.audit.first(&role.home)?.log;
     let saved = parts(&staging.logs(), &name)?;
-    let backed_up = position(&role.id, &saved)?.context("la sauvegarde ne contient pas de journal d'audit")?;
+    let backed_up = position(&role.id, &saved)?.with_context(|| {
+        format!("la sauvegarde ne contient pas de journal d'audit au nom de « {name} » : donnez à LINKAGE_REPLICA (ou à « replica ») le nom que montre « linkage backup verify »")
+    })?;
     let folder = role.audit.folder(&role.home);
     let there = parts(&folder, &name)?;
     // Of other replicas, what is there is as new or newer.

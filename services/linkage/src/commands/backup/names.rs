@@ -13,7 +13,10 @@ use linkage_agreement::{PartyId, RoleId};
 use sha2::{Digest as _, Sha256};
 
 const ENDING: &str = ".linkage-backup";
-const MOMENT: &str = "%Y%m%dT%H%M%SZ";
+/// To the millisecond: two backups begun in one second have names of their own.
+const MOMENT: &str = "%Y%m%dT%H%M%S%.3fZ";
+/// As well in names from before, to the second.
+const MOMENT_READ: &str = "%Y%m%dT%H%M%S%.fZ";
 const LABEL: &[u8] = b"linkage backup name v1\0";
 /// Bytes of the hash that stand in a name.
 const WHOSE: usize = 4;
@@ -83,7 +86,7 @@ impl Names {
 }
 
 fn moment(text: &str) -> Option<i64> {
-    let made = DateTime::strptime(MOMENT, text).ok()?.to_zoned(TimeZone::UTC).ok()?;
+    let made = DateTime::strptime(MOMENT_READ, text).ok()?.to_zoned(TimeZone::UTC).ok()?;
     Some(made.timestamp().as_second())
 }
 
@@ -109,6 +112,9 @@ mod tests {
                 assert_eq!(of_other.moment(&name), (mine == other).then_some(now.as_second()), "{name}");
             }
             assert!(!name.contains("ccas") && !name.contains("siao"), "{name}");
+            let next = of_mine.at(Timestamp::from_millisecond(1_763_800_000_001).unwrap());
+            assert!(name < next && of_mine.moment(&next) == Some(now.as_second()), "{name} {next}");
+            assert_eq!(of_mine.moment(&name.replace(".000Z", "Z")), Some(now.as_second()), "a name from before");
         }
     }
 

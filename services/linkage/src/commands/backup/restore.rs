@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use linkage_agreement::{ParsedAgreement, RoleId};
 use linkage_common::AgreementFiles;
-use linkage_common::audit::{Act, AuditLog, Place as LogPlace, restored_name};
+use linkage_common::audit::{Act, AuditLog, Place as LogPlace, restoration, restored_name};
 use linkage_common::backup::{self, AUDIT, BackupError, Facts, Origin, STATE, Staging, completed, half_restored};
 use linkage_common::clock::{Clock as _, SystemClock};
 use linkage_common::database::Place;
@@ -25,7 +25,7 @@ use super::former::{self, Former};
 use super::logs;
 use super::role::{CONFIG, Kept, Role};
 use super::trust::{Recognised, Settings, in_place, recognise};
-use super::{RestoreArgs, elsewhere, private_key, time, unpack};
+use super::{RestoreArgs, private_key, time, unpack};
 use crate::cli::{print_json, say};
 
 /// What a partner sees of the role's log, beside the log.
@@ -71,6 +71,7 @@ pub(super) async fn run(args: RestoreArgs) -> anyhow::Result<()> {
     if args.former_key.is_some() && role.node.is_none() {
         bail!("--former-key est la clé de stockage d'un nœud : {} n'en a pas, relancez sans elle", role.id);
     }
+    let former_database = args.former_database.as_deref().map(|file| former::former_database(&role, file)).transpose()?;
     let first = role.audit.first(&role.home)?;
     let alone = first.alone()?.with_context(|| {
         format!("{} : le service tourne, ou une commande sur ses données : arrêtez-le, puis relancez", role.home.display())
@@ -79,11 +80,11 @@ pub(super) async fn run(args: RestoreArgs) -> anyhow::Result<()> {
     if half_restored(&role.home)? {
         done.completed_earlier = true;
     } else {
-        prepare(&args, &key, &role, &backup, &staging, &mut done).await?;
+        prepare(&args, &key, &role, &backup, &staging, former_database.as_ref(), &mut done).await?;
     }
     // An interrupted restoration may have been that of another file: what is told is what is in place.
     let origin = finish(&role, staging, alone, &mut done).await?;
-    tell(&role, origin.as_ref(), &done, args.former.is_some(), args.json)?;
+    tell(&role, origin.as_ref(), &done, &args)?;
     if origin.is_none_or(|origin| origin != backup.origin()) {
         bail!(
             "une restauration interrompue a été achevée ; elle n'était pas celle de {}, ou rien ne dit qu'elle l'était. L'état en place est celui qui est décrit ci-dessus ; si ce n'est pas celui que vous vouliez, ne démarrez pas le service, déplacez le dossier et relancez cette commande",
@@ -187,6 +188,7 @@ async fn prepare(
     role: &Role,
     backup: &Recognised,
     staging: &Staging,
+    former_database: Option<&Place>,
     done: &mut Done,
 ) -> anyhow::Result<()> {
     let (state, audit, settings) = (staging.state(), staging.logs(), &backup.settings);
@@ -219,17 +221,25 @@ async fn prepare(
     }
     let now = SystemClock.now();
     let first = role.audit.first(&role.home)?;
-    let log = restored_name(&first.log, now)?;
+    let log = restored_name(&first.log, now);
     if log <= last.log {
         bail!("le journal d'audit a déjà repris à une date postérieure : vérifiez l'horloge de cette machine");
     }
     let replaced = staging.replaces()?.then(|| role.home.clone());
-    for setting in &role.settings {
+    let former = Former {
+        folder: args.former.as_deref().or(replaced.as_deref()),
+        key: args.former_key.as_deref(),
+        database: former_database,
+    };
+    former::settle(role, settings, staging, former, restoration(&log).unwrap_or_default(), done).await?;
+    // The configuration last: a restoration killed before that one is repeated as it was begun.
+    let (configuration, others): (Vec<_>, Vec<_>) = role.settings.iter().partition(|setting| setting.label == CONFIG);
+    for setting in others.into_iter().chain(configuration) {
         if let (Kept::File(path), Some(saved), None) = (&setting.place, settings.get(&setting.label), setting.read()?) {
-            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                fsx::create_private_dir(folder)?;
-            }
-            fsx::write_atomic(path, saved).with_context(|| {
+            staging.outside()?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let made = folder.map_or(Ok(()), fsx::create_private_dir);
+            made.and_then(|()| fsx::write_atomic(path, saved)).with_context(|| {
                 format!("{} : écriture impossible ; posez ce fichier vous-même (linkage backup extract)", path.display())
             })?;
             done.settings_written.push(path.display().to_string());
@@ -241,8 +251,6 @@ async fn prepare(
     // What the service loads at its start; the old state still counts.
     let gate = Gate::load(&role.agreement, Arc::new(SystemClock))?;
     role.check_keys(gate.agreement())?;
-    let former = Former { folder: args.former.as_deref().or(replaced.as_deref()), key: args.former_key.as_deref() };
-    former::settle(role, settings, staging, former, done).await?;
     Ok(staging.ready(&role.audit.folder(&role.home), &log, &last.log, last.head.number, backup.origin())?)
 }
 
@@ -261,7 +269,13 @@ fn saved_gate(settings: &Settings) -> anyhow::Result<Gate> {
 
 /// The last steps, which may be repeated: the state is put in place, and the log goes on. Gives the backup that the state comes from.
 async fn finish(role: &Role, staging: Staging, alone: fs::File, done: &mut Done) -> anyhow::Result<Option<Origin>> {
-    let plan = staging.finish()?;
+    let server = role.database.as_ref().map(|(place, _)| place).filter(|place| matches!(place, Place::Server(_)));
+    let plan = staging.plan()?;
+    let moment = restoration(&plan.log).unwrap_or_default();
+    if let Some(server) = server {
+        former::begin_database(role, server, moment).await.with_context(|| to_be_repeated(server))?;
+    }
+    staging.finish()?;
     done.signed = plan.origin.as_ref().is_some_and(|origin| origin.signed);
     let folder: PathBuf = plan.audit.join(&plan.log);
     fsx::create_private_dir(&folder)?;
@@ -269,9 +283,9 @@ async fn finish(role: &Role, staging: Staging, alone: fs::File, done: &mut Done)
     if seen.is_file() && !kept.try_exists()? {
         fsx::write_atomic(&kept, &fs::read(seen)?)?;
     }
-    if let Some((server @ Place::Server(_), _)) = &role.database {
-        // The host has put it back; it is written to only now that the rest of the state goes with it.
-        former::settle_database(role, server, done).await?;
+    if let Some(server) = server {
+        // The host has put it back; what it holds is changed only now that the rest of the state goes with it.
+        former::settle_database(role, server, &staging, moment, done).await.with_context(|| to_be_repeated(server))?;
     }
     // The log is opened as by a service, which cannot begin yet: the folder says that it is half restored.
     drop(alone);
@@ -284,9 +298,15 @@ async fn finish(role: &Role, staging: Staging, alone: fs::File, done: &mut Done)
     Ok(plan.origin)
 }
 
-fn tell(role: &Role, origin: Option<&Origin>, done: &Done, former: bool, json: bool) -> anyhow::Result<()> {
+fn to_be_repeated(server: &Place) -> String {
+    format!(
+        "{server} : la base n'a pu être mise d'accord avec l'état restauré, et le service ne démarre pas tant qu'elle ne l'est pas. Une fois la cause levée, relancez la même commande, qui achève"
+    )
+}
+
+fn tell(role: &Role, origin: Option<&Origin>, done: &Done, args: &RestoreArgs) -> anyhow::Result<()> {
     let facts = origin.map(|origin| &origin.facts);
-    if json {
+    if args.json {
         return print_json(&serde_json::json!({ "facts": facts, "done": done }));
     }
     if done.completed_earlier {
@@ -308,7 +328,7 @@ fn tell(role: &Role, origin: Option<&Origin>, done: &Done, former: bool, json: b
     for path in &done.settings_written {
         say(&format!("  Repris de la sauvegarde : {path}"));
     }
-    if done.objections_kept + done.requests_repeated > 0 || former && matches!(role.id, RoleId::Party(_)) {
+    if done.objections_kept + done.requests_repeated > 0 || args.former.is_some() && matches!(role.id, RoleId::Party(_)) {
         say(&format!(
             "  Repris de l'ancien état : {} inscription(s) sur la liste d'opposition ; {} demande(s) de personnes seront exécutées de nouveau au démarrage",
             done.objections_kept, done.requests_repeated
@@ -316,6 +336,11 @@ fn tell(role: &Role, origin: Option<&Origin>, done: &Done, former: bool, json: b
     }
     if done.accounts_off > 0 {
         say(&format!("  {} compte(s) désactivé(s) depuis la sauvegarde le reste(nt)", done.accounts_off));
+    }
+    if role.database_elsewhere() && args.former_database.is_none() && matches!(role.id, RoleId::Analyst(_)) {
+        say(
+            "  Comptes : ceux qui ont été désactivés depuis la sauvegarde de la base sont de nouveau actifs ; désactivez-les avant de rouvrir la page (linkage analyst users disable)",
+        );
     }
     if done.newer_log_kept {
         say("  Le journal d'audit, plus récent que la sauvegarde, est gardé");
@@ -326,7 +351,9 @@ fn tell(role: &Role, origin: Option<&Origin>, done: &Done, former: bool, json: b
             done.runs_ended
         ));
     }
-    elsewhere(role.database_elsewhere(), role.objects);
+    if role.database_elsewhere() {
+        say("  La base PostgreSQL, que l'hébergeur a restaurée, est mise d'accord avec le reste");
+    }
     say(
         "Démarrez le service : il applique aussitôt les durées de conservation, et ce qui est échu depuis la sauvegarde est supprimé.",
     );
