@@ -27,8 +27,8 @@ install_packages() {
     has apt-get || fail "missing: $*. Install these packages with your system's package manager, then run tests/run.sh again."
     local as_root=()
     [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-    "${as_root[@]}" apt-get update -q
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+    "${as_root[@]}" apt-get update -q -o Acquire::Retries=3
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Acquire::Retries=3 "$@"
 }
 
 python_is_recent() { has python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; }
