@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use linkage_agreement::disclosure::protect_line;
+use linkage_agreement::disclosure::{Rule, protect_line};
 use linkage_agreement::{PartyId, Pseudonym};
 
 use crate::table::LinkRow;
@@ -44,13 +44,12 @@ pub fn overlap<'r>(rows: impl IntoIterator<Item = &'r LinkRow>) -> Overlap {
     Overlap { cells, persons }
 }
 
-/// Suppresses every cell below `minimum`, and, since the total is shown beside the cells, one more when the suppressed
-/// ones could be had by subtraction: as long as what is hidden together is below `minimum` or is a single cell, the
-/// smallest cell still shown is hidden too.
+/// Suppresses every cell below `minimum`, and, since the total is shown beside the cells, others with them, the smallest
+/// first, until each small one may be any small one.
 pub fn disclose(table: &Overlap, minimum: u64) -> Overlap {
     let counts: Vec<[u64; 1]> = table.cells.iter().map(|cell| [cell.persons.unwrap_or(0)]).collect();
     let mut hidden: Vec<bool> = table.cells.iter().map(|cell| cell.persons.is_none()).collect();
-    protect_line(&counts, &mut hidden, minimum);
+    protect_line(&counts, &mut hidden, Rule::sum(minimum));
     let cells = table
         .cells
         .iter()
@@ -103,8 +102,8 @@ mod tests {
     fn small_cells_whose_sum_is_small_are_protected_too() {
         let made = disclose(&table(&[("a", 3), ("b", 4), ("c", 20), ("d", 30)]), 11);
         assert_eq!(made.cells.iter().map(|c| c.persons).collect::<Vec<_>>(), [None, None, None, Some(30)]);
-        let made = disclose(&table(&[("a", 6), ("b", 7), ("c", 20)]), 11);
-        assert_eq!(made.cells.iter().map(|c| c.persons).collect::<Vec<_>>(), [None, None, Some(20)]);
+        let made = disclose(&table(&[("a", 6), ("b", 7), ("c", 20), ("d", 30)]), 11);
+        assert_eq!(made.cells.iter().map(|c| c.persons).collect::<Vec<_>>(), [None, None, None, Some(30)]);
     }
 
     #[test]

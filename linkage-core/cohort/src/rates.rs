@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use linkage_agreement::disclosure::{is_small, protect_line, protect_table, total};
+use linkage_agreement::disclosure::{Rule, protect_line, protect_table, total};
 use linkage_agreement::{PartyId, Period};
 use serde::Serialize;
 
@@ -183,8 +183,8 @@ pub fn rates<'p, G: Copy + PartialEq>(
     let all: Vec<Rate> = (0..groups.len()).map(|at| sum(rows.iter().filter_map(|row| row.get(at)).copied())).collect();
     let whole = sum(all.iter().copied());
     let whole_hidden = match sensitive {
-        Sensitive::Outcome => is_small(&[whole.found, whole.out_of - whole.found], minimum),
-        Sensitive::Records => is_small(&[whole.records], minimum),
+        Sensitive::Outcome => Rule::each(minimum).is_small(&[whole.found, whole.out_of - whole.found]),
+        Sensitive::Records => Rule::each(minimum).is_small(&[whole.records]),
     };
     let show = |cells: &[Rate], hidden: &[bool]| cells.iter().zip(hidden).map(|(r, h)| (!h).then_some(*r)).collect();
     let mut out: Vec<RateRow> = Vec::with_capacity(rows.len() + 1);
@@ -214,8 +214,9 @@ fn protect<const N: usize>(
     let counted: Vec<Vec<[u64; N]>> = rows.iter().map(|row| row.iter().map(&counts).collect()).collect();
     let totals: Vec<[u64; N]> = counted.iter().map(|row| total(row)).collect();
     let mut hidden_rows = vec![false; rows.len()];
-    protect_line(&totals, &mut hidden_rows, minimum);
-    let (hidden, hidden_columns) = protect_table(&counted, &hidden_rows, minimum);
+    let rule = if N == 1 { Rule::sum(minimum) } else { Rule::each(minimum) };
+    protect_line(&totals, &mut hidden_rows, rule);
+    let (hidden, hidden_columns) = protect_table(&counted, &hidden_rows, rule);
     (hidden, hidden_columns, hidden_rows)
 }
 

@@ -245,7 +245,7 @@ pub fn report(
     let sources = Sources { records, comparisons, model, kinds: &kinds, outcomes: &outcomes, alone };
     let (party_dates, by_date_quality) = sources.groups(&groups::DATE_QUALITY, terms.minimum_cell);
     let (party_rarities, by_rarity) = sources.groups(&groups::RARITY, terms.minimum_cell);
-    let wholes = sources.counts(&groups::WHOLE).0.into_iter().map(|row| row.first().copied().unwrap_or_default());
+    let wholes = sources.counts(&groups::WHOLE).0.into_iter().map(|row| row.first().copied().unwrap_or_default().counts);
     let rivals = rivals(records, clusters);
     let parties =
         wholes.zip(party_dates).zip(party_rarities).zip(rivals).map(|(((whole, dates), rarities), rivals)| PartyReport {

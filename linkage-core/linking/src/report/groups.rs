@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use linkage_agreement::disclosure::protect_table;
+use linkage_agreement::disclosure::{Rule, protect_table};
 use linkage_agreement::{DateQuality, Layout};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -38,6 +38,17 @@ pub struct GroupCounts {
     pub missed_met_pairs: f64,
     /// Expected matches that did not meet.
     pub missed_unmet_pairs: f64,
+}
+
+/// Ways in which a record can have met, be linked and be open.
+const FATES: usize = 8;
+
+/// One group before suppression.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    pub counts: GroupCounts,
+    /// Its records by what became of them: as their sums are shown, too, they narrow what is hidden.
+    fates: [u64; FATES],
 }
 
 /// One group.
@@ -95,11 +106,11 @@ pub(super) struct Sources<'s> {
 
 impl Sources<'_> {
     /// Counts by party and group, and by group over all parties, without suppression.
-    pub(super) fn counts(&self, division: &Division) -> (Vec<Vec<GroupCounts>>, Vec<GroupCounts>) {
+    pub(super) fn counts(&self, division: &Division) -> (Vec<Vec<Counted>>, Vec<Counted>) {
         let layout = self.records.layout();
         let width = division.names.len();
         let parties = self.records.parties();
-        let mut counts = vec![vec![GroupCounts::default(); width]; parties + 1];
+        let mut counts = vec![vec![Counted::default(); width]; parties + 1];
         // Record by record; the last row is of all parties.
         let place = |record: u32| {
             let group = self.records.header(record).map_or(0, |header| (division.group_of)(layout, header));
@@ -109,11 +120,14 @@ impl Sources<'_> {
         for record in 0..self.records.len() as u32 {
             let (party, group) = place(record);
             for row in [party, parties] {
-                if let Some(cell) = counts.get_mut(row).and_then(|row| row.get_mut(group)) {
+                if let Some(Counted { counts: cell, fates }) = counts.get_mut(row).and_then(|row| row.get_mut(group)) {
+                    let [met, linked, open] =
+                        [&self.outcomes.met, &self.outcomes.linked, &self.outcomes.open].map(|flags| flag(flags, record));
                     cell.records += 1;
-                    cell.met += flag(&self.outcomes.met, record);
-                    cell.linked += flag(&self.outcomes.linked, record);
-                    cell.abstained += flag(&self.outcomes.open, record);
+                    cell.met += met;
+                    cell.linked += linked;
+                    cell.abstained += open;
+                    fates.get_mut((met + 2 * linked + 4 * open) as usize).into_iter().for_each(|records| *records += 1);
                 }
             }
         }
@@ -144,7 +158,7 @@ impl Sources<'_> {
             for (group, cell) in groups.iter_mut().enumerate() {
                 let is_here = |rows: &&[((usize, usize, u32), u64)]| rows.first().is_some_and(|r| (r.0.0, r.0.1) == (row, group));
                 let found = cells.next_if(is_here).unwrap_or(&[]);
-                self.estimate(cell, found, division.unmet);
+                self.estimate(&mut cell.counts, found, division.unmet);
             }
         }
         let all = counts.pop().unwrap_or_default();
@@ -172,11 +186,14 @@ impl Sources<'_> {
     /// The same after suppression of groups with fewer than `minimum` records, and of what would give them away.
     pub(super) fn groups(&self, division: &Division, minimum: u64) -> (Vec<Vec<GroupReport>>, Vec<GroupReport>) {
         let (parties, all) = self.counts(division);
-        let table: Vec<Vec<[u64; 1]>> = parties.iter().map(|row| row.iter().map(|c| [c.records]).collect()).collect();
-        let (hidden, hidden_all) = protect_table(&table, &[], minimum);
-        let show = |row: Vec<GroupCounts>, hidden: Vec<bool>| -> Vec<GroupReport> {
-            let cells = division.names.iter().zip(row).zip(hidden);
-            cells.map(|((group, counts), hidden)| GroupReport { group, counts: (!hidden).then_some(counts) }).collect()
+        let table: Vec<Vec<[u64; FATES]>> = parties.iter().map(|row| row.iter().map(|c| c.fates).collect()).collect();
+        let (hidden, hidden_all) = protect_table(&table, &[], Rule::sum(minimum));
+        let show = |row: Vec<Counted>, hidden: Vec<bool>| -> Vec<GroupReport> {
+            let shown = |((group, cell), hidden): ((&&'static str, Counted), bool)| {
+                // An empty group is shown as such.
+                GroupReport { group, counts: (!hidden || cell.counts.records == 0).then_some(cell.counts) }
+            };
+            division.names.iter().zip(row).zip(hidden).map(shown).collect()
         };
         (parties.into_iter().zip(hidden).map(|(row, hidden)| show(row, hidden)).collect(), show(all, hidden_all))
     }
