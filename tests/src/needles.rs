@@ -172,10 +172,11 @@ fn base64_texts(hay: &[u8]) -> Vec<(Range<usize>, Vec<u8>)> {
         let end = start + hay[start..].iter().take_while(of_text).count();
         let text: Vec<u8> = hay[start..end].iter().copied().filter(|b| *b != b'\n').collect();
         let ends = if armoured { hay[end..].starts_with(b"-----END ") } else { text.ends_with(b"=") };
-        if ends && text.len() >= SHORTEST_BASE64 {
-            if let Ok(bytes) = STANDARD.decode(&text) {
-                texts.push((start..end, bytes));
-            }
+        if ends
+            && text.len() >= SHORTEST_BASE64
+            && let Ok(bytes) = STANDARD.decode(&text)
+        {
+            texts.push((start..end, bytes));
         }
         start = end.max(start + 1);
     }
@@ -327,7 +328,8 @@ mod tests {
     fn base64_is_searched_decoded() {
         let needles = needles();
         let text = STANDARD.encode("subject: Jeanne LEFEVRE, organisation unknown.");
-        let armoured = format!("-----BEGIN CERTIFICATE-----\n{}\n{}\n-----END CERTIFICATE-----\n", &text[..40], &text[40..]);
+        let (first, second) = text.split_at(40);
+        let armoured = format!("-----BEGIN CERTIFICATE-----\n{first}\n{second}\n-----END CERTIFICATE-----\n");
         for hay in [format!("{{\"value\":\"{text}\"}}"), armoured] {
             let hits = needles.scan(hay.as_bytes());
             assert_eq!(hits.iter().map(|h| (h.kind, h.length)).collect::<Vec<_>>(), [(Kind::Name, 7)], "{hay}");
