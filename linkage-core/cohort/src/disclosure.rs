@@ -12,6 +12,7 @@ pub mod audit;
 pub mod cell_key;
 mod fold;
 pub mod keys;
+mod relations;
 mod rules;
 mod simplex;
 pub mod suppression;

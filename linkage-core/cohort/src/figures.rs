@@ -123,6 +123,9 @@ pub struct FigureTable {
     /// Whom it counts.
     #[serde(default)]
     pub whom: Whom,
+    /// Which population it counts: the same number for the same one, 0 for everybody.
+    #[serde(default)]
+    pub population: u64,
     /// Dimensions, the periods first.
     pub dimensions: Vec<Dimension>,
     /// Cells, the last dimension running fastest.

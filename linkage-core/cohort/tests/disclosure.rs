@@ -127,7 +127,7 @@ fn pairs_of_tables_shown_one_after_the_other_give_nothing_away() {
         let people = Population::draw(&mut random, 150 + 2 * (round % 200), &[3, 4, 3]);
         let (first, second) = (people.table("count", &[0, 1]), people.table("count", &[1, 2]));
         let Ok(before) = protect(&[&first], &[]) else { continue };
-        match protect(&[&second], &[Published::of(&first, &before[0])]) {
+        match protect(&[&second], &[Published::of(&first, &before[0], 0)]) {
             Ok(after) => tally.attack(&[&first, &second], &[before[0].clone(), after[0].clone()]),
             Err(Refused::AllHidden { .. } | Refused::Conflict { .. }) => conflicts += 1,
             Err(other) => panic!("{other}"),
@@ -183,7 +183,7 @@ fn the_same_tables_are_hidden_alike_again_and_again() {
     let people = Population::draw(&mut Random(7), 300, &[4, 5]);
     let raw = people.table("count", &[0, 1]);
     let first = protect(&[&raw], &[]).unwrap();
-    let again = protect(&[&raw], &[Published::of(&raw, &first[0])]).unwrap();
+    let again = protect(&[&raw], &[Published::of(&raw, &first[0], 0)]).unwrap();
     assert_eq!(first, again);
     let together = protect_together(&[(&raw, ""), (&raw, "")], &POLICY, &ErrorRates::default(), &Noise::new()).unwrap();
     assert_eq!(together, [first[0].clone(), first[0].clone()]);

@@ -33,6 +33,7 @@ fn counts(sets: &[&[u64]]) -> FigureTable {
         measure: "stock".to_owned(),
         of: None,
         whom: Whom::Everybody,
+        population: 0,
         dimensions,
         cells,
         notes: Vec::new(),
@@ -153,7 +154,7 @@ fn what_suppression_hid_stays_hidden_in_queries() {
     let person_keys: Vec<u64> = people.persons.iter().map(|p| p.key).collect();
     let mut ledger = Ledger::new(&person_keys);
     ledger.extend(before.remembered);
-    let published = [Published::of(&raw, &before.table)];
+    let published = [Published::of(&raw, &before.table, 0)];
     let noise = Noise::new().beside(&ledger);
     let query = protect_beside(&published, &[(&raw, "")], &POLICY.for_query(), &ErrorRates::default(), &noise).unwrap();
     for ((figure, report), query) in raw.cells.iter().zip(&before.table.cells).zip(&query[0].table.cells) {

@@ -29,7 +29,7 @@ const TABLES_RULE: &str = "retention.link_tables_months";
 const ACCESS_RULE: &str = "retention.access_log_months";
 const END_RULE: &str = "agreement.end";
 /// Files of the desk that go with the agreement: what was shown, and the secret of the cell keys.
-const DESK_FILES: [&str; 4] = ["shown.jsonl", "reports.jsonl", "asked.json", "cell-keys.secret"];
+const DESK_FILES: [&str; 5] = ["shown.jsonl", "reports.jsonl", "persons.keys", "asked.json", "cell-keys.secret"];
 
 /// Whether an analyst may hold a table of this month today.
 pub fn may_hold(gate: &Gate, period: Period) -> bool {

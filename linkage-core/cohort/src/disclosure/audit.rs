@@ -195,6 +195,11 @@ impl Ledger {
     pub fn new(person_keys: &[u64]) -> Self {
         Self { persons: Keys::of(person_keys), households: None, cells: HashMap::new() }
     }
+    /// Gives it the keys of persons anew, those among them whom the study holds no more: a set that one of them has left differs by
+    /// that one.
+    pub fn know_persons(&mut self, keys: &[u64]) {
+        self.persons = Keys::of(keys);
+    }
     /// Whether it was given the keys of households.
     pub fn knows_households(&self) -> bool {
         self.households.is_some()

@@ -31,12 +31,25 @@ pub struct Published {
     table: FigureTable,
     /// By cell, whether it was hidden.
     hidden: Vec<bool>,
+    /// How often persons had been taken out of the study, or put back.
+    #[serde(default)]
+    edition: u64,
 }
 
 impl Published {
-    /// Of a raw table and what was shown of it.
-    pub fn of(raw: &FigureTable, shown: &PublicTable) -> Self {
-        Self { table: raw.clone(), hidden: shown.cells.iter().map(|cell| *cell == Shown::Hidden).collect() }
+    /// Of a raw table and what was shown of it, made when persons had been taken out of the study, or put back, `edition` times.
+    pub fn of(raw: &FigureTable, shown: &PublicTable, edition: u64) -> Self {
+        Self { table: raw.clone(), hidden: shown.cells.iter().map(|cell| *cell == Shown::Hidden).collect(), edition }
+    }
+    /// Whether a table of the study as it is in `edition` would tell, beside this one, who has been taken out since: it is of
+    /// months that this one covers, or of the one after.
+    pub fn tells_apart(&self, table: &FigureTable, edition: u64) -> bool {
+        let months = |table: &FigureTable| {
+            let all: Vec<[u32; 2]> = super::relations::periods(table).into_iter().flatten().collect();
+            Some((all.iter().map(|m| m[0]).min()?, all.iter().map(|m| m[1]).max()?))
+        };
+        let overlap = |((first, last), (from, to)): ((u32, u32), (u32, u32))| from <= last + 1 && first <= to + 1;
+        self.edition != edition && months(&self.table).zip(months(table)).is_some_and(overlap)
     }
     /// Number of its cells.
     pub fn cells(&self) -> usize {
@@ -57,7 +70,7 @@ const MOVED: f64 = 1e-6;
 /// Which cells of `tables` to hide, given what was `published`.
 pub(super) fn patterns(tables: &[&FigureTable], policy: &Policy, published: &[Published]) -> Result<Vec<Vec<bool>>, Refused> {
     let all: Vec<&FigureTable> = published.iter().map(|p| &p.table).chain(tables.iter().copied()).collect();
-    let mut system = System::of(&all, policy);
+    let mut system = System::of(&all, published.len(), policy);
     settle(&mut system, published);
     let touched = touched(&system, published.len());
     let hidden = system.variables.iter().zip(touched).enumerate();
@@ -173,7 +186,8 @@ fn shift(system: &System, target: usize, sign: f64, need: f64, most: usize) -> O
 /// not known. What was proved of the others stays proved.
 fn touched(system: &System, published: usize) -> Vec<bool> {
     let mut touched = vec![false; system.variables.len()];
-    let mut queue: Vec<usize> = system.cells.iter().skip(published).flatten().filter_map(|cell| *cell).collect();
+    let new = system.cells.iter().skip(published).flatten().filter_map(|cell| *cell);
+    let mut queue: Vec<usize> = new.chain(system.stirred.iter().copied()).collect();
     while let Some(at) = queue.pop() {
         let (Some(seen), Some(variable)) = (touched.get_mut(at), system.variables.get(at)) else { continue };
         if std::mem::replace(seen, true) || variable.state == State::Fixed {

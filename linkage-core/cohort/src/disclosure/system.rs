@@ -3,17 +3,12 @@
 //! * Figures of the same units (equal number, equal key) are one variable, in whatever tables they stand.
 //! * Where the values of a dimension are a partition, the parts add up to the total. Where they are not (a person may be
 //!   at several parties), the total is at least each part and at most their sum.
-//! * `stock(m) = stock(m-1) + entries(m) + returns(m) - exits(m)` where the tables hold three of the four or all, month by
-//!   month; the one that is lacking is known not to be negative.
-//! * Entries of a quarter or a year are those of its months; other counts of units lie between the greatest month's and
-//!   the sum.
+//! * What tables of other periods, parties and populations tell: [`super::relations`].
 //!
 //! A relation is taken in only where the figures fulfil it, so that none is believed that does not hold. What is not
 //! here is listed in docs/disclosure.md.
 
 use std::collections::{BTreeMap, HashMap};
-
-use linkage_agreement::Period;
 
 use super::Policy;
 use super::rules::{Kind, is_sensitive};
@@ -28,7 +23,7 @@ pub(super) enum State {
     Open,
     /// Hidden.
     Hidden,
-    /// Part of no table: what makes an equation of an inequality.
+    /// Part of no table: what makes an equation of an inequality, and is small neither by itself.
     Slack,
 }
 
@@ -66,13 +61,21 @@ pub(super) struct System {
     pub(super) equations: Vec<Vec<(usize, f64)>>,
     /// By table and cell, its variable; none where the figure is missing or empty.
     pub(super) cells: Vec<Vec<Option<usize>>>,
+    /// Smallest count shown.
+    minimum: f64,
+    /// Number of the first table that is not published yet.
+    first_new: usize,
+    /// Variables of relations with figures of new tables, be these empty, or known from elsewhere: what was proved of them may hold
+    /// no longer.
+    pub(super) stirred: Vec<usize>,
 }
 
 type Same = (Unit, Kind, u64, u64, u64);
 
 impl System {
-    pub(super) fn of(tables: &[&FigureTable], policy: &Policy) -> Self {
-        let mut system = Self::default();
+    /// Of tables of which the first `published` were shown before.
+    pub(super) fn of(tables: &[&FigureTable], published: usize, policy: &Policy) -> Self {
+        let mut system = Self { minimum: policy.minimum as f64, first_new: published, ..Self::default() };
         let mut same: HashMap<Same, usize> = HashMap::new();
         for table in tables {
             let cells = system.variables_of(table, policy, &mut same);
@@ -81,8 +84,7 @@ impl System {
         for (number, table) in tables.iter().enumerate() {
             system.lines(number, table, tables);
         }
-        system.flows(tables);
-        system.grains(tables);
+        system.relate(tables);
         system
     }
 
@@ -166,11 +168,11 @@ impl System {
         let Some(total) = variables.0 else { return };
         for (value, variable) in values.1.iter().zip(&variables.1) {
             if let Some(variable) = variable.filter(|v| *v != total) {
-                self.at_least(whole - value, [(total, 1.0), (variable, -1.0)]);
+                self.at_least(whole - value, false, [(total, 1.0), (variable, -1.0)]);
             }
         }
         let parts: Vec<(usize, f64)> = variables.1.iter().flatten().map(|v| (*v, 1.0)).collect();
-        self.at_least(sum - whole, parts.into_iter().chain([(total, -1.0)]));
+        self.at_least(sum - whole, false, parts.into_iter().chain([(total, -1.0)]));
     }
 
     /// Values and variables of a total and its parts; none where one of them is missing.
@@ -190,21 +192,54 @@ impl System {
         Some(((value(total)?, values), (variable(total), parts.iter().map(|part| variable(*part)).collect())))
     }
 
-    /// Adds "`terms` less `slack` is zero", `slack` not negative; nothing where the figures say otherwise.
-    fn at_least(&mut self, slack: f64, terms: impl IntoIterator<Item = (usize, f64)>) {
+    /// Adds "`terms` less `slack` is zero", `slack` not negative; nothing where the figures say otherwise. A slack that is `secret`
+    /// counts persons, as a cell does that stands in no table.
+    fn at_least(&mut self, slack: f64, secret: bool, terms: impl IntoIterator<Item = (usize, f64)>) {
         if slack < 0.0 {
             return;
         }
+        let small = secret && slack > 0.0 && slack < self.minimum;
+        let needs = Needs { up: self.minimum - slack, down: slack - 1.0, width: self.minimum - 1.0 };
         self.variables.push(Variable {
             value: slack,
             least: 0.0,
-            state: State::Slack,
+            state: if small { State::Hidden } else { State::Slack },
             cost: 0.0,
-            needs: None,
+            needs: small.then_some(needs),
             equations: Vec::new(),
         });
         let variable = self.variables.len() - 1;
         self.equation(terms.into_iter().chain([(variable, -1.0)]));
+    }
+
+    /// The sum of figures, and what is not known of it; none where one of them is missing.
+    fn sum_of(&self, tables: &[&FigureTable], terms: &[((usize, usize), f64)]) -> Option<(f64, Vec<(usize, f64)>)> {
+        let figure = |(number, cell): (usize, usize)| tables.get(number)?.cells.get(cell).filter(|figure| !figure.missing);
+        let sum = terms.iter().map(|(place, sign)| Some(figure(*place)?.value * sign)).sum::<Option<f64>>()?;
+        let variable = |(number, cell): (usize, usize)| self.cells.get(number)?.get(cell).copied().flatten();
+        Some((sum, terms.iter().filter_map(|(place, sign)| Some((variable(*place)?, *sign))).collect()))
+    }
+
+    fn stir(&mut self, terms: &[((usize, usize), f64)], variables: &[(usize, f64)]) {
+        if terms.iter().any(|((number, _), _)| *number >= self.first_new) {
+            self.stirred.extend(variables.iter().map(|(variable, _)| *variable));
+        }
+    }
+
+    /// The terms add up to nothing.
+    pub(super) fn nothing(&mut self, tables: &[&FigureTable], terms: &[((usize, usize), f64)]) {
+        if let Some((_, variables)) = self.sum_of(tables, terms).filter(|(sum, _)| *sum == 0.0) {
+            self.stir(terms, &variables);
+            self.equation(variables);
+        }
+    }
+
+    /// The terms add up to nothing or more; `secret` as in [`Self::at_least`].
+    pub(super) fn not_negative(&mut self, tables: &[&FigureTable], terms: &[((usize, usize), f64)], secret: bool) {
+        if let Some((sum, variables)) = self.sum_of(tables, terms).filter(|(_, variables)| !variables.is_empty()) {
+            self.stir(terms, &variables);
+            self.at_least(sum, secret, variables);
+        }
     }
 
     fn equation(&mut self, terms: impl IntoIterator<Item = (usize, f64)>) {
@@ -222,104 +257,6 @@ impl System {
             }
         }
         self.equations.push(terms);
-    }
-
-    /// Stock, entries, returns and exits of months in a row.
-    fn flows(&mut self, tables: &[&FigureTable]) {
-        for (number, stock) in tables.iter().enumerate().filter(|(_, table)| table.measure == "stock") {
-            let find = |measure: &str| {
-                let alike =
-                    |other: &&FigureTable| other.measure == measure && other.unit == stock.unit && same_breakdown(stock, other);
-                tables.iter().enumerate().filter(|(_, other)| alike(other)).map(|(at, _)| at).collect::<Vec<_>>()
-            };
-            let or_none = |list: Vec<usize>| -> Vec<Option<usize>> {
-                if list.is_empty() { vec![None] } else { list.into_iter().map(Some).collect() }
-            };
-            let (entries, returns, exits) = (or_none(find("entries")), or_none(find("returns")), or_none(find("exits")));
-            for (a, b, c) in
-                entries.iter().flat_map(|a| returns.iter().flat_map(|b| exits.iter().map(|c| (*a, *b, *c))).collect::<Vec<_>>())
-            {
-                self.flow(tables, number, [a, b, c]);
-            }
-        }
-    }
-
-    fn flow(&mut self, tables: &[&FigureTable], stock: usize, [entries, returns, exits]: [Option<usize>; 3]) {
-        let lacking_in = entries.is_none() || returns.is_none();
-        if lacking_in && exits.is_none() {
-            return;
-        }
-        let Some(table) = tables.get(stock) else { return };
-        let months = months_of(table);
-        let rest: usize = table.dimensions.iter().skip(1).map(|d| d.categories.len()).product();
-        for (month, at) in &months {
-            let Some(before) = month.index().checked_sub(1).and_then(|index| months.iter().find(|(m, _)| m.index() == index))
-            else {
-                continue;
-            };
-            let there = |number: Option<usize>| match number {
-                None => Some(None),
-                Some(number) => {
-                    let table = tables.get(number)?;
-                    months_of(table).get(month).map(|period| Some((number, *period)))
-                }
-            };
-            let (Some(entries), Some(returns), Some(exits)) = (there(entries), there(returns), there(exits)) else { continue };
-            for cell in 0..rest {
-                let mut terms = vec![((stock, at * rest + cell), 1.0), ((stock, before.1 * rest + cell), -1.0)];
-                for (place, sign) in [(entries, -1.0), (returns, -1.0), (exits, 1.0)] {
-                    terms.extend(place.map(|(number, period)| ((number, period * rest + cell), sign)));
-                }
-                let figure = |(number, cell): (usize, usize)| tables.get(number)?.cells.get(cell).filter(|f| !f.missing);
-                let Some(sum) = terms.iter().map(|(place, sign)| Some(figure(*place)?.value * sign)).sum::<Option<f64>>() else {
-                    continue;
-                };
-                let variables: Vec<(usize, f64)> = terms
-                    .iter()
-                    .filter_map(|((number, cell), sign)| {
-                        self.cells.get(*number).and_then(|cells| cells.get(*cell)).copied().flatten().map(|v| (v, *sign))
-                    })
-                    .collect();
-                if lacking_in {
-                    self.at_least(sum, variables);
-                } else if exits.is_none() {
-                    self.at_least(-sum, variables.into_iter().map(|(v, sign)| (v, -sign)));
-                } else if sum == 0.0 {
-                    self.equation(variables);
-                }
-            }
-        }
-    }
-
-    /// Longer periods and their months.
-    fn grains(&mut self, tables: &[&FigureTable]) {
-        for (long, table) in
-            tables.iter().enumerate().filter(|(_, t)| Kind::of(&t.measure) == Kind::Count && t.measure != "stock")
-        {
-            let rest: usize = table.dimensions.iter().skip(1).map(|d| d.categories.len()).product();
-            for (short, other) in tables.iter().enumerate() {
-                if short == long || other.measure != table.measure || other.unit != table.unit || !same_breakdown(table, other) {
-                    continue;
-                }
-                let months = months_of(other);
-                for (at, indices) in long_periods(table) {
-                    let Some(within) = indices
-                        .map(|index| months.iter().find(|(m, _)| m.index() == index).map(|(_, at)| *at))
-                        .collect::<Option<Vec<usize>>>()
-                    else {
-                        continue;
-                    };
-                    for cell in 0..rest {
-                        let parts: Vec<(usize, usize)> = within.iter().map(|month| (short, month * rest + cell)).collect();
-                        if table.measure == "entries" {
-                            self.sum(tables, (long, at * rest + cell), &parts);
-                        } else {
-                            self.cover(tables, (long, at * rest + cell), &parts);
-                        }
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -340,39 +277,6 @@ fn needs(figure: &Figure, kind: Kind, policy: &Policy) -> Needs {
         Kind::Sum => Needs { up: largest, down, width: largest + down },
         Kind::Quantile => Needs { up: 0.0, down, width: 0.0 },
     }
-}
-
-fn same_breakdown(a: &FigureTable, b: &FigureTable) -> bool {
-    a.dimensions.len() == b.dimensions.len() && a.dimensions.iter().skip(1).eq(b.dimensions.iter().skip(1))
-}
-
-/// Months of a table's first dimension, with their positions.
-fn months_of(table: &FigureTable) -> BTreeMap<Period, usize> {
-    let categories = table.dimensions.first().map(|d| d.categories.as_slice()).unwrap_or_default();
-    let month = |category: &Category| match category {
-        Category::Value(text) => text.parse::<Period>().ok(),
-        _ => None,
-    };
-    categories.iter().enumerate().filter_map(|(at, category)| Some((month(category)?, at))).collect()
-}
-
-/// Quarters and years of a table's first dimension: position, and the months as [`Period::index`].
-fn long_periods(table: &FigureTable) -> Vec<(usize, std::ops::Range<u32>)> {
-    let categories = table.dimensions.first().map(|d| d.categories.as_slice()).unwrap_or_default();
-    let months = |category: &Category| {
-        let Category::Value(text) = category else { return None };
-        let (year, quarter) = match text.split_once("-T") {
-            Some((year, quarter)) => (year, Some(quarter.parse::<u8>().ok()?)),
-            None => (text.as_str(), None),
-        };
-        let year = year.parse().ok()?;
-        let (first, length) = match quarter {
-            Some(quarter) => (Period::new(year, quarter.checked_mul(3)?.checked_sub(2)?)?, 3),
-            None => (Period::new(year, 1)?, 12),
-        };
-        Some(first.index()..first.index() + length)
-    };
-    categories.iter().enumerate().filter_map(|(at, category)| Some((at, months(category)?))).collect()
 }
 
 /// Counts through the cells of a table.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use sha2::{Digest, Sha256};
+
 use super::axes::{Axis, BANDS, SEXES, Values};
 use super::check::within_cells;
 use super::cube::{Cube, Sum, lay_out};
@@ -12,6 +14,7 @@ use super::paths::joined;
 use super::periods::{Span, month};
 use super::sets::Plan;
 use crate::figures::{Category, Dimension, Figure, FigureTable, Note, Whom};
+use crate::study::SourceError;
 
 /// A dimension beside the breakdowns, with the place of each of its numbers.
 pub(crate) struct Beside {
@@ -71,7 +74,8 @@ impl Shape<'_> {
         dimensions.extend(self.figures);
         let measure = self.query.measure.name().to_owned();
         let of = self.query.of.clone().filter(|_| self.query.measure == Measure::Sum);
-        Ok(FigureTable { unit: self.query.unit, measure, of, whom: self.whom, dimensions, cells: all, notes: self.notes })
+        let (unit, whom, notes) = (self.query.unit, self.whom, self.notes);
+        Ok(FigureTable { unit, measure, of, whom, population: number(self.query)?, dimensions, cells: all, notes })
     }
 
     /// Stride and width of the dimension of parties.
@@ -103,6 +107,14 @@ impl Shape<'_> {
         made.extend(digits.into_iter().rev());
         made
     }
+}
+
+/// The number of a query's population.
+fn number(query: &Query) -> Result<u64, QueryError> {
+    let Some(population) = &query.population else { return Ok(0) };
+    let text = serde_json::to_vec(population).map_err(|error| QueryError::Source(SourceError(error.to_string())))?;
+    let digest = Sha256::digest(text);
+    Ok(digest.first_chunk().map_or(1, |bytes| u64::from_le_bytes(*bytes)))
 }
 
 /// Combinations as categories, by number of parties and then in the parties' order; and the place of each of `met`.

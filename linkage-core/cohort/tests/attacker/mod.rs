@@ -1,7 +1,7 @@
 //! An attacker on published tables: knows what they say, how they add up, that counts are whole and not negative, and
 //! that hidden cells are not empty. Works from [`PublicTable`]s alone and shares no code with what it attacks; bounds by
 //! another crate's simplex (microlp), exact recovery by elimination modulo a prime.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
 use std::collections::BTreeMap;
 
@@ -22,11 +22,11 @@ pub(crate) struct Finding {
 
 /// A linear relation: the terms add up to `sum` or (for `AtLeast`) to no less.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Relation {
+pub(crate) enum Relation {
     Equal,
     AtLeast,
 }
-type Equation = (Relation, Vec<(Meaning, f64)>);
+pub(crate) type Equation = (Relation, Vec<(Meaning, f64)>);
 
 fn meaning(table: &PublicTable, at: &[usize]) -> Meaning {
     let mut parts: Vec<String> = Vec::new();
@@ -40,7 +40,7 @@ fn meaning(table: &PublicTable, at: &[usize]) -> Meaning {
     format!("{}|{}", table.measure, parts.join("|"))
 }
 
-fn cells(table: &PublicTable) -> Vec<Vec<usize>> {
+pub(crate) fn cells(table: &PublicTable) -> Vec<Vec<usize>> {
     table.dimensions.iter().fold(vec![Vec::new()], |all, dimension| {
         all.iter()
             .flat_map(|at| (0..dimension.categories.len()).map(|i| at.iter().copied().chain([i]).collect()).collect::<Vec<_>>())
@@ -109,11 +109,21 @@ pub(crate) fn attack(tables: &[PublicTable]) -> BTreeMap<Meaning, Finding> {
             }
         }
     }
-    // What one table shows is no longer hidden in another.
-    hidden.retain(|meaning, _| !known.contains_key(meaning));
-    hidden.values_mut().enumerate().for_each(|(at, number)| *number = at);
     let mut equations: Vec<Equation> = tables.iter().flat_map(lines).collect();
     equations.extend(flows(tables));
+    solve(&known, hidden.into_keys().map(|meaning| (meaning, 1.0)).collect(), equations)
+}
+
+/// What can be found out of the `hidden` figures, each of which is known to be no less than it says.
+pub(crate) fn solve(
+    known: &BTreeMap<Meaning, f64>,
+    mut hidden: BTreeMap<Meaning, f64>,
+    equations: Vec<Equation>,
+) -> BTreeMap<Meaning, Finding> {
+    // What one table shows is no longer hidden in another.
+    hidden.retain(|meaning, _| !known.contains_key(meaning));
+    let least: Vec<f64> = hidden.values().copied().collect();
+    let hidden: BTreeMap<Meaning, usize> = hidden.into_keys().zip(0..).collect();
     // Constants on the right; relations that speak of what stands in no table are of no use.
     let mut rows: Vec<(Relation, BTreeMap<usize, f64>, f64)> = Vec::new();
     for (relation, terms) in equations {
@@ -135,8 +145,11 @@ pub(crate) fn attack(tables: &[PublicTable]) -> BTreeMap<Meaning, Finding> {
     let solved = solved(&rows, hidden.len());
     let bound = |at: usize, direction: OptimizationDirection| {
         let mut problem = Problem::new(direction);
-        let variables: Vec<_> =
-            (0..hidden.len()).map(|v| problem.add_var(if v == at { 1.0 } else { 0.0 }, (1.0, f64::INFINITY))).collect();
+        let variables: Vec<_> = least
+            .iter()
+            .enumerate()
+            .map(|(v, least)| problem.add_var(f64::from(u8::from(v == at)), (*least, f64::INFINITY)))
+            .collect();
         for (relation, left, right) in &rows {
             let terms: Vec<_> = left.iter().map(|(v, c)| (variables[*v], *c)).collect();
             problem.add_constraint(terms, if *relation == Relation::Equal { ComparisonOp::Eq } else { ComparisonOp::Ge }, *right);

@@ -67,6 +67,7 @@ pub(crate) fn count<'p>(
         measure: measure.to_owned(),
         of: None,
         whom: Whom::Everybody,
+        population: 0,
         dimensions,
         cells: vec![Figure::default(); cells],
         notes: Vec::new(),

@@ -2,11 +2,11 @@
 //! in them (see `linkage_cohort::disclosure::audit`), and the reports that were answered under suppression, drafts as
 //! well as publications, so that no two of them give away together what each hides.
 //!
-//! Two files (`shown.jsonl`, `reports.jsonl`, mode 0600) for all processes of an analyst's side: whoever answers holds the
+//! Two files (`shown.jsonl`, `reports.jsonl`, mode 0600), and the keys of persons by which cells are compared (`persons.keys`), for all processes of an analyst's side: whoever answers holds the
 //! first locked from reading what was shown before until what is shown now is on disk, so that of two answers one knows the
 //! other. What is there already is not written again. The files are raw, and go into backups with the secret of the cell keys.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,9 @@ use super::lines::{Lines, digest, lines};
 const SHOWN: &str = "shown.jsonl";
 /// Reports answered under suppression.
 const REPORTS: &str = "reports.jsonl";
+/// Keys of all persons who were ever in the study when something was shown, a line each. Who has been taken out must still be known
+/// by it, or the difference between two answers would tell whom. Sums of them stand in the other files.
+const PERSONS: &str = "persons.keys";
 /// Most cells of reports that later ones are protected beside: beyond, reports bear noise like queries.
 const MOST_KEPT: usize = 500_000;
 
@@ -31,6 +34,10 @@ pub(super) struct ShownBefore {
     data_dir: PathBuf,
     shown: Lines,
     ledger: Ledger,
+    /// Keys of the persons of the study.
+    own: Vec<u64>,
+    persons: Lines,
+    persons_known: BTreeSet<u64>,
     /// Digests of the cells' lines.
     known: HashSet<[u8; 16]>,
     reports: Lines,
@@ -51,7 +58,10 @@ impl ShownBefore {
         Self {
             data_dir: data_dir.to_owned(),
             shown: Lines::new(data_dir.join(SHOWN)),
-            ledger: Ledger::new(person_keys),
+            ledger: Ledger::new(&[]),
+            own: person_keys.to_vec(),
+            persons: Lines::new(data_dir.join(PERSONS)),
+            persons_known: BTreeSet::new(),
             known: HashSet::new(),
             reports: Lines::new(data_dir.join(REPORTS)),
             kept: Arc::default(),
@@ -81,7 +91,31 @@ impl ShownBefore {
         for line in lines(&news.text) {
             self.take_in(line, REPORTS)?;
         }
+        self.know_persons()?;
         Ok(Locked { file, before: self })
+    }
+
+    /// Takes in the keys of persons that others know, and writes down those that none does; the first file is locked.
+    fn know_persons(&mut self) -> Result<(), ServiceError> {
+        let mut file = self.persons.open()?;
+        let news = self.persons.news(&mut file)?;
+        let before = self.persons_known.len();
+        if news.again {
+            self.persons_known.clear();
+        }
+        for line in lines(&news.text) {
+            let key = std::str::from_utf8(line).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
+            self.persons_known.insert(key.ok_or_else(|| damaged(PERSONS))?);
+        }
+        let new: Vec<u64> = self.own.iter().copied().filter(|key| self.persons_known.insert(*key)).collect();
+        if !new.is_empty() {
+            let text: String = new.iter().map(|key| format!("{key:016x}\n")).collect();
+            self.persons.append(&mut file, text.as_bytes())?;
+        }
+        if news.again || self.persons_known.len() != before {
+            self.ledger.know_persons(&self.persons_known.iter().copied().collect::<Vec<_>>());
+        }
+        Ok(())
     }
 
     fn take_in(&mut self, line: &[u8], name: &str) -> Result<(), ServiceError> {
@@ -152,5 +186,28 @@ impl Locked<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_persons_are_written_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let known = |keys: &[u64]| {
+            let mut before = ShownBefore::new(dir.path(), keys);
+            before.lock().unwrap();
+            before.lock().unwrap();
+            before.persons_known.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(known(&[7, 3]), [3, 7]);
+        assert_eq!(known(&[7]), [3, 7], "who has been taken out");
+        assert_eq!(known(&[7, u64::MAX]), [3, 7, u64::MAX]);
+        let text = std::fs::read_to_string(dir.path().join(PERSONS)).unwrap();
+        assert_eq!(text.lines().count(), 3);
+        linkage_common::fsx::write_atomic(&dir.path().join(PERSONS), b"no key\n").unwrap();
+        assert!(ShownBefore::new(dir.path(), &[7]).lock().is_err());
     }
 }

@@ -226,14 +226,11 @@ mod tests {
     fn records_left_out_are_told_with_what_is_hidden() {
         let linkage = r#""linkage":{"parties":[],"precision":null}"#;
         let html = shown(&format!(
-            r#"{{"parties":["ccas","siao"],{linkage},"past_epoch":{{"epoch":2,"parties":[1839,null],"all":1845}}}}"#
+            r#"{{"parties":["ccas","siao"],{linkage},"past_epoch":{{"epoch":2,"parties":[1839,null],"all":null}}}}"#
         ));
-        for says in [
-            "ne peut plus encoder",
-            "<th class=\"text\" scope=\"row\">ccas</th><td>1\u{202f}839</td>",
-            "secret ou non dit",
-            "1\u{202f}845",
-        ] {
+        for says in
+            ["ne peut plus encoder", "<th class=\"text\" scope=\"row\">ccas</th><td>1\u{202f}839</td>", "secret ou non dit"]
+        {
             assert!(html.contains(says), "{says}: {html}");
         }
         // A report of the first epoch, or of a version that did not count them.
