@@ -6,13 +6,14 @@ use std::path::Path;
 
 use jiff::civil::Date;
 use linkage_agreement::{Agreement, Period};
+use linkage_encoding::identity::{Remark, SetAside};
 use linkage_encoding::{Identity, Normaliser};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::attributes::Minimiser;
 use crate::error::NodeError;
-use crate::intake::{Intake, IntakeLine, Mapping, RawRecord, SetAsideReport};
+use crate::intake::{Intake, IntakeError, IntakeLine, Mapping, RawRecord, SetAsideReport};
 use crate::retention::terms::{LineTerm, Rules, Why};
 use crate::rights::Screen;
 
@@ -97,7 +98,9 @@ pub(crate) fn read_screened(
     screen: &Screen,
     report: &mut SetAsideReport,
 ) -> Result<Delivery, NodeError> {
-    read_lines(agreement, Intake::open(path, mapping)?, period, today, screen, report)
+    let (delivery, births) = read_lines(agreement, Intake::open(path, mapping)?, period, today, screen, report)?;
+    births.verdict()?;
+    Ok(delivery)
 }
 
 /// The same of a delivery taken in before, from the names held of it.
@@ -109,7 +112,8 @@ pub(crate) fn read_kept(
     screen: &Screen,
     report: &mut SetAsideReport,
 ) -> Result<Delivery, NodeError> {
-    read_lines(agreement, Intake::from_bytes(names, mapping)?, period, None, screen, report)
+    // Its dates were judged when it was taken in.
+    Ok(read_lines(agreement, Intake::from_bytes(names, mapping)?, period, None, screen, report)?.0)
 }
 
 fn read_lines<R: Read>(
@@ -119,7 +123,7 @@ fn read_lines<R: Read>(
     today: Option<Date>,
     screen: &Screen,
     report: &mut SetAsideReport,
-) -> Result<Delivery, NodeError> {
+) -> Result<(Delivery, Births), NodeError> {
     let columns = intake.columns().to_vec();
     let normaliser = Normaliser::new(&agreement.identity.field, &columns)?;
     let minimiser = Minimiser::new(&agreement.attribute, &columns, period);
@@ -145,15 +149,19 @@ fn read_lines<R: Read>(
     let mut refused: BTreeMap<String, u64> = BTreeMap::new();
     let mut remarks: BTreeMap<String, u64> = BTreeMap::new();
     let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
+    let mut births = Births::default();
     for line in &mut intake {
         match line? {
             IntakeLine::SetAside { line, reason } => report.set_aside(line, reason)?,
             IntakeLine::Record(record) => match normaliser.normalise(&record.values) {
                 Err(reason) => {
+                    births.count(reason == SetAside::ImpossibleDate, false);
                     report.row(record.line, &reason)?;
                     *refused.entry(reason.to_string()).or_default() += 1;
                 }
                 Ok(identity) => {
+                    let unread = |remark: &Remark| matches!(remark, Remark::ImpossibleDate | Remark::UnreadableDate);
+                    births.count(identity.remarks().iter().any(unread), identity.birth_date().is_some());
                     let id = record.values.get(local_id).map(|id| id.trim()).unwrap_or_default();
                     if let Some(ground) = screen.ground(id, &identity) {
                         report.row(record.line, &ground.reason())?;
@@ -217,9 +225,54 @@ fn read_lines<R: Read>(
         digest: hex::encode(counted.digest),
     };
     let identity_columns = identity_columns.into_iter().filter_map(|at| columns.get(at).cloned()).collect();
-    Ok(Delivery { rows, identity_columns, over, summary })
+    Ok((Delivery { rows, identity_columns, over, summary }, births))
+}
+
+/// Dates of birth that are not blank, and those of them that cannot be read.
+#[derive(Default)]
+struct Births {
+    filled: u64,
+    unread: u64,
+}
+
+impl Births {
+    /// Fewer dates say nothing about the column.
+    const LEAST: u64 = 20;
+
+    fn count(&mut self, unread: bool, read: bool) {
+        self.filled += u64::from(unread || read);
+        self.unread += u64::from(unread);
+    }
+
+    /// Refuses a delivery most of whose dates of birth cannot be read: the column or its format is wrong, not the persons'.
+    fn verdict(&self) -> Result<(), IntakeError> {
+        if self.filled >= Self::LEAST && self.unread * 2 > self.filled {
+            return Err(IntakeError::BirthDates { unread: self.unread, filled: self.filled });
+        }
+        Ok(())
+    }
 }
 
 fn wipe(mut record: RawRecord) {
     record.values.zeroize();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_is_refused_when_most_dates_of_birth_cannot_be_read() {
+        let verdict = |unread: u64, read: u64| {
+            let mut births = Births::default();
+            (0..unread).for_each(|_| births.count(true, false));
+            (0..read).for_each(|_| births.count(false, true));
+            births.count(false, false);
+            births.verdict()
+        };
+        assert_eq!(verdict(11, 9), Err(IntakeError::BirthDates { unread: 11, filled: 20 }));
+        assert_eq!(verdict(10, 10), Ok(()));
+        assert_eq!(verdict(19, 0), Ok(()), "too few to tell");
+        assert_eq!(verdict(0, 0), Ok(()));
+    }
 }

@@ -302,6 +302,10 @@ impl Node {
         self.keep_delivery(&state)?;
         self.audit.record(self.taken_in(&summary)).await?;
         tracing::info!(period = %period, records = summary.records, set_aside = summary.set_aside, encoded = changed.len(), "delivery taken in");
+        if !summary.remarks.is_empty() {
+            let remarks: Vec<String> = summary.remarks.iter().map(|(remark, n)| format!("{n} × {remark}")).collect();
+            tracing::warn!(period = %period, remarks = remarks.join(" ; "), "delivery taken in with remarks");
+        }
         Ok(summary)
     }
 

@@ -105,6 +105,7 @@ pub fn run(args: &TrialArgs) -> anyhow::Result<()> {
         let mut report = SetAsideReport::create(&args.out.join(format!("{party}-ecartees.csv")))?;
         let delivery = read_delivery(&agreement, mapping, file, period, &mut report).with_context(|| party.to_string())?;
         report.finish()?;
+        super::say_remarks(party, &delivery, args.json);
         progress.step("lecture").at(delivery.summary.lines, delivery.summary.lines);
         let filters: Vec<Vec<u8>> = delivery
             .rows

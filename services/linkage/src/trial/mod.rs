@@ -144,6 +144,7 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
         let delivery =
             read_delivery(agreement.agreement(), mapping, file, period, &mut report).with_context(|| party.to_string())?;
         report.finish()?;
+        say_remarks(party, &delivery, args.json);
         progress.step("lecture").at(delivery.summary.lines, delivery.summary.lines);
         trialists.push(Trialist { party: party.clone(), delivery });
     }
@@ -202,6 +203,13 @@ pub async fn run(args: TrialArgs) -> anyhow::Result<()> {
         crate::cli::say(&format!("Liens : {}\nRapport : {}", links_path.display(), args.out.join("report.html").display()));
     }
     Ok(())
+}
+
+/// Prints how often records were taken in with which doubt.
+fn say_remarks(party: &PartyId, delivery: &Delivery, quiet: bool) {
+    for (remark, n) in delivery.summary.remarks.iter().filter(|_| !quiet) {
+        crate::cli::say(&format!("{party} : {n} × {remark}"));
+    }
 }
 
 /// The mapping of every party's file: the given one, or the proposed one, which is written to `out`.

@@ -9,13 +9,15 @@ use std::fmt;
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use serde::{Deserialize, Serialize};
 
+use super::error::IntakeError;
+
 /// A character encoding that deliveries may be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Charset {
     /// UTF-8, with or without byte order mark.
     #[serde(rename = "utf-8")]
     Utf8,
-    /// UTF-16 with a byte order mark.
+    /// UTF-16 of either byte order, with or without byte order mark.
     #[serde(rename = "utf-16")]
     Utf16,
     /// Windows-1252, and ISO-8859-1 with it.
@@ -50,10 +52,56 @@ pub(crate) fn marked(start: &[u8]) -> Option<Charset> {
     }
 }
 
+/// Whether a text is in UTF-16 by its mark or by its zero bytes.
+pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
+    let mut nuls = Nuls::default();
+    nuls.feed(bytes);
+    marked(bytes) == Some(Charset::Utf16) || nuls.are_utf16()
+}
+
+/// Zero bytes by their place. In UTF-16 every other byte of Latin text is one; no other text that is read has any.
+#[derive(Default)]
+struct Nuls {
+    bytes: u64,
+    even: u64,
+    odd: u64,
+}
+
+impl Nuls {
+    fn feed(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let place = if self.bytes.is_multiple_of(2) { &mut self.even } else { &mut self.odd };
+            *place += u64::from(*byte == 0);
+            self.bytes += 1;
+        }
+    }
+    /// Nearly all zeros stand on one side, on which most bytes are zero.
+    fn are_utf16(&self) -> bool {
+        let (most, least) = (self.even.max(self.odd), self.even.min(self.odd));
+        most * 4 > self.bytes && least * 20 <= most
+    }
+}
+
+/// How many bytes stand between ASCII letters that are no letter there in the encodings read, but are in CP850 and Mac Roman.
+/// The ones that French text has in Windows-1252 (œ, Œ, š, ž and the apostrophe) do not count.
+fn old_letters(bytes: &[u8]) -> u64 {
+    let mut found = 0;
+    let (mut before, mut last) = (0u8, 0u8);
+    for &byte in bytes {
+        let old = matches!(last, 0x80..=0x9F) && !matches!(last, 0x8C | 0x92 | 0x9A | 0x9C | 0x9E);
+        found += u64::from(old && before.is_ascii_alphabetic() && byte.is_ascii_alphabetic());
+        (before, last) = (last, byte);
+    }
+    found
+}
+
 impl Charset {
     /// The text of one field; `None` when a byte means nothing in this encoding.
     /// UTF-16 was turned into UTF-8 on the way in, with a byte that UTF-8 does not have where it could not be read.
     pub(crate) fn decode(self, bytes: &[u8]) -> Option<String> {
+        if bytes.contains(&0) {
+            return None;
+        }
         match self {
             Self::Utf8 | Self::Utf16 => std::str::from_utf8(bytes).ok().map(str::to_owned),
             Self::Windows1252 => {
@@ -79,6 +127,7 @@ pub(crate) struct CharsetCheck {
     undecodable: u64,
     valid_utf8: u64,
     looks_8859_15: u64,
+    old: u64,
 }
 
 impl CharsetCheck {
@@ -90,6 +139,7 @@ impl CharsetCheck {
         self.non_ascii += 1;
         self.undecodable += u64::from(!decoded);
         self.valid_utf8 += u64::from(std::str::from_utf8(bytes).is_ok());
+        self.old += u64::from(old_letters(bytes) > 0);
         self.looks_8859_15 += u64::from(differing_letters(bytes) > 0 && !bytes.iter().any(|b| (0x80..=0x9F).contains(b)));
     }
 
@@ -110,6 +160,11 @@ impl CharsetCheck {
         }
         let only_15 = declared == Charset::Windows1252 && self.looks_8859_15 >= 5 && self.looks_8859_15 * 2 > self.non_ascii;
         only_15.then_some((Some(Charset::Iso8859_15), self.looks_8859_15))
+    }
+
+    /// Whether the file is in CP850 or Mac Roman: most records with accents say so, and five at least.
+    pub(crate) fn old(&self) -> bool {
+        self.old >= 5 && self.old * 2 > self.non_ascii
     }
 
     /// Records that may have been meant in ISO-8859-15.
@@ -152,6 +207,9 @@ pub(crate) struct CharsetScan {
     letters_15: usize,
     last: u8,
     fed: usize,
+    nuls: Nuls,
+    old: u64,
+    carried: Vec<u8>,
     detector: EncodingDetector,
 }
 
@@ -169,6 +227,9 @@ impl CharsetScan {
             letters_15: 0,
             last: 0,
             fed: 0,
+            nuls: Nuls::default(),
+            old: 0,
+            carried: Vec::new(),
             detector: EncodingDetector::new(Iso2022JpDetection::Deny),
         }
     }
@@ -190,7 +251,24 @@ impl CharsetScan {
             self.letters_15 += usize::from(word && matches!(byte, 0xA6 | 0xA8 | 0xB4 | 0xB8 | 0xBC | 0xBD | 0xBE));
             self.last = byte;
         }
+        self.nuls.feed(chunk);
+        // A letter and its neighbours may stand in two pieces.
+        self.carried.extend_from_slice(chunk);
+        self.old += old_letters(&self.carried);
+        self.carried.drain(..self.carried.len().saturating_sub(2));
         self.validate(chunk);
+    }
+
+    /// Refuses what is no text, and encodings that are not read.
+    pub(crate) fn refused(&self) -> Result<(), IntakeError> {
+        let nuls = self.nuls.even + self.nuls.odd;
+        if marked(&self.start) == Some(Charset::Utf16) || self.nuls.are_utf16() {
+            return Ok(());
+        }
+        if nuls * 100 > self.nuls.bytes {
+            return Err(IntakeError::NotText);
+        }
+        if self.old >= 5 && self.old * 2 > self.high { Err(IntakeError::OldCharset) } else { Ok(()) }
     }
 
     fn validate(&mut self, chunk: &[u8]) {
@@ -228,6 +306,9 @@ impl CharsetScan {
             Some(Charset::Utf8) => return guess(Charset::Utf8, true, "marque d'ordre des octets UTF-8"),
             Some(_) => return guess(Charset::Utf16, true, "marque d'ordre des octets UTF-16"),
             None => {}
+        }
+        if self.nuls.are_utf16() {
+            return guess(Charset::Utf16, true, "un octet nul sur deux : UTF-16 sans marque d'ordre des octets");
         }
         if self.high == 0 {
             return guess(Charset::Utf8, true, "aucun caractère accentué : tout encodage convient");
@@ -294,6 +375,44 @@ mod tests {
         assert_eq!(Charset::Iso8859_15.decode(b"\x9C"), None);
         assert_eq!(Charset::Iso8859_15.decode(b"\xBC\xBD\xBE\xA4"), Some("ŒœŸ€".to_owned()));
         assert_eq!(Charset::Utf8.decode(b"\xE9"), None);
+    }
+
+    #[test]
+    fn utf16_without_a_mark_is_told_by_its_zeros_and_no_zero_is_read() {
+        for order in [u16::to_le_bytes, u16::to_be_bytes] {
+            let bytes: Vec<u8> = "id;nom\n1;Lefèvre\n".encode_utf16().flat_map(order).collect();
+            assert_eq!(guess(&[&bytes[..7], &bytes[7..]]), Charset::Utf16);
+            assert!(is_utf16(&bytes));
+        }
+        assert!(!is_utf16(b"id;nom\n1;L\0o\n"));
+        for charset in [Charset::Utf8, Charset::Utf16, Charset::Windows1252, Charset::Iso8859_15] {
+            assert_eq!(charset.decode(b"L\0o"), None);
+        }
+        let mut scan = CharsetScan::new();
+        scan.feed(b"i\0\0\0d\0\0\0;\0\0\0");
+        assert_eq!(scan.refused(), Err(IntakeError::NotText));
+    }
+
+    #[test]
+    fn accents_of_ms_dos_and_old_macintoshes_are_refused() {
+        let verdict = |name: &[u8]| {
+            let (mut scan, mut check) = (CharsetScan::new(), CharsetCheck::default());
+            for _ in 0..5 {
+                check.record(name, true);
+                let (start, end) = name.split_at(2);
+                scan.feed(start);
+                scan.feed(end);
+            }
+            assert_eq!(scan.refused().is_err(), check.old());
+            check.old()
+        };
+        assert!(verdict(b"H\x82l\x8Ane") && verdict(b"H\x8El\x8Fne"));
+        for good in [&b"C\x9Curs"[..], b"d\x92Arc", b"H\xE9l\xE8ne", "Hélène".as_bytes()] {
+            assert!(!verdict(good));
+        }
+        let mut check = CharsetCheck::default();
+        (0..4).for_each(|_| check.record(b"H\x82l\x8Ane", true));
+        assert!(!check.old(), "too few to tell");
     }
 
     #[test]

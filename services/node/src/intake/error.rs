@@ -51,6 +51,26 @@ pub enum IntakeError {
         /// Records that tell so; 0 when the header or a byte order mark does.
         records: u64,
     },
+    /// Letters with accents stand where MS-DOS or old Macintoshes have them.
+    #[error(
+        "les accents sont codés comme sous MS-DOS (CP850) ou d'anciens Macintosh, ce qui n'est pas lu : réenregistrer le fichier en « CSV UTF-8 », puis recommencer"
+    )]
+    OldCharset,
+    /// Zero bytes, and not as UTF-16 has them.
+    #[error(
+        "le fichier contient des octets nuls : ce n'est pas un texte ; réenregistrer le fichier en CSV UTF-8 ou en XLSX, puis recommencer"
+    )]
+    NotText,
+    /// Most dates of birth are not dates in the declared format.
+    #[error(
+        "{unread} dates de naissance sur {filled} sont illisibles ou impossibles : rien n'a été retenu ; corriger « date_format » dans la correspondance ou l'extraction, puis recommencer"
+    )]
+    BirthDates {
+        /// Dates of birth that cannot be read.
+        unread: u64,
+        /// Dates of birth that are not blank.
+        filled: u64,
+    },
     /// Lines end with a lone carriage return.
     #[error("fins de ligne « CR » seules (ancien Macintosh) : réenregistrer le fichier avec des fins de ligne Windows ou Unix")]
     CarriageReturns,

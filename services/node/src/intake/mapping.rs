@@ -241,7 +241,7 @@ impl Mapping {
              #   Colonnes : {}, {FULL_NAME} (nom et prénom dans une même colonne),\n\
              #   {} (date de naissance en plusieurs colonnes).\n\
              #   Plusieurs colonnes peuvent avoir « prenoms » pour cible : elles sont jointes dans l'ordre du fichier.\n\
-             # date_format : \"JJ/MM/AAAA\", \"AAAA-MM-JJ\", \"JJMMAAAA\", \"AAAAMMJJ\" ou \"excel\" (nombre de jours).\n\
+             # date_format : \"JJ/MM/AAAA\", \"MM/JJ/AAAA\", \"AAAA-MM-JJ\", \"JJMMAAAA\", \"AAAAMMJJ\" ou \"excel\" (nombre de jours).\n\
              # convert : \"usage-or-birth-name\" (nom d'usage, qui est aussi le nom de naissance si celui-ci est vide),\n\
              #   \"place-and-country\" (« Ville (PAYS) »), \"commune-name\" (nom de commune vers code INSEE).\n\
              # values : valeurs du fichier et ce qu'elles deviennent (accents et casse ignorés).\n\

@@ -240,6 +240,9 @@ impl<R: Read> Intake<R> {
         if lines == 0 {
             return Err(IntakeError::HeaderOnly);
         }
+        if self.check.old() {
+            return Err(IntakeError::OldCharset);
+        }
         if let Some((suggested, records)) = self.check.verdict(self.charset) {
             return Err(IntakeError::WrongCharset { declared: self.charset, suggested, records });
         }
@@ -352,6 +355,9 @@ fn read_header<R: Read>(
     {
         return Err(IntakeError::WrongCharset { declared: charset, suggested: Some(mark), records: 0 });
     }
+    if row.bytes().contains(&0) && charset != Charset::Utf16 {
+        return Err(IntakeError::WrongCharset { declared: charset, suggested: Some(Charset::Utf16), records: 0 });
+    }
     if row.bytes().contains(&b'\r') {
         return Err(IntakeError::CarriageReturns);
     }
@@ -384,7 +390,7 @@ fn read_start(file: &mut File, start: &mut [u8]) -> io::Result<usize> {
 /// A small text as its operator saved it, in UTF-8 where it was in UTF-16; other encodings as they are.
 pub(crate) fn utf8_of(bytes: &[u8]) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
     let mut text = zeroize::Zeroizing::new(Vec::with_capacity(bytes.len()));
-    ByteSource::new(bytes, charset::marked(bytes) == Some(Charset::Utf16)).read_to_end(&mut text)?;
+    ByteSource::new(bytes, charset::is_utf16(bytes)).read_to_end(&mut text)?;
     Ok(text)
 }
 

@@ -36,6 +36,7 @@ enum Reading {
     Nationality,
     Housing,
     Date(Option<DateFormat>),
+    BirthDate(Option<DateFormat>),
     /// Day, month or year (0 to 2) of the birth date.
     BirthPart(usize),
     Amount,
@@ -117,9 +118,8 @@ impl Plan {
                 "hebergement" => Reading::Housing,
                 "ressources" => Reading::Amount,
                 "code_lieu_naissance" | "commune_residence" | "code_postal" => Reading::Code,
-                "date_naissance" | "date_entree" | "date_sortie" | "date_dernier_contact" | "date_deces" => {
-                    Reading::Date(column.date_format)
-                }
+                "date_naissance" => Reading::BirthDate(column.date_format),
+                "date_entree" | "date_sortie" | "date_dernier_contact" | "date_deces" => Reading::Date(column.date_format),
                 _ => Reading::Text,
             };
             steps.push(Step { source, slot: slot_at, values: folded_values(column), reading });
@@ -198,6 +198,8 @@ impl Plan {
                 }
                 Reading::Housing => put(step.slot, values::housing(text).unwrap_or(text).to_owned()),
                 Reading::Date(format) => put(step.slot, format.and_then(|f| f.to_iso(text)).unwrap_or_else(|| text.to_owned())),
+                // Guessing at what the declared format refuses would change day and month of half a file.
+                Reading::BirthDate(format) => put(step.slot, format.map_or_else(|| text.to_owned(), |f| f.birth_date(text))),
                 // Taken before.
                 Reading::BirthPart(_) => {}
                 Reading::Amount => put(step.slot, values::amount(text)),

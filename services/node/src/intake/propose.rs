@@ -137,6 +137,7 @@ fn text_table(path: &Path) -> Result<(FileFormat, Option<CharsetGuess>, Table), 
         }
         scan.feed(chunk.get(..read).unwrap_or_default());
     }
+    scan.refused()?;
     let guess = scan.guess();
     let mut sample = Vec::new();
     ByteSource::new(File::open(path)?, guess.charset == Charset::Utf16).take(SAMPLE_BYTES).read_to_end(&mut sample)?;
@@ -428,11 +429,19 @@ fn map_column(column: &ProposedColumn, values: &[&str]) -> ColumnMapping {
     ColumnMapping {
         source: column.source.clone(),
         target: column.target.clone(),
-        date_format: if dated { date_format(values) } else { None },
+        date_format: if dated { declared_format(target, values) } else { None },
         convert,
         name_order,
         values: coded_values(target, values),
     }
+}
+
+/// The format to declare. Dates of birth of a declared format are held to it, so a column that mixes formats gets none:
+/// each value is then recognised by itself.
+fn declared_format(target: Option<&str>, values: &[&str]) -> Option<DateFormat> {
+    let format = date_format(values)?;
+    let strays = values.iter().filter(|v| format.misfits(v)).count();
+    (target != Some("date_naissance") || strays * 100 <= values.len()).then_some(format)
 }
 
 /// The format that reads most values; none when it reads fewer than half.

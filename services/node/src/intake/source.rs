@@ -104,12 +104,13 @@ impl Utf16 {
             let big = match self.big_endian {
                 Some(big) => big,
                 None => {
-                    let big = pair == [0xFE, 0xFF];
+                    // Without a mark the first letter tells: a header begins with a Latin one, or a quotation mark.
+                    let big = pair == [0xFE, 0xFF] || first == 0;
                     self.big_endian = Some(big);
-                    if big || pair == [0xFF, 0xFE] {
+                    if matches!(pair, [0xFE, 0xFF] | [0xFF, 0xFE]) {
                         continue;
                     }
-                    false
+                    big
                 }
             };
             self.unit(if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) });
@@ -189,6 +190,13 @@ mod tests {
         let text = "Hélène;𝄞;œuf\n".repeat(3000);
         assert_eq!(converted(&utf16(&text, false)), text.as_bytes());
         assert_eq!(converted(&utf16(&text, true)), text.as_bytes());
+    }
+
+    #[test]
+    fn utf16_without_a_mark_is_read_in_its_order() {
+        for big in [false, true] {
+            assert_eq!(converted(&utf16("\"id\";né\n", big)[2..]), "\"id\";né\n".as_bytes());
+        }
     }
 
     #[test]

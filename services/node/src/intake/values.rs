@@ -3,6 +3,7 @@
 //! A value that a conversion cannot read is left as it stands where a later step may still read it (dates, amounts), and
 //! left blank and counted where it cannot (sex, nationality).
 
+use linkage_encoding::date::{self, DateFormat as BirthFormat};
 use serde::{Deserialize, Serialize};
 
 use super::headers::squash;
@@ -13,6 +14,9 @@ pub enum DateFormat {
     /// Day, month, year with any separator.
     #[serde(rename = "JJ/MM/AAAA")]
     DayMonthYear,
+    /// Month, day, year with any separator.
+    #[serde(rename = "MM/JJ/AAAA")]
+    MonthDayYear,
     /// ISO 8601.
     #[serde(rename = "AAAA-MM-JJ")]
     Iso,
@@ -29,7 +33,8 @@ pub enum DateFormat {
 
 impl DateFormat {
     /// Every format, in the order in which they are tried.
-    pub const ALL: [Self; 5] = [Self::DayMonthYear, Self::Iso, Self::CompactDayFirst, Self::CompactYearFirst, Self::ExcelSerial];
+    pub const ALL: [Self; 6] =
+        [Self::DayMonthYear, Self::MonthDayYear, Self::Iso, Self::CompactDayFirst, Self::CompactYearFirst, Self::ExcelSerial];
 
     /// The date in this format, `AAAA-MM-JJ`, an unknown day or month as `00`; `None` when the text is not a day of the
     /// calendar in 1850..=2199.
@@ -39,12 +44,16 @@ impl DateFormat {
                 let days: i32 = text.parse().ok().filter(|d| (61..=109_574).contains(d))?;
                 jiff::civil::date(1899, 12, 30).checked_add(jiff::Span::new().days(days)).ok().map(|date| date.to_string())
             }
-            Self::DayMonthYear | Self::Iso => {
+            Self::DayMonthYear | Self::MonthDayYear | Self::Iso => {
                 // A time of day after the date is left out.
                 let day_text = text.split(['T', ' ']).next().filter(|d| d.len() >= 8).unwrap_or(text);
                 let parts: Vec<&str> = day_text.split(['/', '-', '.', ' ']).collect();
                 let [a, b, c] = parts.as_slice() else { return None };
-                let (year, month, day) = if self == Self::Iso { (*a, *b, *c) } else { (*c, *b, *a) };
+                let (year, month, day) = match self {
+                    Self::Iso => (*a, *b, *c),
+                    Self::MonthDayYear => (*c, *a, *b),
+                    _ => (*c, *b, *a),
+                };
                 if year.len() != 4 || month.len() > 2 || day.len() > 2 {
                     return None;
                 }
@@ -66,6 +75,35 @@ impl DateFormat {
         }
     }
 }
+
+impl DateFormat {
+    /// Whether another format reads a date of birth, or reads another one, that this one does not: a month and a day whose
+    /// places a file changed. What no format reads, and a year alone, is not of another format.
+    pub(crate) fn misfits(self, text: &str) -> bool {
+        let strict = match self {
+            Self::DayMonthYear => BirthFormat::DayMonthYear,
+            Self::MonthDayYear => BirthFormat::MonthDayYear,
+            Self::Iso => BirthFormat::YearMonthDay,
+            Self::CompactDayFirst => BirthFormat::CompactDayMonthYear,
+            Self::CompactYearFirst => BirthFormat::CompactYearMonthDay,
+            Self::ExcelSerial => BirthFormat::ExcelSerial,
+        };
+        self.to_iso(text).is_none() && date::parse(text, Some(strict)) != date::parse(text, None)
+    }
+
+    /// A date of birth of a column declared to be in this format: ISO where it reads it; a word that no reader takes for a
+    /// date where another format alone does; else as it stands, for the normalisation to judge.
+    pub(crate) fn birth_date(self, text: &str) -> String {
+        match self.to_iso(text) {
+            Some(iso) => iso,
+            None if self.misfits(text) => OTHER_FORMAT.to_owned(),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// Stands for a date of birth that the declared format of its column refuses.
+const OTHER_FORMAT: &str = "illisible";
 
 /// A day of the calendar, or a month or year of it when the rest is `0`.
 fn iso(year: &str, month: &str, day: &str) -> Option<String> {
@@ -109,11 +147,14 @@ pub(crate) fn looks_like_nir(text: &str) -> bool {
     form && (digits.len() == 13 || number(13, 15) == 97 - number(0, 13) % 97)
 }
 
-/// A date in whichever format reads it. Four digits are a year, not a number of days.
+/// A date in whichever format reads it, day before month. Four digits are a year, not a number of days.
 pub(crate) fn iso_date(text: &str) -> Option<String> {
     DateFormat::ALL
         .iter()
-        .filter(|format| **format != DateFormat::ExcelSerial || text.len() >= 5)
+        .filter(|format| match format {
+            DateFormat::ExcelSerial => text.len() >= 5,
+            other => **other != DateFormat::MonthDayYear,
+        })
         .find_map(|format| format.to_iso(text))
 }
 
@@ -259,6 +300,32 @@ mod tests {
         assert_eq!(DateFormat::ExcelSerial.to_iso("31901").as_deref(), Some("1987-05-04"));
         assert_eq!(DateFormat::ExcelSerial.to_iso("é"), None);
         assert_eq!(DateFormat::CompactDayFirst.to_iso("é05198é"), None);
+    }
+
+    #[test]
+    fn a_declared_format_is_held_to_for_dates_of_birth() {
+        use DateFormat::*;
+        for (format, text, read) in [
+            (DayMonthYear, "04/05/1987", "1987-05-04"),
+            (DayMonthYear, "12/25/1987", OTHER_FORMAT),
+            (DayMonthYear, "1987-12-25", OTHER_FORMAT),
+            (MonthDayYear, "12/25/1987", "1987-12-25"),
+            (MonthDayYear, "04/05/1987", "1987-04-05"),
+            (MonthDayYear, "25/12/1987", OTHER_FORMAT),
+            (Iso, "1987-25-12", OTHER_FORMAT),
+            (CompactYearFirst, "25121987", OTHER_FORMAT),
+            (ExcelSerial, "25/12/1987", OTHER_FORMAT),
+            // Nothing else reads them either: the year of an impossible date, and a year alone, are kept.
+            (DayMonthYear, "31/02/1987", "31/02/1987"),
+            (CompactYearFirst, "19960094", "19960094"),
+            (DayMonthYear, "1987", "1987"),
+            (DayMonthYear, "25/12/87", "25/12/87"),
+            (Iso, "0000-00-00", "0000-00-00"),
+            (Iso, "inconnue", "inconnue"),
+        ] {
+            assert_eq!(format.birth_date(text), read, "{format:?} {text}");
+        }
+        assert!(date::parse(OTHER_FORMAT, None).is_err());
     }
 
     #[test]
