@@ -51,6 +51,8 @@ fn watch_list(site: &Federation, role: &Role, crl: &Path) {
 fn doctor(config: &Path) -> (Vec<Value>, Option<i32>) {
     let output = linkage(["doctor", "--json", "--config", config.to_str().unwrap()]);
     let findings = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    // A peer that is down is a finding, not a line for every attempt to reach it.
+    assert!(!std::str::from_utf8(&output.stderr).unwrap().contains("trying again"), "{output:?}");
     (findings, output.status.code())
 }
 

@@ -176,7 +176,7 @@ pub async fn connect(url: &str, files: &TlsFiles, expected_peer_uri: &str, deadl
         if !error.is_passing() || Instant::now() + pause >= give_up {
             return Err(error);
         }
-        tracing::info!(url, error = %error, "not connected yet, trying again");
+        tracing::debug!(url, error = %error, "not connected yet, trying again");
         tokio::time::sleep(pause).await;
     }
 }
