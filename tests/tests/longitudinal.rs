@@ -132,7 +132,7 @@ async fn month(world: &World, store: &Store, stays: &[Stay], month: u64) {
         let records = unpack_records(&entries, world.agreement.analyst.len()).unwrap();
         let count = records.len() as u64;
         let held = HeldBatch { sequence: 0, records: count, digest: vec![0; 32] };
-        store.put_records(&id, &party, &held, &records).await.unwrap();
+        store.put_records(&id, &party, &held, &records, count).await.unwrap();
         let sealed: HashMap<String, String> =
             keys.sealed(world, id.as_str(), party.as_str()).into_iter().map(|(who, key)| (who, hex::encode(key))).collect();
         let upload = RecordUpload { digest: vec![0; 32], records: count, period: period(month), reference_party: None };

@@ -347,7 +347,7 @@ async fn a_custodian_over_six_years() {
         for (party, reference, kind) in [(&ccas, always, 0xca), (&siao, once, 0xc1)] {
             let record = RunRecord { handle: Handle(name(kind, month)), reference, present: true, sealed: sealed(kind) };
             let held = HeldBatch { sequence: 0, records: 1, digest: vec![0; 32] };
-            store.put_records(&run, party, &held, &[record]).await.unwrap();
+            store.put_records(&run, party, &held, &[record], 10).await.unwrap();
             let upload = RecordUpload { digest: vec![0; 32], records: 1, period: month, reference_party: None };
             store.commit_records(&run, party, &upload, "{}").await.unwrap();
         }

@@ -86,7 +86,7 @@ impl Bench {
         };
         let (all, count): (Vec<RunRecord>, _) = (records.iter().map(of).collect(), records.len() as u64);
         let held = HeldBatch { sequence: 0, records: count, digest: vec![0; 32] };
-        store.put_records(&run, &ccas, &held, &all).await.unwrap();
+        store.put_records(&run, &ccas, &held, &all, count).await.unwrap();
         let upload = RecordUpload { digest: vec![0; 32], records: count, period, reference_party: None };
         store.commit_records(&run, &ccas, &upload, "{}").await.unwrap();
         store.put_clusters(&run, 0, true, &[0; 32], &[]).await.unwrap();

@@ -136,7 +136,7 @@ async fn main() {
                 .collect();
             for (sequence, batch) in own.chunks(BATCH).enumerate() {
                 let held = HeldBatch { sequence: sequence as u32, records: batch.len() as u64, digest: vec![0; 32] };
-                store.put_records(&run, party, &held, batch).await.unwrap();
+                store.put_records(&run, party, &held, batch, u64::MAX).await.unwrap();
             }
             let upload = RecordUpload { digest: vec![0; 32], records: own.len() as u64, period, reference_party: None };
             store.commit_records(&run, party, &upload, "{}").await.unwrap();

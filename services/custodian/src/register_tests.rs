@@ -60,7 +60,7 @@ impl Registry {
                 })
                 .collect();
             let batch = HeldBatch { sequence: 0, records: records.len() as u64, digest: vec![1; 32] };
-            self.store.put_records(&run(name), party, &batch, &records).await.unwrap();
+            self.store.put_records(&run(name), party, &batch, &records, 1_000).await.unwrap();
         }
         let member = |handle: &u8| [&[*handle; 16][..], &[1], &9_900_u16.to_le_bytes()].concat();
         let packed: Vec<u8> = clusters

@@ -266,15 +266,11 @@ impl registry_server::Registry for Custodian {
             }
             let records = unpack_records(&batch.entries, terms.analysts.len())?;
             let limit = self.gate.agreement().run_record_limit(&party);
-            let so_far = self.store.records_held(&run, &party, batch.sequence).await?;
-            if so_far + records.len() as u64 > limit {
-                return Err(ServiceError::exhausted(format!("la convention prévoit au plus {limit} fiches de ce partenaire dans un traitement ; un avenant peut relever ce nombre")).into());
-            }
             let held = HeldBatch { sequence: batch.sequence, records: records.len() as u64, digest: batch.digest.to_vec() };
             if last.is_none() {
                 self.store.begin_upload(&run, &party, &terms).await?;
             }
-            self.store.put_records(&run, &party, &held, &records).await?;
+            self.store.put_records(&run, &party, &held, &records, limit).await?;
             taken += held.records;
             last = Some((run, party));
         }

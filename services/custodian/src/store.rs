@@ -103,29 +103,22 @@ impl Store {
         Ok(held_batches(&rows))
     }
 
-    /// Records that a party has sent for a run, but for those of batch `but`.
-    pub async fn records_held(&self, run: &RunId, party: &PartyId, but: u32) -> Result<u64, ServiceError> {
-        let held: i64 =
-            sqlx::query("SELECT CAST(coalesce(sum(records), 0) AS BIGINT) FROM record_batches WHERE run_id = $1 AND party = $2 AND sequence <> $3")
-                .bind(run.as_str())
-                .bind(party.as_str())
-                .bind(i64::from(but))
-                .fetch_one(&self.pool)
-                .await
-                .map_err(db)?
-                .get(0);
-        Ok(held as u64)
-    }
-
     /// Stores a batch of records after those of before. Repeating it changes nothing; another batch under its number is a
-    /// conflict.
+    /// conflict. More than `limit` records of the party in the run are refused, however many streams they come in.
     pub async fn put_records(
         &self,
         run: &RunId,
         party: &PartyId,
         batch: &HeldBatch,
         records: &[RunRecord],
+        limit: u64,
     ) -> Result<(), ServiceError> {
+        // An upload of no record is one empty batch. Any other one would be a row that no limit on records counts.
+        if records.is_empty() && batch.sequence != 0 {
+            return Err(ServiceError::invalid(
+                "un lot sans fiche ne peut être que le premier d'un envoi ; vérifiez la version du logiciel du nœud",
+            ));
+        }
         let mut tx = self.pool.begin("put_records").await.map_err(db)?;
         sqlx::query("INSERT INTO runs (run_id, state) VALUES ($1, 'collecting') ON CONFLICT DO NOTHING")
             .bind(run.as_str())
@@ -156,6 +149,19 @@ impl Store {
             ));
         }
         refuse_unless_collecting(&mut tx, run).await?;
+        let so_far: i64 =
+            sqlx::query("SELECT CAST(coalesce(sum(records), 0) AS BIGINT) FROM record_batches WHERE run_id = $1 AND party = $2")
+                .bind(run.as_str())
+                .bind(party.as_str())
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(db)?
+                .get(0);
+        if so_far.unsigned_abs().saturating_add(batch.records) > limit {
+            return Err(ServiceError::exhausted(format!(
+                "la convention prévoit au plus {limit} fiches de ce partenaire dans un traitement ; un avenant peut relever ce nombre"
+            )));
+        }
         sqlx::query("INSERT INTO record_batches (run_id, party, sequence, digest, records) VALUES ($1, $2, $3, $4, $5)")
             .bind(run.as_str())
             .bind(party.as_str())

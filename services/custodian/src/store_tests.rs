@@ -10,6 +10,8 @@ use crate::link_tables::Supersession;
 on_both!(
     runs_become_link_tables_and_persons_stay_the_same,
     a_batch_is_held_once_and_its_number_is_taken,
+    the_limit_holds_for_streams_sent_at_once,
+    an_empty_batch_is_the_first_one_or_refused,
     what_a_replica_of_before_committed_has_its_references,
     a_handle_of_two_parties_names_neither_record,
     a_run_that_ended_without_clusters_is_forgotten,
@@ -17,6 +19,9 @@ on_both!(
     points_are_kept_by_domain,
     one_replica_registers_at_a_time,
 );
+
+/// Records that a party may send to a run.
+const LIMIT: u64 = 10;
 
 async fn store(on: On) -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -71,7 +76,7 @@ impl Store {
     async fn taken(&self, name: &str, born: u8, records: [&[RunRecord]; 2], clusters: &[&[u8]]) -> u64 {
         for (party, records) in parties().iter().zip(records) {
             let count = records.len() as u64;
-            self.put_records(&run(name), party, &batch(0, count, 1), records).await.unwrap();
+            self.put_records(&run(name), party, &batch(0, count, 1), records, LIMIT).await.unwrap();
             self.commit_records(&run(name), party, &upload(count), r#"{"etude":"00"}"#).await.unwrap();
         }
         self.put_clusters(&run(name), 0, true, &[9; 32], &packed(clusters)).await.unwrap();
@@ -126,33 +131,80 @@ async fn runs_become_link_tables_and_persons_stay_the_same(on: On) {
     assert_eq!(store.record_batches(&run("r1"), &parties()[0]).await.unwrap(), []);
 }
 
+async fn the_limit_holds_for_streams_sent_at_once(on: On) {
+    let (_dir, store) = store(on).await;
+    let sent: Vec<_> = (0..10)
+        .map(|n| {
+            let store = store.clone();
+            let records = [record(2 * n, 2 * n, true), record(2 * n + 1, 2 * n + 1, true)];
+            let batch = batch(u32::from(n), 2, n);
+            tokio::spawn(async move {
+                store.put_records(&run("r"), &party("ccas"), &batch, &records, LIMIT).await.map_err(|error| error.kind)
+            })
+        })
+        .collect();
+    let mut refused = 0;
+    for task in sent {
+        match task.await.unwrap() {
+            Ok(()) => {}
+            Err(kind) => {
+                assert_eq!(kind, ErrorKind::Exhausted);
+                refused += 1;
+            }
+        }
+    }
+    let held = store.record_batches(&run("r"), &party("ccas")).await.unwrap();
+    assert_eq!((refused, held.len()), (5, 5));
+    // What is held is so whatever the limit, its answer may have been lost; another party has its own.
+    let again = &held[0];
+    let n = u8::try_from(2 * again.sequence).unwrap();
+    let records = [record(n, n, true), record(n + 1, n + 1, true)];
+    store.put_records(&run("r"), &party("ccas"), again, &records, LIMIT).await.unwrap();
+    store.put_records(&run("r"), &party("siao"), &batch(0, 2, 1), &records, LIMIT).await.unwrap();
+}
+
+async fn an_empty_batch_is_the_first_one_or_refused(on: On) {
+    let (_dir, store) = store(on).await;
+    let [ccas, siao] = parties();
+    for sequence in [1, 2, u32::MAX] {
+        let refused = store.put_records(&run("r"), &ccas, &batch(sequence, 0, 1), &[], LIMIT).await.unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Invalid);
+    }
+    assert_eq!(store.record_batches(&run("r"), &ccas).await.unwrap(), []);
+    // A party of which nobody is in the run sends it, and closes its upload.
+    store.put_records(&run("r"), &siao, &batch(0, 0, 1), &[], LIMIT).await.unwrap();
+    store.commit_records(&run("r"), &siao, &upload(0), "{}").await.unwrap();
+    assert_eq!(store.record_upload(&run("r"), &siao).await.unwrap(), Some(upload(0)));
+}
+
 async fn a_batch_is_held_once_and_its_number_is_taken(on: On) {
     let (_dir, store) = store(on).await;
     let [ccas, siao] = parties();
     let (r, records) = (run("r"), [record(1, 1, true), record(2, 2, true)]);
     for _ in 0..2 {
-        store.put_records(&r, &ccas, &batch(0, 2, 1), &records).await.unwrap();
+        store.put_records(&r, &ccas, &batch(0, 2, 1), &records, LIMIT).await.unwrap();
     }
-    let other = store.put_records(&r, &ccas, &batch(0, 2, 2), &records).await.unwrap_err();
+    let other = store.put_records(&r, &ccas, &batch(0, 2, 2), &records, LIMIT).await.unwrap_err();
     assert_eq!(other.kind, ErrorKind::Conflict);
     assert_eq!(store.record_batches(&r, &ccas).await.unwrap(), [batch(0, 2, 1)], "a refused batch left nothing");
-    assert_eq!(store.records_held(&r, &ccas, 0).await.unwrap(), 0);
-    assert_eq!(store.records_held(&r, &ccas, 1).await.unwrap(), 2);
     store.commit_records(&r, &ccas, &upload(2), "{}").await.unwrap();
     assert_eq!(store.commit_records(&r, &ccas, &upload(2), "{}").await.unwrap_err().kind, ErrorKind::Conflict);
-    assert_eq!(store.put_records(&r, &ccas, &batch(1, 1, 3), &[record(3, 3, true)]).await.unwrap_err().kind, ErrorKind::Conflict);
+    assert_eq!(
+        store.put_records(&r, &ccas, &batch(1, 1, 3), &[record(3, 3, true)], LIMIT).await.unwrap_err().kind,
+        ErrorKind::Conflict
+    );
     assert_eq!(store.record_upload(&r, &ccas).await.unwrap(), Some(upload(2)));
     assert_eq!(store.record_upload(&r, &siao).await.unwrap(), None);
     assert_eq!(store.committed(&r).await.unwrap(), [(ccas.clone(), "2024-01".to_owned(), None)]);
     // A reference or a handle that was sent twice is found when the upload is complete, and leaves it open.
     for (name, again) in [("ref", record(3, 2, true)), ("handle", record(2, 3, true))] {
         let r = run(name);
-        store.put_records(&r, &ccas, &batch(0, 2, 1), &records).await.unwrap();
-        store.put_records(&r, &ccas, &batch(1, 1, 3), &[again]).await.unwrap();
+        store.put_records(&r, &ccas, &batch(0, 2, 1), &records, LIMIT).await.unwrap();
+        store.put_records(&r, &ccas, &batch(1, 1, 3), &[again], LIMIT).await.unwrap();
         assert_eq!(store.commit_records(&r, &ccas, &upload(3), "{}").await.unwrap_err().kind, ErrorKind::Conflict, "{name}");
         assert_eq!(store.record_upload(&r, &ccas).await.unwrap(), None);
         // Another party's are its own.
-        store.put_records(&r, &siao, &batch(0, 2, 1), &records).await.unwrap();
+        store.put_records(&r, &siao, &batch(0, 2, 1), &records, LIMIT).await.unwrap();
         store.commit_records(&r, &siao, &upload(2), "{}").await.unwrap();
     }
     // Clusters are complete when each batch is there, and only the last one says that it is.
@@ -170,14 +222,14 @@ async fn what_a_replica_of_before_committed_has_its_references(on: On) {
     store.taken("r1", 1, [&[record(1, 1, true)], &[record(2, 2, true)]], &[&[1, 2]]).await;
     let r = run("r2");
     // `ccas` commits to a replica of before, which neither notes references nor finds the record sent twice.
-    store.put_records(&r, &ccas, &batch(0, 2, 1), &[record(1, 1, true), record(3, 3, true)]).await.unwrap();
-    store.put_records(&r, &ccas, &batch(1, 1, 2), &[record(4, 3, true)]).await.unwrap();
+    store.put_records(&r, &ccas, &batch(0, 2, 1), &[record(1, 1, true), record(3, 3, true)], LIMIT).await.unwrap();
+    store.put_records(&r, &ccas, &batch(1, 1, 2), &[record(4, 3, true)], LIMIT).await.unwrap();
     sqlx::query("INSERT INTO record_uploads (run_id, party, period, digest, records, sealed_keys) VALUES ('r2', 'ccas', '2024-01', $1, 3, '{}')")
         .bind(&[1_u8; 32][..])
         .execute(&store.pool)
         .await
         .unwrap();
-    store.put_records(&r, &siao, &batch(0, 1, 1), &[record(2, 2, true)]).await.unwrap();
+    store.put_records(&r, &siao, &batch(0, 1, 1), &[record(2, 2, true)], LIMIT).await.unwrap();
     store.commit_records(&r, &siao, &upload(1), "{}").await.unwrap();
     let noted = async || -> i64 {
         let count = "SELECT count(*) FROM handle_refs WHERE run_id = 'r2' AND party = 'ccas'";
@@ -209,12 +261,12 @@ async fn a_handle_of_two_parties_names_neither_record(on: On) {
 async fn a_run_that_ended_without_clusters_is_forgotten(on: On) {
     let (_dir, store) = store(on).await;
     let [ccas, _] = parties();
-    store.put_records(&run("r"), &ccas, &batch(0, 1, 1), &[record(1, 1, true)]).await.unwrap();
+    store.put_records(&run("r"), &ccas, &batch(0, 1, 1), &[record(1, 1, true)], LIMIT).await.unwrap();
     assert_eq!(store.close(&run("r")).await.unwrap(), 1);
     assert_eq!(store.close(&run("r")).await.unwrap(), 0);
     assert_eq!(store.close(&run("never")).await.unwrap(), 0);
     for name in ["r", "never"] {
-        let late = store.put_records(&run(name), &ccas, &batch(0, 1, 1), &[record(1, 1, true)]).await.unwrap_err();
+        let late = store.put_records(&run(name), &ccas, &batch(0, 1, 1), &[record(1, 1, true)], LIMIT).await.unwrap_err();
         assert_eq!(late.kind, ErrorKind::Conflict);
     }
 }

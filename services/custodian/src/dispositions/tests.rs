@@ -47,7 +47,7 @@ async fn store(on: On) -> (tempfile::TempDir, Store) {
             .collect();
         let batch = HeldBatch { sequence: 0, records: records.len() as u64, digest: vec![0; 32] };
         let (run, party) = ("r".parse().unwrap(), id(party));
-        store.put_records(&run, &party, &batch, &records).await.unwrap();
+        store.put_records(&run, &party, &batch, &records, 100).await.unwrap();
         let upload = RecordUpload {
             digest: vec![0; 32],
             records: batch.records,
