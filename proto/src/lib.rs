@@ -13,5 +13,7 @@ pub mod otlp {
 
 /// Largest payload of one batch, in bytes.
 pub const MAX_BATCH_BYTES: usize = 1 << 20;
+/// Most runs that `ListRunsRequest.also` may name.
+pub const MAX_RUNS_NAMED: usize = 100;
 /// Largest gRPC message that a role accepts, in bytes: a batch and its envelope.
 pub const MAX_MESSAGE_BYTES: usize = MAX_BATCH_BYTES + (64 << 10);

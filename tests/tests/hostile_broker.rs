@@ -265,8 +265,11 @@ async fn a_run_is_opened_once_for_parties_and_months_of_the_agreement() {
     ] {
         refused(ccas.runs.open_run(wrong).await, code, says);
     }
-    let request = v1::ListRunsRequest { agreement: world.reference() };
-    assert_eq!(ccas.runs.list_runs(request).await.unwrap().into_inner().runs, [opened]);
+    let request = v1::ListRunsRequest { agreement: world.reference(), ..Default::default() };
+    assert_eq!(ccas.runs.list_runs(request.clone()).await.unwrap().into_inner().runs, [opened]);
+    let named = |also: Vec<String>| v1::ListRunsRequest { under_way: true, also, ..request.clone() };
+    refused(ccas.runs.list_runs(named(vec!["r2".to_owned(); 101])).await, Code::InvalidArgument, "100 traitements");
+    refused(ccas.runs.list_runs(named(vec!["R%".to_owned()])).await, Code::InvalidArgument, "run identifier");
     let request = v1::RunRequest { agreement: world.reference(), run_id: "r2".to_owned() };
     refused(ccas.runs.get_run(request).await, Code::NotFound, "linkage run list");
     refused(ccas.cancel("r2").await, Code::NotFound, "linkage run list");

@@ -228,7 +228,7 @@ async fn roles_out_of_their_place_are_refused() {
 
     // Nothing of all this was kept.
     assert_eq!(siao.held("r").await, v1::UploadStatus::default());
-    let request = v1::ListRunsRequest { agreement: world.reference() };
+    let request = v1::ListRunsRequest { agreement: world.reference(), ..Default::default() };
     let runs = coordinator.runs.list_runs(request).await.unwrap().into_inner().runs;
     assert_eq!(runs.iter().map(|r| (r.run_id.as_str(), r.state())).collect::<Vec<_>>(), [("r", v1::RunState::Collecting)]);
     siao.upload("r", &records).await;

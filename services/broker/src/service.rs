@@ -19,6 +19,7 @@ use linkage_common::gate::Gate;
 use linkage_common::order::{RunOrder, RunTerms, base_run, named, reference_party};
 use linkage_common::signer::Signer;
 use linkage_crypto::group::ENVELOPE_LEN;
+use linkage_proto::MAX_RUNS_NAMED;
 use linkage_proto::v1::{self, keys_server, runs_server};
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status, Streaming};
@@ -54,7 +55,12 @@ fn not_taking_part() -> ServiceError {
 
 impl Broker {
     async fn status(&self, run: &Run) -> Result<v1::RunStatus, ServiceError> {
-        let committed = self.store.committed(&run.id).await?;
+        let committed = self.store.committed_parties(&run.id).await?;
+        self.status_with(run, &committed).await
+    }
+
+    /// As [`Self::status`], of a run that these parties have committed.
+    async fn status_with(&self, run: &Run, committed: &[PartyId]) -> Result<v1::RunStatus, ServiceError> {
         let state = match run.state {
             State::Collecting => v1::RunState::Collecting,
             State::Linking => v1::RunState::Linking,
@@ -69,7 +75,7 @@ impl Broker {
             state: state.into(),
             step: run.step.clone(),
             parties: run.parties.iter().map(ToString::to_string).collect(),
-            committed: committed.iter().map(|u| u.party.to_string()).collect(),
+            committed: committed.iter().map(ToString::to_string).collect(),
             reason: run.reason.clone(),
             order_signature: run.order_signature.clone().into(),
             reference_party: named(run.reference_party.as_ref()),
@@ -82,7 +88,7 @@ impl Broker {
 
     async fn upload_status(&self, run: &RunId, party: &PartyId) -> Result<v1::UploadStatus, ServiceError> {
         let held = self.store.batches(run, party).await?;
-        let committed = self.store.committed(run).await?.iter().any(|u| &u.party == party);
+        let committed = self.store.committed_parties(run).await?.contains(party);
         Ok(v1::UploadStatus {
             records: held.iter().map(|b| b.records).sum(),
             held: held.iter().map(|b| b.sequence).collect(),
@@ -220,7 +226,7 @@ async fn note_batch(
 }
 
 /// A task that ends with whoever waits for it.
-struct Spawned<T>(tokio::task::JoinHandle<T>);
+pub(crate) struct Spawned<T>(pub(crate) tokio::task::JoinHandle<T>);
 
 impl<T> Drop for Spawned<T> {
     fn drop(&mut self) {
@@ -308,9 +314,17 @@ impl runs_server::Runs for Broker {
 
     async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Result<Response<v1::ListRunsResponse>, Status> {
         let role = self.gate.member(&request, request.get_ref().agreement.as_ref())?;
+        let asked = request.into_inner();
+        if asked.also.len() > MAX_RUNS_NAMED {
+            return Err(ServiceError::invalid(format!(
+                "une demande nomme au plus {MAX_RUNS_NAMED} traitements ; vérifiez la version du logiciel du demandeur"
+            ))
+            .into());
+        }
+        let also = asked.also.iter().map(|run| run_id(run)).collect::<Result<Vec<_>, _>>()?;
         let mut runs = Vec::new();
-        for run in self.store.runs().await? {
-            runs.push(told(&role, self.status(&run).await?));
+        for (run, committed) in self.store.listed(asked.under_way, &also).await? {
+            runs.push(told(&role, self.status_with(&run, &committed).await?));
         }
         Ok(Response::new(v1::ListRunsResponse { runs }))
     }

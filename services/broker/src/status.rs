@@ -1,13 +1,13 @@
-//! How far a run is, and when it may be expected to end.
+//! Which runs there are, how far each is, and when it may be expected to end.
 //!
 //! A forecast rests on what the same steps of earlier runs of the agreement took, in proportion to the records where the work
 //! grows with them. Where there are none, where a step waits for somebody or takes longer than the earlier ones, there is no
 //! forecast: a wrong hour is worse than none. It is told to the minute, so that it says little of the number of records.
 
-use linkage_agreement::RunId;
+use linkage_agreement::{PartyId, RunId};
 use linkage_common::error::ServiceError;
 use linkage_common::metrics::metrics;
-use linkage_common::store::db;
+use linkage_common::store::{db, id};
 use linkage_proto::v1;
 use sqlx::Row;
 
@@ -18,6 +18,8 @@ use crate::store::{Run, State, Store};
 const PAST_ROWS: i64 = 100;
 /// Of each step, how many: the latest ones, since machines change.
 const PAST_OF_STEP: usize = 5;
+/// Runs that have ended and hold nothing any more: how many of them a list tells of, the latest ones.
+pub(crate) const MOST_ENDED: i64 = 500;
 /// A forecast is told in whole minutes.
 const MINUTE_S: i64 = 60;
 /// The steps of a run, in order. A run ends, for those who wait for it, when the last but one is done.
@@ -42,6 +44,45 @@ impl Store {
         let all = [State::Collecting, State::Linking, State::Delivering, State::Closed, State::Cancelled, State::Failed];
         metrics().runs(all.map(counted));
         Ok(())
+    }
+
+    /// Runs, oldest first, each with the parties that have committed their upload: all under way, those of `also`, and unless
+    /// it is `under_way` that is asked for, those that are held or to be deleted and the [`MOST_ENDED`] latest of the others. Nodes ask
+    /// for this twice a second: one statement, which reads none of what parties committed.
+    pub(crate) async fn listed(&self, under_way: bool, also: &[RunId]) -> Result<Vec<(Run, Vec<PartyId>)>, ServiceError> {
+        // No run's name has a comma or a wildcard, and no party's a blank.
+        let also = also.iter().fold(",".to_owned(), |text, run| text + run.as_str() + ",");
+        let rows = sqlx::query(
+            "SELECT r.*, (SELECT string_agg(u.party, ' ') FROM uploads u WHERE u.run_id = r.run_id) AS committed FROM runs r
+             WHERE r.state IN ('collecting', 'linking', 'delivering') OR $1 LIKE '%,' || r.run_id || ',%'
+             OR ($2 > 0 AND (r.step <> '' OR r.held_until IS NOT NULL OR r.run_id IN
+                (SELECT e.run_id FROM runs e WHERE e.state IN ('closed', 'cancelled', 'failed')
+                 ORDER BY e.opened_at DESC, e.rowid DESC LIMIT $2)))
+             ORDER BY r.opened_at, r.rowid",
+        )
+        .bind(also)
+        .bind(if under_way { 0 } else { MOST_ENDED })
+        .fetch_all(&self.pool)
+        .await
+        .map_err(db)?;
+        rows.iter()
+            .map(|row| {
+                let names = row.get::<Option<String>, _>("committed").unwrap_or_default();
+                let mut committed = names.split_whitespace().map(id).collect::<Result<Vec<PartyId>, _>>()?;
+                committed.sort();
+                Ok((Self::run_of(row)?, committed))
+            })
+            .collect()
+    }
+
+    /// Parties that have committed their upload to `run`, without what they committed.
+    pub(crate) async fn committed_parties(&self, run: &RunId) -> Result<Vec<PartyId>, ServiceError> {
+        let rows = sqlx::query("SELECT party FROM uploads WHERE run_id = $1 ORDER BY party")
+            .bind(run.as_str())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(db)?;
+        rows.iter().map(|row| id(&row.get::<String, _>(0))).collect()
     }
 
     /// A step begins, perhaps anew.

@@ -27,6 +27,8 @@ on_both!(
     increments_that_collect_end_with_their_base,
     leases_of_which_nothing_comes_are_counted_and_give_way,
     what_a_party_left_out_is_kept_with_its_upload_and_unknown_of_an_earlier_version,
+    whoever_asks_for_runs_under_way_is_told_of_no_others_but_those_named,
+    a_list_of_all_runs_has_an_end_and_leaves_out_none_of_which_anything_remains,
 );
 
 fn run_of(name: &str) -> Run {
@@ -378,4 +380,71 @@ async fn what_a_party_left_out_is_kept_with_its_upload_and_unknown_of_an_earlier
     pool.migrate_to(&SCHEMA, 9).await.unwrap();
     let again = Store::open_at(&bench.place).await.unwrap();
     assert_eq!(counts(&again).await, [None, None]);
+}
+
+impl Bench {
+    /// A run that was ended; its deletion is done when nothing `remains`.
+    async fn ended(&self, name: &str, remains: bool) -> Run {
+        let run = self.opened(name).await;
+        assert!(self.store.end_run(&run.id, State::Cancelled, "annulé").await.unwrap());
+        if !remains {
+            self.store.finish(&run.id).await.unwrap();
+        }
+        run
+    }
+    /// What a list says: each run's name and who has committed.
+    async fn listed(&self, under_way: bool, also: &[&str]) -> Vec<(String, Vec<String>)> {
+        let also: Vec<RunId> = also.iter().map(|name| name.parse().unwrap()).collect();
+        let listed = self.store.listed(under_way, &also).await.unwrap();
+        let names = |parties: Vec<PartyId>| parties.iter().map(ToString::to_string).collect();
+        listed.into_iter().map(|(run, committed)| (run.id.to_string(), names(committed))).collect()
+    }
+}
+
+async fn whoever_asks_for_runs_under_way_is_told_of_no_others_but_those_named(on: On) {
+    let bench = Bench::new(on).await;
+    let said = |name: &str, committed: &[&str]| (name.to_owned(), committed.iter().map(ToString::to_string).collect::<Vec<_>>());
+    bench.ended("r1", false).await;
+    bench.linking("r2").await;
+    bench.ended("r3", true).await;
+    let half = bench.opened("r4").await;
+    bench.store.commit_upload(&half, &upload(siao())).await.unwrap();
+    bench.opened("r5").await;
+    let both = ["ccas", "siao"];
+    let open = [said("r2", &both), said("r4", &["siao"]), said("r5", &[])];
+    assert_eq!(bench.listed(true, &[]).await, open);
+    // A name that is part of another one, and one that nobody knows, are no other run's.
+    assert_eq!(bench.listed(true, &["r", "r55", "1"]).await, open);
+    let [two, four, five] = open;
+    assert_eq!(
+        bench.listed(true, &["r3", "r5", "r1"]).await,
+        [said("r1", &[]), two.clone(), said("r3", &[]), four.clone(), five.clone()]
+    );
+    assert_eq!(bench.listed(false, &[]).await, [said("r1", &[]), two, said("r3", &[]), four, five]);
+    for (name, parties) in [("r2", &both[..]), ("r4", &both[1..]), ("r5", &[])] {
+        let committed = bench.store.committed_parties(&name.parse().unwrap()).await.unwrap();
+        assert_eq!(committed.iter().map(PartyId::as_str).collect::<Vec<_>>(), parties);
+    }
+}
+
+async fn a_list_of_all_runs_has_an_end_and_leaves_out_none_of_which_anything_remains(on: On) {
+    let bench = Bench::new(on).await;
+    let most = usize::try_from(crate::status::MOST_ENDED).unwrap();
+    bench.opened("collects").await;
+    bench.ended("deletes", true).await;
+    for n in 0..=most {
+        let number = format!("r{n}");
+        sqlx::query(
+            "INSERT INTO runs (run_id, agreement, period, parties, order_signature, state, step, opened_at)
+             SELECT $1, agreement, period, parties, order_signature, 'closed', '', 2 FROM runs WHERE run_id = 'collects'",
+        )
+        .bind(number)
+        .execute(&bench.store.pool)
+        .await
+        .unwrap();
+    }
+    let listed = bench.listed(false, &[]).await;
+    let names: Vec<&str> = listed.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names.len(), most + 2, "of those that have ended, the latest");
+    assert_eq!((names[0], names[1], names[2], names[most + 1]), ("collects", "deletes", "r1", format!("r{most}").as_str()));
 }

@@ -222,8 +222,7 @@ async fn take_part(node: &Node, peers: &Peers, progress: &Progress, standing: &m
 
 /// The runs that wait for this party. What the broker lists under names that are none is no run.
 async fn awaited(node: &Node, peers: &Peers, standing: &mut Standing) -> Result<Vec<(RunId, v1::RunStatus)>, NodeError> {
-    let request = v1::ListRunsRequest { agreement: Some(node.gate.reference()) };
-    let listed = RunsClient::new(peers.broker.clone()).list_runs(request).await;
+    let listed = RunsClient::new(peers.broker.clone()).list_runs(node.runs_asked()?).await;
     let mut runs = listed.map_err(|s| NodeError::broker(&s))?.into_inner().runs;
     node.forget_sent(&runs)?;
     let me = node.party().as_str();

@@ -55,7 +55,7 @@ impl Runs {
             tracing::trace!(at, "runs as the broker told them before");
             return runs.clone();
         }
-        let request = v1::ListRunsRequest { agreement: Some(self.gate.reference()) };
+        let request = v1::ListRunsRequest { agreement: Some(self.gate.reference()), under_way: true, ..Default::default() };
         let mut client = self.client.clone();
         let runs = match tokio::time::timeout(WAIT, client.list_runs(request)).await {
             Ok(Ok(answer)) => {

@@ -250,7 +250,10 @@ pub async fn run(command: RunCommand) -> anyhow::Result<()> {
             }
             vec![client.get_run(request).await.map_err(refused)?.into_inner()]
         }
-        RunCommand::List { .. } => client.list_runs(v1::ListRunsRequest { agreement }).await.map_err(refused)?.into_inner().runs,
+        RunCommand::List { .. } => {
+            let request = v1::ListRunsRequest { agreement, ..Default::default() };
+            client.list_runs(request).await.map_err(refused)?.into_inner().runs
+        }
     };
     if json {
         return print_json(&runs.iter().map(facts).collect::<Vec<_>>());

@@ -10,8 +10,8 @@ use jiff::civil::Date;
 use linkage_agreement::{Handle, RecordRef, RunId};
 use linkage_common::retention::days_over;
 use linkage_common::tls::Channel;
-use linkage_proto::MAX_BATCH_BYTES;
 use linkage_proto::v1::{self, runs_client::RunsClient};
+use linkage_proto::{MAX_BATCH_BYTES, MAX_RUNS_NAMED};
 
 use super::encodings::PlacedSegment;
 use crate::archive::Index;
@@ -129,10 +129,18 @@ impl Node {
         Ok(())
     }
 
+    /// Asks for the runs under way and, by name, for those that something is kept of: a run that is merely absent from a list
+    /// makes [`Self::forget_sent`] forget nothing. A broker of an earlier version answers with all runs, which does as well.
+    pub(crate) fn runs_asked(&self) -> Result<v1::ListRunsRequest, NodeError> {
+        let kept = self.vault.list(FOLDER)?;
+        let run = |name: &String| name.rsplit('/').next().and_then(|run| run.parse::<RunId>().ok());
+        let also = kept.iter().filter_map(run).take(MAX_RUNS_NAMED).map(|run| run.to_string()).collect();
+        Ok(v1::ListRunsRequest { agreement: Some(self.gate.reference()), under_way: true, also })
+    }
+
     /// As [`Self::forget_sent`], by the broker's list as it is now: for a node that is asked by hand and makes no rounds.
     pub(super) async fn forget_sent_now(&self, broker: Channel) -> Result<(), NodeError> {
-        let request = v1::ListRunsRequest { agreement: Some(self.gate.reference()) };
-        let listed = RunsClient::new(broker).list_runs(request).await.map_err(|s| NodeError::broker(&s))?;
+        let listed = RunsClient::new(broker).list_runs(self.runs_asked()?).await.map_err(|s| NodeError::broker(&s))?;
         self.forget_sent(&listed.into_inner().runs)
     }
 
