@@ -20,11 +20,13 @@ use linkage_proto::v1::{dispositions_client::DispositionsClient, registry_client
 
 use crate::jobs::Step;
 use crate::retention::Retention;
-use crate::service::Broker;
-use crate::store::{Run, State};
+use crate::service::{Broker, Spawned};
+use crate::store::{Run, State, Store};
 
 /// How long a worker owns a run before another may take it over; prolonged while it works.
 const LEASE_S: i64 = 30;
+/// How often a lease is prolonged: two attempts may fail before it ends.
+const RENEW: Duration = Duration::from_secs(LEASE_S as u64 / 3);
 /// How often the worker looks for work by itself.
 const IDLE: Duration = Duration::from_secs(2);
 /// Longest wait before a step is tried again.
@@ -100,13 +102,16 @@ impl Worker {
             return Ok(true);
         }
         tracing::info!(run = %run.id, step = step.as_str(), tries, "step started");
-        let keeper = self.keep_lease(&run.id);
+        let gate = self.broker.gate.clone();
+        let until = move || gate.now() + LEASE_S;
+        // Ends with this step however it is left, an error of the store among them: the lease may then be taken over.
+        let keeper = keep_lease(self.broker.store.clone(), run.id.clone(), self.owner.clone(), RENEW, until);
+        self.broker.store.step_began(&run.id, step, now).await?;
         let measured = metrics().step(step.as_str());
         metrics().leases(1);
-        self.broker.store.step_began(&run.id, step, now).await?;
         let done = trace::step(step.as_str(), run.id.as_str(), Box::pin(self.step(&run, step))).await;
         metrics().leases(0);
-        keeper.abort();
+        drop(keeper);
         let error = match done {
             Ok(()) => {
                 self.broker.audit.record(Act::own(act(step)).run(&run.id).period(run.period)).await?;
@@ -146,20 +151,25 @@ impl Worker {
         self.broker.audit.record(Act::own("run.failed").run(&run.id).period(run.period).failed()).await?;
         self.broker.store.release(&run.id, &self.owner).await
     }
+}
 
-    fn keep_lease(&self, run: &RunId) -> tokio::task::JoinHandle<()> {
-        let (store, gate, owner, run) = (self.broker.store.clone(), self.broker.gate.clone(), self.owner.clone(), run.clone());
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(Duration::from_secs(LEASE_S as u64 / 3)).await;
-                match store.renew(&run, &owner, gate.now() + LEASE_S).await {
-                    Ok(true) => {}
-                    Ok(false) => metrics().lease_lost(),
-                    Err(error) => tracing::warn!(run = %run, %error, "lease not prolonged"),
+/// Prolongs a lease to what `until` says, once in every `every`, until the task is dropped or the lease is another worker's.
+fn keep_lease(store: Store, run: RunId, owner: String, every: Duration, until: impl Fn() -> i64 + Send + 'static) -> Spawned<()> {
+    Spawned(tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(every).await;
+            match store.renew(&run, &owner, until()).await {
+                Ok(true) => {}
+                // What comes of the step changes nothing any more: there is nothing left to keep.
+                Ok(false) => {
+                    tracing::warn!(run = %run, "the lease is no longer this worker's");
+                    metrics().lease_lost();
+                    return;
                 }
+                Err(error) => tracing::warn!(run = %run, %error, "lease not prolonged"),
             }
-        })
-    }
+        }
+    }))
 }
 
 fn gave_up() -> ServiceError {
@@ -196,38 +206,5 @@ fn pause_s(attempts: u32) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(kind: ErrorKind) -> ServiceError {
-        ServiceError::new(kind, "message")
-    }
-
-    #[test]
-    fn pauses_grow_to_a_limit() {
-        assert_eq!([0, 1, 2, 8, 9, 40].map(pause_s), [1, 2, 4, 256, 300, 300]);
-    }
-
-    #[test]
-    fn a_peer_that_is_away_is_waited_for_and_a_contradiction_ends_the_run() {
-        for step in [Step::Compare, Step::Settle, Step::Cluster, Step::Deliver] {
-            for kind in [ErrorKind::Unavailable, ErrorKind::Exhausted] {
-                assert_eq!(verdict(step, &of(kind), u32::MAX), Verdict::Postpone);
-            }
-            for kind in [ErrorKind::Refused, ErrorKind::Internal] {
-                assert_eq!(verdict(step, &of(kind), MAX_ATTEMPTS - 1), Verdict::Postpone);
-                assert_eq!(verdict(step, &of(kind), MAX_ATTEMPTS), Verdict::Fail);
-            }
-            for kind in [ErrorKind::Conflict, ErrorKind::Invalid, ErrorKind::NotFound, ErrorKind::TooLarge] {
-                assert_eq!(verdict(step, &of(kind), 0), Verdict::Fail);
-            }
-        }
-    }
-
-    #[test]
-    fn a_deletion_is_tried_again_and_never_fails_the_run() {
-        for kind in [ErrorKind::Conflict, ErrorKind::Invalid, ErrorKind::Refused, ErrorKind::Internal] {
-            assert_eq!(verdict(Step::Delete, &of(kind), u32::MAX), Verdict::Postpone);
-        }
-    }
-}
+#[path = "worker_tests.rs"]
+mod tests;
